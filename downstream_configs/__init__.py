@@ -1,0 +1,1 @@
+"""One YAML file per ``-d`` name: the file's stem is the name."""

@@ -1,0 +1,21 @@
+"""Emotion recognition benchmarks for speech models, as a plugin of S3PRL.
+
+Importing this package is light: neither torch nor s3prl is loaded until :func:`register` is called.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "register"]
+
+
+def register() -> None:
+    """Make S3PRL work on current libraries and add our downstreams and upstreams to it.
+
+    Afterwards ``s3prl.hub`` holds our upstreams and ``s3prl.downstream.<name>.expert`` can be imported for every
+    file in ``downstream_configs/``. No file of s3prl is edited; calling this again does nothing.
+    """
+    from s3prl_emotion.bridge.registration import register as register_with_s3prl
+
+    register_with_s3prl()

@@ -1,0 +1,7 @@
+"""Audio: reading any file as 16 kHz mono. Importing this package does not load torch."""
+
+from __future__ import annotations
+
+from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, AudioError, AudioInfo, audio_info, read_audio, read_segment
+
+__all__ = ["SAMPLE_RATE_HZ", "AudioError", "AudioInfo", "audio_info", "read_audio", "read_segment"]

@@ -1,0 +1,85 @@
+"""Make our parts visible to S3PRL: downstreams under ``s3prl.downstream``, upstreams on ``s3prl.hub``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import inspect
+import pkgutil
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.bridge import shims
+
+STOCK_DOWNSTREAMS = frozenset({"emotion"})
+"""Configurations that belong to an expert of S3PRL's own: they are launched by us, and registered by nobody."""
+
+
+def register() -> None:
+    """See :func:`s3prl_emotion.register`."""
+    shims.apply()
+    if not any(isinstance(finder, _DownstreamFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_DownstreamFinder())
+    hub = importlib.import_module("s3prl.hub")
+    for name, function in upstreams().items():
+        existing = getattr(hub, name, None)
+        if existing is not None and existing is not function:
+            raise ValueError(f"upstream {name!r} of {function.__module__} exists in s3prl.hub already")
+        setattr(hub, name, function)
+
+
+def downstream_configs() -> dict[str, Path]:
+    """The shipped configuration file of every ``-d`` name."""
+    package = importlib.import_module("s3prl_emotion.downstream_configs")
+    folder = Path(str(package.__path__[0]))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def upstreams() -> dict[str, Callable[..., Any]]:
+    """Our upstreams: every public function of every file in ``upstream_patches/``."""
+    package = importlib.import_module("s3prl_emotion.upstream_patches")
+    found: dict[str, Callable[..., Any]] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith("_") or function.__module__ != module.__name__:
+                continue
+            if name in found:
+                raise ValueError(f"upstream {name!r} is defined twice: {found[name].__module__} and {module.__name__}")
+            found[name] = function
+    return found
+
+
+class _DownstreamFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Serves ``s3prl.downstream.<name>`` and ``.expert`` for our configurations, last of all finders.
+
+    Coming last, it can never hide a downstream that s3prl ships itself.
+    """
+
+    _parent = "s3prl.downstream."
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if not fullname.startswith(self._parent):
+            return None
+        name, _, rest = fullname.removeprefix(self._parent).partition(".")
+        if rest not in ("", "expert") or name in STOCK_DOWNSTREAMS or name not in downstream_configs():
+            return None
+        return importlib.util.spec_from_loader(fullname, self, is_package=not rest)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__doc__ = "Provided by s3prl_emotion.register()."
+        if module.__name__.endswith(".expert"):
+            expert = importlib.import_module("s3prl_emotion.downstream.expert")
+            module.DownstreamExpert = expert.DownstreamExpert  # type: ignore[attr-defined]

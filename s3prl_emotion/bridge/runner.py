@@ -1,0 +1,134 @@
+"""S3PRL's Runner, with what it leaves open closed.
+
+``train``, ``evaluate`` and ``inference`` are S3PRL's own code. What is added around them:
+
+- an evaluation no longer moves the random state of the training that it interrupts (the Runner reseeds everything);
+- a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
+- ``--device cpu`` works on a machine that has a GPU;
+- progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from s3prl.downstream import runner as s3prl_runner
+from tqdm import tqdm
+
+from s3prl_emotion.downstream.rng import preserved_random_state
+from s3prl_emotion.errors import RunError
+
+logger = logging.getLogger(__name__)
+
+
+class EmotionRunner(s3prl_runner.Runner):
+    """S3PRL's Runner; ``args`` and ``config`` are what its ``run_downstream`` passes."""
+
+    def _get_downstream(self) -> Any:
+        entry = super()._get_downstream()
+        weights = getattr(self.featurizer.model, "weights", None)
+        if hasattr(entry.model, "layer_weights") and weights is not None:
+            entry.model.layer_weights = lambda: torch.softmax(weights, dim=-1)
+        return entry
+
+    def _get_optimizer(self, models: list[torch.nn.Module]) -> Any:
+        optimizer = super()._get_optimizer(models)
+        if not self.config["runner"].get("fp16", False):  # the gradient scaler expects, and handles, infinite gradients
+            names = {
+                id(p): f"{type(model).__name__}.{name}" for model in models for name, p in model.named_parameters()
+            }
+            _guard_gradients(optimizer, names)
+        return optimizer
+
+    def train(self) -> None:
+        with _quiet_progress():
+            super().train()
+
+    def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> list[str]:
+        with preserved_random_state(), _cuda_hidden_from(self.args.device), _quiet_progress():
+            return list(super().evaluate(split, logger, global_step))
+
+
+def _guard_gradients(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> None:
+    """Make a step with a non-finite gradient an error.
+
+    The Runner clips, then skips ``step`` when the norm is NaN; an infinite norm turns into NaN by clipping and *would*
+    be stepped. So gradients are checked before a step, and a ``zero_grad`` that no step came before looks for the NaN
+    that made the Runner skip it.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    steps = 0
+    stepped = True
+    original_zero_grad = optimizer.zero_grad
+
+    def complain() -> None:
+        bad = [
+            names[id(parameter)]
+            for parameter in parameters
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
+        ]
+        if bad:
+            raise RunError(
+                f"the gradient is not finite at optimiser step {steps + 1}, first in {', '.join(bad[:3])} "
+                f"({len(bad)} of {len(parameters)} parameters). Nothing was updated with it. Check the audio for "
+                "broken files, lower the learning rate (-o config.optimizer.lr=...), or look at the upstream's features"
+            )
+
+    def before_step(*_: Any) -> None:
+        nonlocal steps, stepped
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if gradients and not bool(torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all()):
+            complain()
+        steps, stepped = steps + 1, True
+
+    def zero_grad(set_to_none: bool = True) -> None:
+        nonlocal stepped
+        if not stepped:
+            complain()
+        stepped = False
+        original_zero_grad(set_to_none)
+
+    optimizer.register_step_pre_hook(before_step)
+    optimizer.zero_grad = zero_grad  # type: ignore[method-assign]
+
+
+class _Progress(tqdm):  # type: ignore[type-arg]
+    """The Runner's bars: one lasting per training, transient ones for epochs and evaluations, few lines in a log."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        lasting = kwargs.get("desc") == "overall"
+        terminal = sys.stderr.isatty()
+        kwargs["leave"] = lasting and terminal
+        kwargs["disable"] = bool(kwargs.get("disable")) or not (terminal or lasting)
+        if not terminal:
+            kwargs["mininterval"] = max(30.0, kwargs.get("mininterval", 0.0))
+        super().__init__(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _quiet_progress() -> Iterator[None]:
+    original = s3prl_runner.tqdm
+    s3prl_runner.tqdm = _Progress
+    try:
+        yield
+    finally:
+        s3prl_runner.tqdm = original
+
+
+@contextlib.contextmanager
+def _cuda_hidden_from(device: Any) -> Iterator[None]:
+    """``evaluate`` enters ``torch.cuda.device(args.device)`` wherever CUDA exists: a ValueError for the CPU."""
+    if not str(device).startswith("cpu") or not torch.cuda.is_available():
+        yield
+        return
+    original = torch.cuda.is_available
+    torch.cuda.is_available = lambda: False
+    try:
+        yield
+    finally:
+        torch.cuda.is_available = original

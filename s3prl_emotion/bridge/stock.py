@@ -1,0 +1,101 @@
+"""S3PRL's own ``-d emotion`` on any of our corpora, so that SUPERB's number stands beside ours.
+
+Its expert reads ``meta_data/Session<k>/{train,test}_meta_data.json``, draws its dev set itself (``superb``), and
+loads whole files with one resampler. It is given exactly that, made from our manifest; it is not changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, read_audio
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.errors import ProtocolError, RunError
+from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
+from s3prl_emotion.protocols.split import Fold, Folds
+
+PROTOCOL = "superb"
+
+
+def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str, Any], number: int) -> dict[str, Any]:
+    """Write the metadata of one fold and return the configuration that points S3PRL's expert at it.
+
+    Raises:
+        ProtocolError: if the protocol is not the one that this expert implements
+    """
+    if folds.protocol != PROTOCOL:
+        raise ProtocolError(
+            f"-d emotion is S3PRL's own expert, which divides train and dev itself: it has protocol {PROTOCOL!r} only, "
+            f"not {folds.protocol!r}. Use -d emotion_mean for the same head under another protocol"
+        )
+    fold = folds[number]
+    folder = run_folder / "stock" / f"Session{number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = {label: index for index, label in enumerate(manifest.labels)}
+    for split, ids in (("train", training_list(manifest, fold)), ("test", fold.test)):
+        entries = [
+            {
+                "path": str(_whole_file(manifest, manifest.by_id[item], run_folder / "stock" / "audio")),
+                "label": manifest.by_id[item].label,
+                "speaker": manifest.by_id[item].speaker,
+            }
+            for item in ids
+        ]
+        content = json.dumps({"labels": labels, "meta_data": entries}, ensure_ascii=False)
+        (folder / f"{split}_meta_data.json").write_text(content, encoding="utf-8")
+    expert = dict(config["downstream_expert"])
+    expert["datarc"] = {
+        **expert.get("datarc", {}),
+        "root": str(run_folder / "stock"),
+        "meta_data": str(run_folder / "stock"),
+        "test_fold": f"fold{number}",
+    }
+    return {**config, "downstream_expert": expert}
+
+
+def training_list(manifest: Manifest, fold: Fold) -> Sequence[str]:
+    """Train and dev together, in the order that S3PRL's division by position starts from."""
+    chosen = {*fold.train, *fold.dev}
+    order = manifest.train_order.get(fold.number) or [utterance.id for utterance in manifest.utterances]
+    return [item for item in order if item in chosen]
+
+
+def write_stock_predictions(
+    expdir: Path, manifest: Manifest, fold: Fold, probabilities: Sequence[Sequence[float]]
+) -> None:
+    """Turn S3PRL's two text files, and the probabilities that it does not write, into ``test_predictions.csv``.
+
+    Raises:
+        RunError: if the files do not hold the fold's test utterances in order
+    """
+    lines = (expdir / f"test_fold{fold.number}_predict.txt").read_text(encoding="utf-8").splitlines()
+    if len(lines) != len(fold.test) or len(probabilities) != len(fold.test):
+        raise RunError(f"{expdir}: {len(lines)} predictions for {len(fold.test)} test utterances; run the fold again")
+    rows = []
+    for item, line, row in zip(fold.test, lines, probabilities, strict=True):
+        utterance = manifest.by_id[item]
+        predicted = line.rpartition(" ")[2]
+        rows.append(Prediction(fold.number, item, utterance.speaker, utterance.label, predicted, tuple(row)))
+    write_predictions(expdir / "test_predictions.csv", rows, manifest.labels)
+
+
+def _whole_file(manifest: Manifest, utterance: Utterance, folder: Path) -> Path:
+    """The path of a mono 16 kHz file that holds just this utterance: the original where it is one, else a copy."""
+    path = manifest.path_of(utterance).absolute()
+    info = soundfile.info(str(path))
+    segment = utterance.start_s is not None or utterance.end_s is not None
+    if not segment and info.samplerate == SAMPLE_RATE_HZ and info.channels == 1:
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder.absolute() / f"{utterance.id.replace('/', '__')}.wav"
+    if not copy.is_file():
+        partial = copy.with_suffix(".part")
+        samples = read_audio(path, utterance.start_s, utterance.end_s)
+        soundfile.write(partial, samples, SAMPLE_RATE_HZ, subtype="FLOAT", format="WAV")
+        partial.replace(copy)
+    return copy

@@ -1,0 +1,58 @@
+"""The command line: ``s3prl-emotion COMMAND`` or ``python -m s3prl_emotion COMMAND``; one file per command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from s3prl_emotion import __version__
+from s3prl_emotion.errors import EmotionError
+
+COMMANDS = {
+    "run": "train and test a downstream on an upstream, all folds, and print the result",
+    "prepare": "read a corpus, check its audio, and write its manifest and folds",
+    "evaluate": "compute results.json again from a run folder's predictions",
+    "ls": "list downstreams, upstreams, corpora, protocols, poolings or shims",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        the exit status: 0, 2 for an error that the user can mend, 130 for an interruption
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="s3prl-emotion", description="Emotion benchmarks for speech models, on S3PRL."
+    )
+    parser.add_argument("--version", action="version", version=f"s3prl-emotion {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = next((word for word in words if not word.startswith("-")), None)
+    for name, text in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == asked:  # only the asked command's file is imported: --help stays fast
+            importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
+    args = parser.parse_args(words)
+    try:
+        return int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
+    except EmotionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted: what is computed is kept; the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+def set_up_logging(verbose: bool = False) -> None:
+    """Our log lines to standard error, short; everything at debug level with ``verbose``."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    logging.getLogger("s3prl_emotion").setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -1,0 +1,41 @@
+"""``prepare``: a corpus folder becomes a manifest and folds, without training anything."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.cli.run import _options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--corpus", required=True, help="see `s3prl-emotion ls corpora`")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="the corpus' folder (for --corpus table: the table)")
+    parser.add_argument(
+        "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
+    )
+    parser.add_argument("--protocol", help="default: the corpus' own")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for manifest.jsonl and folds.json"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
+    parser.add_argument(
+        "--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write ``manifest.jsonl``, ``folds.json`` and, where there is something to say, ``problems.csv``."""
+    set_up_logging()
+    from s3prl_emotion.experiment.preparation import prepare
+
+    manifest, folds = prepare(
+        args.corpus, args.data, _options(args.corpus_option), args.protocol, args.out, args.skip_bad, args.trim_zeros
+    )
+    print(f"{manifest.corpus}: {len(manifest.utterances)} utterances, {len(manifest.speakers)} speakers")
+    print(", ".join(f"{label} {count}" for label, count in manifest.counts().items()))
+    for fold in folds.folds:
+        print(f"fold {fold.number}: train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}")
+    print(args.out)
+    return 0

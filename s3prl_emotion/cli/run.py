@@ -1,0 +1,191 @@
+"""``run``: S3PRL's options with their meaning there, and ours beside them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.errors import ConfigError
+
+OURS = ("corpus", "data", "corpus_option", "protocol", "fold", "root", "demo", "skip_bad", "trim_zeros", "command")
+NOT_SUPPORTED = {
+    "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
+    "hf_hub_org": "S3PRL's upload uses an interface that huggingface_hub no longer has",
+    "local_rank": "distributed training is not supported; run folds in parallel with --fold",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """S3PRL's options keep their names, short forms and defaults; a test compares them with S3PRL's own parser."""
+    ours = parser.add_argument_group("what to benchmark")
+    ours.add_argument("-u", "--upstream", help="upstream, as `s3prl-emotion ls upstreams` lists them")
+    ours.add_argument("-d", "--downstream", help="downstream, as `s3prl-emotion ls downstreams` lists them")
+    ours.add_argument("--corpus", default=None, help="corpus (default: iemocap), see `s3prl-emotion ls corpora`")
+    ours.add_argument("--data", type=Path, metavar="DIR", help="the corpus' folder (for --corpus table: the table)")
+    ours.add_argument(
+        "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
+    )
+    ours.add_argument("--protocol", help="how to divide and select (default: the corpus' own), see `ls protocols`")
+    ours.add_argument("--fold", default="all", metavar="N|all", help="test folds: all (default), 3, or 1,4")
+    ours.add_argument(
+        "--demo", action="store_true", help="make a synthetic corpus and train briefly: does everything work?"
+    )
+    ours.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
+    ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
+    ours.add_argument(
+        "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
+    )
+
+    mode = parser.add_argument_group("S3PRL: mode and checkpoints")
+    mode.add_argument("-m", "--mode", choices=["train", "evaluate", "inference"], default="train")
+    mode.add_argument(
+        "-t", "--evaluate_split", default="test", help="split of -m evaluate; the audio file of -m inference"
+    )
+    mode.add_argument(
+        "-e", "--past_exp", metavar="CKPT", help="checkpoint, or fold folder, to resume, evaluate or infer with"
+    )
+    mode.add_argument("-i", "--init_ckpt", metavar="CKPT", help="checkpoint whose parameters -m evaluate loads")
+    mode.add_argument("-a", "--auto_resume", action="store_true", help="accepted; a repeated command always resumes")
+    mode.add_argument(
+        "-o", "--override", help='"config.optimizer.lr=1e-3,,config.runner.total_steps=5000,,args.seed=7"'
+    )
+    mode.add_argument("-c", "--config", metavar="YAML", help="configuration file in place of the shipped one")
+    mode.add_argument("-v", "--downstream_variant", help="S3PRL's name of a test fold: fold1, ...")
+    mode.add_argument("-n", "--expname", help="run folder: <root>/EXPNAME")
+    mode.add_argument("-p", "--expdir", help="run folder; fold N is trained in EXPDIR/fold<N>")
+
+    upstream = parser.add_argument_group("S3PRL: upstream")
+    upstream.add_argument("-k", "--upstream_ckpt", metavar="PATH", help="checkpoint of upstreams that need one")
+    upstream.add_argument("-g", "--upstream_model_config", metavar="PATH", help="model configuration of such upstreams")
+    upstream.add_argument("-r", "--upstream_refresh", action="store_true", help="download the upstream again")
+    upstream.add_argument(
+        "-f", "--upstream_trainable", action="store_true", help="fine-tune the upstream (default: frozen)"
+    )
+    upstream.add_argument("-s", "--upstream_feature_selection", default="hidden_states", help="default: %(default)s")
+    upstream.add_argument("-l", "--upstream_layer_selection", type=int, help="one layer instead of the weighted sum")
+    upstream.add_argument(
+        "--upstream_feature_normalize", action="store_true", help="layer-normalise before the weighted sum"
+    )
+    upstream.add_argument("--upstream_model_name", default="model.pt", help=argparse.SUPPRESS)
+    upstream.add_argument("--upstream_revision", help=argparse.SUPPRESS)
+    upstream.add_argument("--hub", default="torch", choices=["torch", "huggingface"], help=argparse.SUPPRESS)
+
+    machine = parser.add_argument_group("S3PRL: machine")
+    machine.add_argument("--seed", default=1337, type=int, help="default: %(default)s, as in S3PRL")
+    machine.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
+    machine.add_argument("--cache_dir", help="where S3PRL keeps downloads")
+    machine.add_argument("--disable_cudnn", action="store_true")
+    machine.add_argument("--verbose", action="store_true", help="log everything")
+    for flag, kind in (("--backend", str), ("--local_rank", int), ("--push_to_hf_hub", str), ("--hf_hub_org", str)):
+        machine.add_argument(flag, type=kind, default="nccl" if flag == "--backend" else None, help=argparse.SUPPRESS)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the request and print its table."""
+    set_up_logging(args.verbose)
+    for name, reason in NOT_SUPPORTED.items():
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name}: {reason}")
+    if args.hub != "torch":
+        raise ConfigError(
+            "--hub huggingface: S3PRL's login no longer works; download the model and use -u hf_auto_custom -k DIR"
+        )
+    if args.mode == "inference":
+        return _infer(args)
+    if args.past_exp:
+        return _from_checkpoint(args)
+    return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    for name, flag in (("upstream", "-u"), ("downstream", "-d")):
+        if getattr(args, name) is None:
+            raise ConfigError(f"{flag} is missing: which {name}? `s3prl-emotion ls {name}s` lists them")
+    if args.init_ckpt:
+        raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
+    from s3prl_emotion.experiment import Request
+    from s3prl_emotion.experiment.run import run
+
+    request = Request(
+        s3prl={key: value for key, value in vars(args).items() if key not in OURS},
+        corpus=args.corpus or ("demo" if args.demo else "iemocap"),
+        data=args.data,
+        corpus_options=_options(args.corpus_option),
+        protocol=args.protocol,
+        folds=_folds(args.fold),
+        root=args.root,
+        demo=args.demo,
+        skip_bad=args.skip_bad,
+        trim_zeros=args.trim_zeros,
+    )
+    folder, results = run(request)
+    print_results(folder, results)
+    return 0
+
+
+def print_results(folder: Path, results: dict[str, Any]) -> None:
+    """The last thing a run prints: its table beside the leaderboard's row, and where everything is."""
+    from s3prl_emotion.evaluation.published import superb_rows
+    from s3prl_emotion.reporting.table import results_table
+
+    print()
+    print(results_table(results, superb_rows(results["upstream"])))
+    print(f"\nrun folder: {folder}")
+
+
+def _from_checkpoint(args: argparse.Namespace) -> int:
+    from s3prl_emotion.experiment import checkpoint
+
+    path = Path(args.past_exp)
+    if args.mode == "evaluate":
+        predictions = checkpoint.evaluate_checkpoint(path, args.evaluate_split, args.device, args.override)
+        from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
+        from s3prl_emotion.evaluation.predictions import read_predictions
+
+        rows, labels = read_predictions(predictions)
+        pair = [row.truth for row in rows], [row.predicted for row in rows]
+        figures = ", ".join(
+            f"{name} {100 * metric(*pair, labels):.2f} %"
+            for name, metric in (("UA", ua), ("WA", wa), ("macro-F1", macro_f1))
+        )
+        print(f"{args.evaluate_split}: {figures} ({len(rows)} utterances, checkpoint {path})\n{predictions}")
+        return 0
+    folder, results = checkpoint.resume(path, args.device, args.override)
+    if results is not None:
+        print_results(folder.parent, results)
+    else:
+        print(folder)
+    return 0
+
+
+def _infer(args: argparse.Namespace) -> int:
+    from s3prl_emotion.experiment.checkpoint import infer
+
+    if not args.past_exp:
+        raise ConfigError("-m inference needs -e CKPT, the trained checkpoint, and -t FILE, the audio")
+    for item in infer(Path(args.past_exp), Path(args.evaluate_split), args.device):
+        item.pop("frame_weights")
+        print(json.dumps(item, ensure_ascii=False))
+    return 0
+
+
+def _folds(text: str) -> tuple[int, ...] | None:
+    if text == "all":
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--fold {text!r}: expected all, a number, or numbers with commas") from None
+
+
+def _options(pairs: list[str]) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--corpus-option {pair!r}: expected KEY=VALUE")
+        options[key] = value
+    return options

@@ -1,0 +1,87 @@
+"""What is known about a corpus: its reader and the facts that a reader's result is checked against."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.errors import CorpusError, nearest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus of emotional speech.
+
+    Example:
+        >>> from s3prl_emotion.corpora import corpora
+        >>> corpora.get("iemocap").labels
+        ('neu', 'hap', 'ang', 'sad')
+    """
+
+    name: str
+    reader: Callable[..., Manifest] = field(repr=False)  # (root, **options) -> manifest; decodes no audio
+    labels: tuple[str, ...]  # in the order of the class indices; empty: they come from the data
+    licence: str
+    citation: str
+    source: str  # who gives the corpus out
+    layout: str  # what the folder given as root holds
+    counts: Mapping[str, int] = field(default_factory=dict)  # utterances per label of a complete copy
+    fold_counts: Mapping[int, int] = field(default_factory=dict)  # test utterances per fold of a complete copy
+    folds: int | None = None  # number of folds; None: from the data
+    default_protocol: str = "strict"
+
+    @property
+    def count(self) -> int | None:
+        """Utterances of a complete copy, None where that is not known."""
+        return sum(self.counts.values()) or None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that :meth:`read` accepts."""
+        return tuple(inspect.signature(self.reader).parameters)[1:]
+
+    def read(self, root: str | Path, /, **options: Any) -> Manifest:
+        """Read the corpus into a manifest. No audio is decoded.
+
+        A copy with other counts than the complete corpus is read too; a warning says what differs.
+
+        Args:
+            root: the corpus' folder (for ``table``: the table's file)
+            options: the reader's own, see :attr:`options`
+
+        Raises:
+            CorpusError: if the root is not this corpus or an option is unknown
+        """
+        for option in options:
+            if option not in self.options:
+                raise CorpusError(f"corpus {self.name}: unknown option {option!r}. {nearest(option, self.options)}")
+        root = Path(root).expanduser().absolute()
+        if not root.exists():
+            raise CorpusError(f"{root}: no such file or folder. Corpus {self.name} expects {self.layout}")
+        manifest = self.reader(root, **options)
+        difference = self.difference(manifest)
+        if difference:
+            logger.warning("%s: %s", root, difference)
+        return manifest
+
+    def difference(self, manifest: Manifest) -> str:
+        """How a manifest differs from a complete copy: one sentence, empty if it does not or nothing is known."""
+        found = manifest.counts()
+        labels = [(label, found.get(label, 0), count) for label, count in self.counts.items()]
+        by_fold = Counter(item.fold for item in manifest.utterances)
+        folds = [(f"fold {fold}", by_fold[fold], count) for fold, count in self.fold_counts.items()]
+        wrong = [f"{name} {have} of {count}" for name, have, count in (*labels, *folds) if have != count]
+        if not wrong:
+            return ""
+        return (
+            f"not the complete {self.name} corpus: {len(manifest.utterances)} utterances, expected {self.count} "
+            f"({'; '.join(wrong)}). Results are not comparable with published ones"
+        )

@@ -1,0 +1,111 @@
+"""EMO-DB, the Berlin database of emotional speech: ten actors, ten German sentences, seven emotions.
+
+``03a01Fa.wav`` is speaker 03, text a01, emotion F (Freude, happiness), take a. Two corpora are registered, so that a
+corpus' name alone tells its classes: ``emodb`` with all seven and ``emodb4`` with anger, happiness, neutral, sadness.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.errors import CorpusError
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"^(\d\d)([ab]\d\d)([WLEAFTN])([a-z])$")
+_EMOTIONS = {
+    "W": "anger",  # Wut
+    "L": "boredom",  # Langeweile
+    "E": "disgust",  # Ekel
+    "A": "fear",  # Angst
+    "F": "happiness",  # Freude
+    "N": "neutral",
+    "T": "sadness",  # Trauer
+}
+_COUNTS = {"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happiness": 71, "neutral": 79, "sadness": 62}
+LABELS = tuple(_COUNTS)
+LABELS_4 = ("anger", "happiness", "neutral", "sadness")
+FOLDS = (("03", "08"), ("10", "09"), ("11", "13"), ("12", "14"), ("15", "16"))
+"""The speakers, one man and one woman, that each of the five folds tests on."""
+TEXTS = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
+LAYOUT = "the folder of EMO-DB, with files such as 03a01Fa.wav in it or in its subfolder wav"
+
+
+def _read(root: Path, corpus: str, labels: tuple[str, ...]) -> Manifest:
+    fold_of = {speaker: number for number, pair in enumerate(FOLDS, start=1) for speaker in pair}
+    for folder in (root / "wav", root):
+        found = [(file, _NAME.match(file.stem)) for file in sorted(folder.glob("*.wav")) if file.name[0] != "."]
+        matches = [(file, match) for file, match in found if match]
+        if matches:
+            break
+    else:
+        raise CorpusError(f"{root}: not an EMO-DB folder. Expected {LAYOUT}")
+    if len(matches) < len(found):
+        logger.warning("%s: %d wav files have no EMO-DB name and are left out", folder, len(found) - len(matches))
+    utterances = []
+    for file, match in matches:
+        speaker, text, emotion, _ = match.groups()
+        if speaker not in fold_of:
+            raise CorpusError(f"{file}: unknown speaker {speaker!r}. EMO-DB's are {', '.join(sorted(fold_of))}")
+        if _EMOTIONS[emotion] in labels:
+            utterances.append(
+                Utterance(
+                    id=file.stem,
+                    path=file.relative_to(root).as_posix(),
+                    label=_EMOTIONS[emotion],
+                    speaker=speaker,
+                    fold=fold_of[speaker],
+                    text=TEXTS.get(text),
+                )
+            )
+    return Manifest(corpus, labels, root.as_posix(), tuple(utterances))
+
+
+def read_emodb(root: Path) -> Manifest:
+    """Read EMO-DB with seven classes.
+
+    Raises:
+        CorpusError: if the folder holds no file with an EMO-DB name
+    """
+    return _read(root, "emodb", LABELS)
+
+
+def read_emodb4(root: Path) -> Manifest:
+    """Read EMO-DB with the four classes anger, happiness, neutral and sadness.
+
+    Raises:
+        CorpusError: if the folder holds no file with an EMO-DB name
+    """
+    return _read(root, "emodb4", LABELS_4)
+
+
+for _name, _reader, _labels in (("emodb", read_emodb, LABELS), ("emodb4", read_emodb4, LABELS_4)):
+    corpora.register(_name)(
+        Corpus(
+            name=_name,
+            reader=_reader,
+            labels=_labels,
+            licence="free to use",
+            citation="Burkhardt et al., A database of German emotional speech, Interspeech 2005",
+            source="Technical University of Berlin, Institute of Communication Science",
+            layout=LAYOUT,
+            counts={label: _COUNTS[label] for label in _labels},
+            folds=len(FOLDS),
+        )
+    )

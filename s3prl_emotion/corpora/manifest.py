@@ -1,0 +1,209 @@
+"""The manifest: what a corpus becomes before anything else looks at it.
+
+On disk it is JSON lines: a header line, then one line per utterance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.config import from_mapping
+from s3prl_emotion.errors import ConfigError, CorpusError, nearest
+from s3prl_emotion.files import write_atomically
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One labelled stretch of speech.
+
+    Raises:
+        ValueError: if a required text is empty or the times are not a stretch of time
+    """
+
+    id: str  # unique in the manifest
+    path: str  # of the audio file: posix, relative to the manifest's root, or absolute
+    label: str
+    speaker: str
+    session: str | None = None
+    fold: int | None = None  # the fold that tests on this utterance
+    text: str | None = None  # what is said
+    start_s: float | None = None  # where it begins in the file; at its beginning if not given
+    end_s: float | None = None  # where it ends in the file; at its end if not given
+    duration_s: float | None = None  # filled by validation
+
+    def __post_init__(self) -> None:
+        for name in ("id", "path", "label", "speaker"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty")
+        for name in ("start_s", "end_s", "duration_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite number of seconds, not below 0; found {value}")
+        if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
+            raise ValueError(f"end_s ({self.end_s:g}) must come after start_s ({self.start_s or 0.0:g})")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A corpus as a list of utterances, in a fixed order.
+
+    Args:
+        corpus: the corpus' name
+        labels: the classes, in the order of the class indices
+        root: the folder that relative paths start from
+        utterances: the order matters, since a protocol may divide by position
+        train_order: for corpora that prescribe it, the ids of each fold's training list in their order
+
+    Raises:
+        CorpusError: if an id or a class appears twice, or ``train_order`` names an unknown utterance
+    """
+
+    corpus: str
+    labels: tuple[str, ...]
+    root: str
+    utterances: tuple[Utterance, ...]
+    train_order: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        twice = [name for name, count in Counter(item.id for item in self.utterances).items() if count > 1]
+        if twice:
+            raise CorpusError(f"{self.corpus}: {len(twice)} utterance ids appear twice: {', '.join(twice[:10])}")
+        if not self.labels or len(set(self.labels)) != len(self.labels):
+            raise CorpusError(f"{self.corpus}: expected different class names, found {list(self.labels)}")
+        for fold, ids in self.train_order.items():
+            unknown = [name for name in ids if name not in self.by_id]
+            if unknown:
+                raise CorpusError(
+                    f"{self.corpus}: the training list of fold {fold} names {unknown[0]!r}, not a known id"
+                )
+
+    @cached_property
+    def by_id(self) -> dict[str, Utterance]:
+        """Utterances by their id."""
+        return {item.id: item for item in self.utterances}
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """All speakers, sorted."""
+        return tuple(sorted({item.speaker for item in self.utterances}))
+
+    def path_of(self, utterance: Utterance) -> Path:
+        """Where the audio file of ``utterance`` is."""
+        return Path(self.root) / utterance.path
+
+    def counts(self) -> dict[str, int]:
+        """Utterances per label, classes first, in order; labels outside of the set follow."""
+        found = Counter(item.label for item in self.utterances)
+        outside = sorted(set(found) - set(self.labels))
+        return {label: found[label] for label in (*self.labels, *outside)}
+
+    def with_utterances(self, utterances: Iterable[Utterance]) -> Manifest:
+        """The same corpus with other utterances; training lists lose the ids that are gone."""
+        kept = tuple(utterances)
+        ids = {item.id for item in kept}
+        order = {fold: tuple(name for name in names if name in ids) for fold, names in self.train_order.items()}
+        return dataclasses.replace(self, utterances=kept, train_order=order)
+
+    def sha256(self) -> str:
+        """Fingerprint of what decides a result: corpus, classes, and of each utterance, in order, the id, label,
+        speaker, fold and segment, and the training lists. Folders, texts and durations do not enter."""
+        rows = [[u.id, u.label, u.speaker, u.fold, u.start_s, u.end_s] for u in self.utterances]
+        order = [[fold, list(ids)] for fold, ids in sorted(self.train_order.items())]
+        content = json.dumps([self.corpus, list(self.labels), rows, order], ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(content.encode("utf-8")).hexdigest()
+
+    def write(self, path: str | Path) -> None:
+        """Write the manifest as JSON lines, atomically."""
+        header: dict[str, Any] = {
+            "schema": SCHEMA,
+            "corpus": self.corpus,
+            "labels": list(self.labels),
+            "root": self.root,
+            "count": len(self.utterances),
+        }
+        if self.train_order:
+            header["train_order"] = {str(fold): list(ids) for fold, ids in sorted(self.train_order.items())}
+        rows = [{k: v for k, v in dataclasses.asdict(item).items() if v is not None} for item in self.utterances]
+        lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in (header, *rows)]
+        write_atomically(path, "\n".join(lines) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path, root: str | Path | None = None) -> Manifest:
+        """Read a manifest that :meth:`write` wrote.
+
+        Args:
+            path: the file
+            root: the corpus folder, when it is elsewhere than the manifest says
+
+        Raises:
+            CorpusError: naming file, line and key, if something is missing, unknown or of another type, and if the
+                file holds fewer or more utterances than its header says
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise CorpusError(f"{path}: no such manifest. Make it with the command `prepare`")
+        try:
+            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except UnicodeDecodeError as error:
+            raise CorpusError(f"{path}: not a manifest: not UTF-8 text ({error})") from error
+        if lines == [""]:
+            raise CorpusError(f"{path}: the manifest is empty")
+        header = _read_header(_json_object(lines[0], f"{path}, line 1"), f"{path}, line 1")
+        utterances = []
+        for number, line in enumerate(lines[1:], start=2):
+            where = f"{path}, line {number}"
+            try:
+                utterances.append(from_mapping(Utterance, _json_object(line, where), where))
+            except ConfigError as error:
+                raise CorpusError(str(error)) from error
+        if len(utterances) != header["count"]:
+            raise CorpusError(f"{path}: its header says {header['count']} utterances, found {len(utterances)}")
+        order = _read_train_order(header.get("train_order", {}), f"{path}, line 1")
+        folder = Path(header["root"] if root is None else root).as_posix()
+        try:
+            return cls(header["corpus"], tuple(header["labels"]), folder, tuple(utterances), order)
+        except CorpusError as error:
+            raise CorpusError(f"{path}: {error}") from error
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{where}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CorpusError(f"{where}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
+    expected: dict[str, type] = {"schema": int, "corpus": str, "labels": list, "root": str, "count": int}
+    for key, kind in expected.items():
+        if not isinstance(header.get(key), kind):
+            raise CorpusError(f"{where}: header key {key!r}: expected {kind.__name__}, found {header.get(key)!r}")
+    for key in header:
+        if key not in expected and key != "train_order":
+            raise CorpusError(f"{where}: unknown header key {key!r}. {nearest(key, expected)}")
+    if header["schema"] != SCHEMA:
+        raise CorpusError(f"{where}: header key 'schema': this version reads {SCHEMA}, found {header['schema']}")
+    return header
+
+
+def _read_train_order(content: Any, where: str) -> dict[int, tuple[str, ...]]:
+    try:
+        return {int(fold): tuple(str(name) for name in ids) for fold, ids in content.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise CorpusError(
+            f"{where}: header key 'train_order': expected fold numbers and lists of ids: {error}"
+        ) from error

@@ -1,0 +1,124 @@
+"""IEMOCAP, or any corpus, through the ``meta_data`` folder that S3PRL's own emotion task reads.
+
+``Session<k>/train_meta_data.json`` and ``Session<k>/test_meta_data.json`` hold
+``{"labels": {"neu": 0, ...}, "meta_data": [{"path", "label", "speaker"}, ...]}``; fold k tests on session k.
+S3PRL divides the training list by position, so its order is kept exactly. Its speaker field names the session, not
+who speaks; speakers of utterances with names of IEMOCAP's form are taken from the name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora.iemocap import session_of, speaker_of
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.errors import CorpusError, nearest
+
+LAYOUT = "the folder that the paths in the metadata start from, with meta_data/Session<k>/{train,test}_meta_data.json"
+
+
+def read_superb_metadata(root: Path, meta_data: str | Path | None = None) -> Manifest:
+    """Read S3PRL's metadata.
+
+    Args:
+        root: the corpus' folder
+        meta_data: the folder with ``Session<k>``; ``<root>/meta_data`` if not given
+
+    Returns:
+        the test lists of all folds one after the other, then utterances that only training lists name;
+        :attr:`Manifest.train_order` keeps every fold's training list
+
+    Raises:
+        CorpusError: naming the file and the entry, if something is missing or two files contradict each other
+    """
+    folder = root / "meta_data" if meta_data is None else Path(meta_data).expanduser()
+    sessions = {
+        int(match.group(1)): item
+        for item in folder.glob("Session*")
+        if (match := re.fullmatch(r"Session(\d+)", item.name)) and item.is_dir()
+    }
+    if not sessions:
+        raise CorpusError(f"{folder}: expected Session<k>/train_meta_data.json and test_meta_data.json, found none")
+    labels: dict[str, int] = {}
+    known: dict[str, Utterance] = {}
+    train: dict[int, list[Utterance]] = {}
+    for fold, session in sorted(sessions.items()):
+        for item in _read_list(session / "test_meta_data.json", labels, fold):
+            if item.id in known:
+                raise CorpusError(f"{session / 'test_meta_data.json'}: {item.id!r} is in the test list of two folds")
+            known[item.id] = item
+    for fold, session in sorted(sessions.items()):
+        path = session / "train_meta_data.json"
+        train[fold] = _read_list(path, labels, None)
+        for item in train[fold]:
+            other = known.setdefault(item.id, item)
+            if (other.path, other.label) != (item.path, item.label):
+                raise CorpusError(
+                    f"{path}: {item.id!r} is {item.path!r}, {item.label!r} here and {other.path!r}, {other.label!r} in "
+                    "another list. Make the metadata again"
+                )
+    order = {fold: tuple(item.id for item in items) for fold, items in train.items()}
+    names = tuple(sorted(labels, key=lambda name: labels[name]))
+    return Manifest("superb_metadata", names, root.as_posix(), tuple(known.values()), order)
+
+
+def _read_list(path: Path, labels: dict[str, int], fold: int | None) -> list[Utterance]:
+    """Read one file; ``labels`` is filled by the first file and has to agree with all others."""
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file. Make it with S3PRL's preprocessing of IEMOCAP")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path}: not JSON: {error}") from error
+    for key, kind in (("labels", dict), ("meta_data", list)):
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise CorpusError(f"{path}: key {key!r}: expected a {kind.__name__}")
+    if sorted(content["labels"].values()) != list(range(len(content["labels"]))):
+        raise CorpusError(f"{path}: key 'labels': expected class indices 0, 1, ..., found {content['labels']}")
+    if labels and labels != content["labels"]:
+        raise CorpusError(f"{path}: key 'labels': {content['labels']} here, {labels} in another list")
+    labels.update(content["labels"])
+    utterances = [_utterance(entry, f"{path}, entry {i}", labels, fold) for i, entry in enumerate(content["meta_data"])]
+    seen: set[str] = set()
+    for item in utterances:
+        if item.id in seen:
+            raise CorpusError(f"{path}: {item.id!r} appears twice")
+        seen.add(item.id)
+    return utterances
+
+
+def _utterance(entry: Any, where: str, labels: dict[str, int], fold: int | None) -> Utterance:
+    for key in ("path", "label", "speaker"):
+        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
+            raise CorpusError(f"{where}: key {key!r}: expected a text, found {entry!r}")
+    if entry["label"] not in labels:
+        raise CorpusError(f"{where}: key 'label': unknown label {entry['label']!r}. {nearest(entry['label'], labels)}")
+    name = PurePosixPath(entry["path"]).stem
+    session = session_of(name)
+    return Utterance(
+        id=name,
+        path=entry["path"],
+        label=entry["label"],
+        speaker=speaker_of(name) or entry["speaker"],
+        session=None if session is None else f"Session{session}",
+        fold=fold,
+    )
+
+
+corpora.register("superb_metadata")(
+    Corpus(
+        name="superb_metadata",
+        reader=read_superb_metadata,
+        labels=(),
+        licence="that of the corpus the metadata describe",
+        citation="Yang et al., SUPERB: Speech processing universal performance benchmark, Interspeech 2021",
+        source="made by S3PRL's preprocessing from a user's own copy of the corpus",
+        layout=LAYOUT,
+        default_protocol="superb",
+    )
+)

@@ -1,0 +1,187 @@
+"""Any corpus through a table: CSV, TSV or JSON lines with one row per utterance.
+
+Columns: ``path``, ``label`` and ``speaker``; optional ``id``, ``fold`` (the fold that tests on the row), ``session``,
+``text``, and ``start_s`` and ``end_s`` (seconds) where a row is a stretch of a longer file.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.errors import CorpusError, nearest
+
+logger = logging.getLogger(__name__)
+
+REQUIRED = ("path", "label", "speaker")
+OPTIONAL = ("id", "fold", "session", "text", "start_s", "end_s")
+LAYOUT = "a .csv, .tsv or .jsonl file with the columns path, label and speaker"
+
+
+def read_table(
+    table: Path,
+    audio_root: str | Path | None = None,
+    labels: Sequence[str] | str | None = None,
+    name: str = "table",
+) -> Manifest:
+    """Read a table.
+
+    Args:
+        table: the file; its ending tells the format
+        audio_root: the folder that relative paths start from; the table's own if not given
+        labels: the classes in the order of their indices, as a list or with commas; the sorted labels of the table if
+            not given
+        name: the corpus' name in run folders and reports
+
+    Returns:
+        rows in the order of the table. An id that is not given is the path without its ending, with the times
+
+    Raises:
+        CorpusError: naming file, row and column (rows count from 1, a header line is row 1)
+    """
+    if not table.is_file():
+        raise CorpusError(f"{table}: expected {LAYOUT}")
+    classes = [item.strip() for item in labels.split(",")] if isinstance(labels, str) else labels
+    utterances: list[Utterance] = []
+    rows_of: dict[str, int] = {}
+    for row, values in _rows(table):
+        where = f"{table}: row {row}"
+        utterance = _utterance(values, where)
+        if utterance.id in rows_of:
+            column = "id" if values.get("id") else "path"
+            raise CorpusError(f"{where}, column {column!r}: {utterance.id!r} is already in row {rows_of[utterance.id]}")
+        if classes is not None and utterance.label not in classes:
+            guess = nearest(utterance.label, classes)
+            raise CorpusError(f"{where}, column 'label': {utterance.label!r} is not one of the labels given. {guess}")
+        rows_of[utterance.id] = row
+        utterances.append(utterance)
+    if not utterances:
+        raise CorpusError(f"{table}: the table has no rows")
+    found = tuple(classes) if classes is not None else tuple(sorted({item.label for item in utterances}))
+    root = table.parent if audio_root is None else Path(audio_root).expanduser().absolute()
+    return Manifest(name, found, root.as_posix(), tuple(utterances))
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    suffix = table.suffix.lower()
+    try:
+        if suffix in (".csv", ".tsv"):
+            yield from _csv_rows(table, "\t" if suffix == ".tsv" else ",")
+        elif suffix in (".jsonl", ".json"):
+            yield from _json_rows(table)
+        else:
+            raise CorpusError(f"{table}: unknown kind of table {suffix!r}. Expected {LAYOUT}")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{table}: not UTF-8 text ({error}). Save the table as UTF-8") from error
+
+
+def _csv_rows(table: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter)
+        header = [name.strip() for name in next(reader, [])]
+        if len(set(header)) != len(header):
+            raise CorpusError(f"{table}: row 1: a column name appears twice: {', '.join(header)}")
+        _check_columns(header, f"{table}: row 1")
+        for row, cells in enumerate(reader, start=2):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                raise CorpusError(f"{table}: row {row}: expected {len(header)} columns, found {len(cells)}")
+            yield row, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+
+
+def _json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    columns: set[str] = set()
+    with table.open(encoding="utf-8-sig") as file:
+        for row, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise CorpusError(f"{table}: row {row}: not JSON: {error}") from error
+            if not isinstance(values, dict):
+                raise CorpusError(f"{table}: row {row}: expected a JSON object, found {type(values).__name__}")
+            if not set(values) <= columns or not set(REQUIRED) <= set(values):
+                columns |= set(values)
+                _check_columns(list(values), f"{table}: row {row}")
+            yield row, values
+
+
+def _check_columns(found: Sequence[str], where: str) -> None:
+    for column in REQUIRED:
+        if column not in found:
+            raise CorpusError(f"{where}: no column {column!r}. {nearest(column, [item for item in found if item])}")
+    for column in found:
+        if column not in REQUIRED + OPTIONAL:
+            logger.warning("%s: column %r is not used. %s", where, column, nearest(column, REQUIRED + OPTIONAL))
+
+
+def _utterance(values: dict[str, Any], where: str) -> Utterance:
+    path, label, speaker = (_text(values, column, where) for column in REQUIRED)
+    fold = _number(values, "fold", where)
+    start_s, end_s = (_number(values, column, where) for column in ("start_s", "end_s"))
+    if fold is not None and fold != int(fold):
+        raise CorpusError(f"{where}, column 'fold': expected a whole number, found {values['fold']!r}")
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise CorpusError(f"{where}, column 'end_s': {end_s:g} does not come after the start, {start_s or 0.0:g}")
+    times = (
+        "" if start_s is None and end_s is None else f"@{start_s or 0.0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
+    )
+    return Utterance(
+        id=_optional(values, "id") or PurePosixPath(path).with_suffix("").as_posix() + times,
+        path=path,
+        label=label,
+        speaker=speaker,
+        session=_optional(values, "session"),
+        fold=None if fold is None else int(fold),
+        text=_optional(values, "text"),
+        start_s=start_s,
+        end_s=end_s,
+    )
+
+
+def _optional(values: dict[str, Any], column: str) -> str | None:
+    value = values.get(column)
+    return None if value is None or str(value).strip() == "" else str(value).strip()
+
+
+def _text(values: dict[str, Any], column: str, where: str) -> str:
+    value = _optional(values, column)
+    if value is None:
+        raise CorpusError(f"{where}, column {column!r}: empty, expected a value")
+    return value
+
+
+def _number(values: dict[str, Any], column: str, where: str) -> float | None:
+    value = _optional(values, column)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        raise CorpusError(f"{where}, column {column!r}: expected a number, found {value!r}") from None
+    if not math.isfinite(number) or number < 0:
+        raise CorpusError(f"{where}, column {column!r}: expected a number that is not negative, found {value!r}")
+    return number
+
+
+corpora.register("table")(
+    Corpus(
+        name="table",
+        reader=read_table,
+        labels=(),
+        licence="that of the corpus the table describes",
+        citation="that of the corpus the table describes",
+        source="the user",
+        layout=LAYOUT,
+    )
+)

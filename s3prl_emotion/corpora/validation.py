@@ -1,0 +1,186 @@
+"""Decode every utterance once and say what is wrong with it, before a run finds out after an hour.
+
+Errors make an utterance unusable; notices tell what a reader of results should know, and speech goes on with them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.errors import CorpusError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+logger = logging.getLogger(__name__)
+
+ERROR = "error"
+NOTICE = "notice"
+MIN_SAMPLES = 400
+"""Shortest usable utterance in samples at 16 kHz: one frame of 25 ms."""
+PADDING_S = 0.1
+"""From this many seconds of exact zeros at its end an utterance counts as a zero-padded copy."""
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something found in one utterance.
+
+    ``kind`` is one of ``missing``, ``git-lfs``, ``corrupt``, ``empty``, ``non-finite``, ``segment``, ``short``,
+    ``label`` (errors), ``sample-rate``, ``stereo``, ``silent``, ``zero-padded`` (notices).
+    """
+
+    utterance: str
+    path: str
+    kind: str
+    severity: str
+    message: str
+
+
+def validate(manifest: Manifest, progress: Callable[[int, int], None] | None = None) -> tuple[Manifest, list[Problem]]:
+    """Decode every utterance once.
+
+    Args:
+        manifest: what to check
+        progress: called with the number of utterances done and their total
+
+    Returns:
+        the manifest with ``duration_s`` filled where the audio can be read, and the problems in its order
+    """
+    labels = set(manifest.labels)
+
+    def check(utterance: Utterance) -> tuple[Utterance, list[Problem]]:
+        return _check(manifest, utterance, labels)
+
+    checked: list[Utterance] = []
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for done, (utterance, found) in enumerate(pool.map(check, manifest.utterances), start=1):
+            checked.append(utterance)
+            problems.extend(found)
+            if progress is not None:
+                progress(done, len(manifest.utterances))
+    return manifest.with_utterances(checked), problems
+
+
+def apply(manifest: Manifest, problems: Sequence[Problem], skip_bad: bool = False) -> Manifest:
+    """Refuse a manifest with errors, or leave the bad utterances out.
+
+    Args:
+        manifest: a checked manifest
+        problems: what :func:`validate` found; notices are ignored
+        skip_bad: leave utterances with errors out instead of refusing
+
+    Raises:
+        CorpusError: with up to ten of the errors and their number per kind, unless ``skip_bad``; and if no utterance
+            is left
+    """
+    errors = [item for item in problems if item.severity == ERROR]
+    if not errors:
+        return manifest
+    bad = {item.utterance for item in errors}
+    if not skip_bad:
+        shown = [f"  {item.utterance}: {item.message}" for item in errors[:_SHOWN]]
+        if len(errors) > _SHOWN:
+            shown.append(f"  ... and {len(errors) - _SHOWN} more")
+        raise CorpusError(
+            f"{manifest.corpus}: {len(bad)} of {len(manifest.utterances)} utterances cannot be used "
+            f"({summarise(errors)}):\n" + "\n".join(shown) + "\nRepair them, or use --skip-bad to go on without them"
+        )
+    kept = manifest.with_utterances(item for item in manifest.utterances if item.id not in bad)
+    if not kept.utterances:
+        raise CorpusError(f"{manifest.corpus}: none of {len(bad)} utterances can be used ({summarise(errors)})")
+    logger.warning(
+        "%s: going on without %d of %d utterances (%s)",
+        manifest.corpus,
+        len(bad),
+        len(manifest.utterances),
+        summarise(errors),
+    )
+    return kept
+
+
+def summarise(problems: Sequence[Problem]) -> str:
+    """How many problems there are of each kind: ``missing 3, short 1``."""
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(item.kind for item in problems).items()))
+
+
+def trim_zeros(manifest: Manifest) -> Manifest:
+    """Exclude exact digital zeros at both ends of every utterance by its times; no audio is rewritten.
+
+    Recordings that were padded to a common length become usable this way. Silent utterances stay as they are.
+
+    Raises:
+        CorpusError: if a file cannot be read
+    """
+    from s3prl_emotion.audio import read_segment
+
+    def trim(utterance: Utterance) -> Utterance:
+        samples, rate = read_segment(manifest.path_of(utterance), utterance.start_s, utterance.end_s)
+        lead, trail = _outer_zeros(samples)
+        if lead + trail == 0 or lead == len(samples):
+            return utterance
+        first = round((utterance.start_s or 0.0) * rate)
+        start, end = first + lead, first + len(samples) - trail
+        return dataclasses.replace(
+            utterance,
+            start_s=start / rate if lead or utterance.start_s is not None else None,
+            end_s=end / rate if trail or utterance.end_s is not None else None,
+            duration_s=None if utterance.duration_s is None else (end - start) / rate,
+        )
+
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        trimmed = tuple(pool.map(trim, manifest.utterances))
+    changed = sum(new is not old for new, old in zip(trimmed, manifest.utterances, strict=True))
+    logger.info("%s: digital zeros excluded at the ends of %d of %d utterances", manifest.corpus, changed, len(trimmed))
+    return manifest.with_utterances(trimmed)
+
+
+def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[Utterance, list[Problem]]:
+    from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, read_segment
+
+    path = manifest.path_of(utterance)
+    problems: list[Problem] = []
+
+    def add(kind: str, severity: str, message: str) -> None:
+        problems.append(Problem(utterance.id, utterance.path, kind, severity, message))
+
+    if utterance.label not in labels:
+        add("label", ERROR, f"label {utterance.label!r} is not one of {', '.join(manifest.labels)}")
+    try:
+        samples, rate = read_segment(path, utterance.start_s, utterance.end_s)
+    except AudioError as error:
+        add(error.kind, ERROR, str(error))
+        return utterance, problems
+    duration_s = len(samples) / rate
+    usable = math.ceil(len(samples) * SAMPLE_RATE_HZ / rate)
+    if usable < MIN_SAMPLES:
+        add("short", ERROR, f"{path}: {usable} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed")
+    if rate != SAMPLE_RATE_HZ:
+        add("sample-rate", NOTICE, f"{path}: {rate} Hz, resampled to {SAMPLE_RATE_HZ} Hz")
+    if samples.shape[1] > 1:
+        add("stereo", NOTICE, f"{path}: {samples.shape[1]} channels, averaged")
+    lead, trail = _outer_zeros(samples)
+    if lead == len(samples):
+        add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are zero")
+    elif trail / rate >= PADDING_S:
+        add("zero-padded", NOTICE, f"{path}: its last {trail / rate:.2f} s are digital zeros, a zero-padded copy")
+    return dataclasses.replace(utterance, duration_s=duration_s), problems
+
+
+def _outer_zeros(samples: np.ndarray) -> tuple[int, int]:
+    """Number of leading and of trailing samples, of shape ``(frames, channels)``, that are zero in all channels."""
+    sounding = (samples != 0).any(axis=1)
+    if not sounding.any():
+        return len(samples), len(samples)
+    return int(sounding.argmax()), int(sounding[::-1].argmax())

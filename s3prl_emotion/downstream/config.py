@@ -1,0 +1,206 @@
+"""The configuration of a ``-d`` name: S3PRL's YAML layout, typed and checked.
+
+The layout is S3PRL's (``runner``, ``optimizer``, ``downstream_expert: {datarc, modelrc}``), so that ``-o`` works as its
+users know it. Every key is checked before anything is trained; an unknown one is an error that names the nearest.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from s3prl_emotion.config import from_mapping
+from s3prl_emotion.errors import ConfigError, nearest
+
+SAMPLERS = ("shuffle", "class_weighted")
+
+
+@dataclass(frozen=True)
+class RunnerConfig:
+    """What S3PRL's Runner reads from ``runner``."""
+
+    total_steps: int  # optimiser steps
+    eval_step: int  # steps between evaluations on eval_dataloaders
+    gradient_clipping: float = 1.0  # maximal gradient norm
+    gradient_accumulate_steps: int = 1  # batches per optimiser step
+    log_step: int = 500  # steps between training log lines
+    save_step: int = 1000  # steps between checkpoints to resume from
+    max_keep: int = 2  # such checkpoints kept; with 2 a kill during saving loses nothing
+    eval_dataloaders: tuple[str, ...] = ("dev",)
+    train_dataloader: str = "train"
+    fp16: bool = False
+    evaluate_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("total_steps", "eval_step", "gradient_accumulate_steps", "log_step", "save_step", "max_keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.eval_step > self.total_steps:
+            raise ValueError(
+                f"eval_step {self.eval_step} is above total_steps {self.total_steps}: no checkpoint would be selected. "
+                "Lower eval_step, for example -o config.runner.eval_step=100"
+            )
+        if "dev" not in self.eval_dataloaders:
+            raise ValueError("eval_dataloaders must hold 'dev': the checkpoint is selected on it")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """``downstream_expert.datarc``: where the utterances are, and how batches are made."""
+
+    manifest: str | None = None  # filled by the launcher; relative paths start at the fold's folder
+    folds: str | None = None  # filled by the launcher
+    test_fold: str | None = None  # "fold1", ...; as in S3PRL, -v says the same
+    train_batch_size: int = 32
+    eval_batch_size: int = 32
+    num_workers: int = 0  # audio is decoded once and kept, so workers rarely pay
+    pre_load: bool = True  # keep decoded audio in memory
+    sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
+    max_duration_s: float | None = None  # training and evaluation use the first seconds only
+
+    def __post_init__(self) -> None:
+        for name in ("train_batch_size", "eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"unknown sampler {self.sampler!r}. {nearest(self.sampler, SAMPLERS)}")
+        if self.max_duration_s is not None and self.max_duration_s <= 0:
+            raise ValueError(f"max_duration_s must be positive, got {self.max_duration_s}")
+        if self.test_fold is not None:
+            fold_number(self.test_fold)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """``downstream_expert.modelrc``: weighted sum -> projector -> dropout -> pooling -> linear."""
+
+    pooling: dict[str, Any]  # name and options of a pooling
+    projector_dim: int | None = 256  # d_v; null pools the upstream's features themselves
+    dropout: float = 0.0  # on the features before pooling
+    objective: dict[str, Any] = field(default_factory=lambda: {"name": "cross_entropy"})
+
+    def __post_init__(self) -> None:
+        if self.projector_dim is not None and self.projector_dim < 1:
+            raise ValueError(f"projector_dim must be at least 1 or null, got {self.projector_dim}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        for key in ("pooling", "objective"):
+            if "name" not in getattr(self, key):
+                raise ValueError(f"{key} needs a 'name', got {getattr(self, key)}")
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """``downstream_expert``."""
+
+    modelrc: ModelConfig
+    datarc: DataConfig = field(default_factory=DataConfig)
+
+
+_TOP_LEVEL = ("runner", "optimizer", "scheduler", "specaug", "downstream_expert")
+
+
+def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) -> dict[str, Any]:
+    """Check a whole configuration and return it as plain values, numbers converted.
+
+    Args:
+        config: the content of the YAML file, ``-o`` applied
+        where: the file's name, for messages
+        ours: whether ``downstream_expert`` is read by our expert (S3PRL's own experts read it themselves)
+
+    Raises:
+        ConfigError: naming the file, the key, and the nearest known key
+    """
+    for key in config:
+        if key not in _TOP_LEVEL:
+            raise ConfigError(f"{where}: unknown key {key!r}. {nearest(key, _TOP_LEVEL)}")
+    for key in ("runner", "optimizer", "downstream_expert"):
+        if key not in config:
+            raise ConfigError(f"{where}: missing key {key!r}")
+    checked = dict(config)
+    checked["runner"] = _plain(from_mapping(RunnerConfig, config["runner"], f"{where}: runner"))
+    checked["optimizer"] = _check_optimizer(config["optimizer"], f"{where}: optimizer")
+    if ours:
+        expert = from_mapping(ExpertConfig, config["downstream_expert"], f"{where}: downstream_expert")
+        _check_parts(expert.modelrc, f"{where}: downstream_expert.modelrc")
+        checked["downstream_expert"] = _plain(expert)
+    return checked
+
+
+def fold_number(name: str) -> int:
+    """``"fold3"`` or ``"3"`` to 3.
+
+    Raises:
+        ValueError: for anything else
+    """
+    match = re.fullmatch(r"(?:fold)?([1-9][0-9]*)", str(name))
+    if not match:
+        raise ValueError(f"test_fold must look like 'fold1', got {name!r}")
+    return int(match[1])
+
+
+def _check_parts(model: ModelConfig, where: str) -> None:
+    """Build the pooling and the objective once, small, so that a wrong option is reported before anything is loaded."""
+    from s3prl_emotion.downstream.objectives import objectives
+    from s3prl_emotion.pooling import poolings
+
+    for key, registry, injected in (
+        ("pooling", poolings, {"input_size": model.projector_dim or 4}),
+        ("objective", objectives, {}),
+    ):
+        options = dict(getattr(model, key))
+        registry.build(options.pop("name"), options, where=f"{where}.{key}", **injected)
+
+
+def _check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
+    """Check a ``optimizer`` mapping against S3PRL's ``get_<name>`` functions and torch's optimisers."""
+    import torch
+    from torch.optim import Optimizer
+
+    if not isinstance(optimizer, Mapping) or "name" not in optimizer:
+        raise ConfigError(f"{where}: expected a mapping with a 'name', found {optimizer!r}")
+    checked = {key: _number(value) for key, value in optimizer.items()}
+    names = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", "Lamb_with_schedule", "TorchOptim")
+    if checked["name"] not in names:
+        raise ConfigError(f"{where}: unknown optimizer {checked['name']!r}. {nearest(checked['name'], names)}")
+    if checked["name"] != "TorchOptim":
+        return checked
+    known = {
+        name: entry
+        for name, entry in vars(torch.optim).items()
+        if inspect.isclass(entry) and issubclass(entry, Optimizer) and entry is not Optimizer
+    }
+    torch_name = str(checked.get("torch_optim_name"))
+    if torch_name not in known:
+        raise ConfigError(f"{where}: unknown torch_optim_name {torch_name!r}. {nearest(torch_name, known)}")
+    accepted = set(inspect.signature(known[torch_name]).parameters) - {"params"} | {"name", "torch_optim_name"}
+    for key in checked:
+        if key not in accepted:
+            raise ConfigError(f"{where}: unknown key {key!r} of {torch_name}. {nearest(key, accepted)}")
+    return checked
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-4`` as a string: make it the number that was meant."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and tuples to dicts and lists: checkpoints hold them, and must load without pickled classes."""
+    if hasattr(value, "__dataclass_fields__"):
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

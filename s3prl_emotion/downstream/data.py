@@ -1,0 +1,100 @@
+"""Utterances of one split as batches for S3PRL's Runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, read_audio
+from s3prl_emotion.corpora.manifest import Manifest
+
+Item = tuple[np.ndarray, int, str]
+
+
+class UtteranceDataset(Dataset[Item]):
+    """Waveform, class index and utterance id of the utterances ``ids`` of a manifest, in that order.
+
+    Args:
+        manifest: where the audio, labels and speakers are
+        ids: the utterances of this split
+        max_duration_s: keep this many seconds from the start of each utterance; None keeps all
+        pre_load: keep decoded audio in memory after its first use
+    """
+
+    def __init__(
+        self, manifest: Manifest, ids: Sequence[str], max_duration_s: float | None = None, pre_load: bool = True
+    ) -> None:
+        by_id = {utterance.id: utterance for utterance in manifest.utterances}
+        self.manifest = manifest
+        self.utterances = [by_id[item] for item in ids]
+        self.labels = [manifest.labels.index(utterance.label) for utterance in self.utterances]
+        self._max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
+        self._kept: dict[int, np.ndarray] | None = {} if pre_load else None
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> Item:
+        return self._waveform(index), self.labels[index], self.utterances[index].id
+
+    def _waveform(self, index: int) -> np.ndarray:
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        utterance = self.utterances[index]
+        samples = read_audio(self.manifest.path_of(utterance), utterance.start_s, utterance.end_s)[: self._max_samples]
+        if self._kept is not None:
+            self._kept[index] = samples
+        return samples
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of one training epoch, drawn from ``(seed, epoch)`` alone: no global random state is read or moved.
+
+    Args:
+        labels: class index of every utterance
+        batch_size: utterances in a batch; the last batch of an epoch may be smaller
+        seed: of the run
+        epoch: 0, 1, ...
+        class_weighted: draw with replacement, each utterance with weight 1 / (size of its class)
+        skip: batches of this epoch that an interrupted run has used already
+    """
+
+    def __init__(
+        self, labels: Sequence[int], batch_size: int, seed: int, epoch: int, class_weighted: bool = False, skip: int = 0
+    ) -> None:
+        generator = np.random.default_rng([seed, epoch])
+        if class_weighted:
+            weights = 1.0 / np.bincount(labels)[np.asarray(labels)]
+            order = generator.choice(len(labels), size=len(labels), p=weights / weights.sum())
+        else:
+            order = generator.permutation(len(labels))
+        batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
+        self.batches = batches[skip:]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+
+def make_loader(
+    dataset: UtteranceDataset, batches: Sequence[list[int]] | EpochBatches, num_workers: int
+) -> DataLoader[Any]:
+    """A loader over ``batches`` whose own random state is its own, so that it leaves torch's global generator alone."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=num_workers,
+        collate_fn=_collate,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _collate(items: list[Item]) -> tuple[list[np.ndarray], list[int], list[str]]:
+    waveforms, labels, ids = zip(*items, strict=True)
+    return list(waveforms), list(labels), list(ids)

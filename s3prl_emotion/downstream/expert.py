@@ -1,0 +1,264 @@
+"""The expert behind every ``-d`` name of ours: S3PRL's Runner trains and evaluates it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s3prl_emotion.audio.reading import read_audio
+from s3prl_emotion.config import from_mapping
+from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.downstream.config import ExpertConfig, fold_number
+from s3prl_emotion.downstream.data import EpochBatches, UtteranceDataset, make_loader
+from s3prl_emotion.downstream.head import Head, pad
+from s3prl_emotion.downstream.objectives import objectives
+from s3prl_emotion.downstream.rng import random_state, restore_random_state
+from s3prl_emotion.errors import ConfigError, RunError, nearest
+from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
+from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
+from s3prl_emotion.pooling import poolings
+from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.split import Folds
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "dev", "test")
+METRICS = {"accuracy": "wa", "ua": "ua", "macro_f1": "macro_f1"}
+"""A protocol's selection to the figure it selects by."""
+
+
+class DownstreamExpert(nn.Module):
+    """Head, objective, data and metrics of one fold, with the interface that S3PRL's Runner expects.
+
+    Args:
+        upstream_dim: width of the upstream's features
+        upstream_rate: samples per frame
+        downstream_expert: the configuration, see :class:`~s3prl_emotion.downstream.config.ExpertConfig`
+        expdir: the fold's folder
+        downstream: the ``-d`` name, for log entries
+        downstream_variant: S3PRL's ``-v``: the test fold, as ``fold2``
+        seed: of the run; batches depend on it and on the epoch alone
+
+    Raises:
+        ConfigError: if the manifest, the folds or the test fold are missing
+    """
+
+    best_score: Tensor
+
+    def __init__(
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: dict[str, Any],
+        expdir: str,
+        downstream: str = "emotion",
+        downstream_variant: str | None = None,
+        seed: int = 1337,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        config = from_mapping(ExpertConfig, downstream_expert, "downstream_expert")
+        self.config = config
+        self.expdir = Path(expdir)
+        self.upstream_rate = upstream_rate
+        self.name = downstream
+        self.seed = int(seed)
+        self.fold = fold_number(config.datarc.test_fold or downstream_variant or "fold1")
+
+        manifest = Manifest.read(self._input(config.datarc.manifest, "manifest"))
+        folds = Folds.read(self._input(config.datarc.folds, "folds"))
+        fold = folds[self.fold]
+        self.labels = manifest.labels
+        self.speakers = {utterance.id: utterance.speaker for utterance in manifest.utterances}
+        self.selection = METRICS[protocols.get(folds.protocol).selection]
+        self.datasets = {
+            split: UtteranceDataset(
+                manifest, getattr(fold, split), config.datarc.max_duration_s, config.datarc.pre_load
+            )
+            for split in SPLITS
+        }
+
+        self.head = Head(upstream_dim, len(self.labels), config.modelrc)
+        objective = dict(config.modelrc.objective)
+        self.objective: nn.Module = objectives.build(objective.pop("name"), objective, where="objective")
+        self.register_buffer("best_score", torch.full((1,), -1.0))
+
+        self.layer_weights: Callable[[], Tensor] | None = (
+            None  # set by the launcher: softmax of the featurizer's weights
+        )
+        self.inferred: list[dict[str, Any]] = []
+        self._epoch = 0
+        self._used_batches = 0  # of the current epoch
+        self._resume: dict[str, Any] | None = None
+        self._looked_at_mean = not isinstance(self.head.pooling, poolings.get("mean"))
+
+    # --- what the Runner calls -------------------------------------------------------------------------------------
+
+    def get_dataloader(self, split: str, epoch: int = 0) -> Any:
+        """Batches of one split. Training batches go on where a resumed checkpoint stopped, with its random state."""
+        if split not in SPLITS:
+            raise ConfigError(f"unknown split {split!r}. {nearest(split, SPLITS)}")
+        data, dataset = self.config.datarc, self.datasets[split]
+        if split != "train":
+            size = data.eval_batch_size
+            indices = list(range(len(dataset)))
+            batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+            return make_loader(dataset, batches, data.num_workers)
+        self._epoch, self._used_batches = epoch, 0
+        if self._resume is not None:
+            self._used_batches = self._resume["used_batches"] if self._resume["epoch"] == epoch else 0
+            restore_random_state(self._resume["random_state"])
+            self._resume = None
+        weighted = data.sampler == "class_weighted"
+        sampler = EpochBatches(
+            dataset.labels, data.train_batch_size, self.seed, epoch, weighted, skip=self._used_batches
+        )
+        return make_loader(dataset, sampler, data.num_workers)
+
+    def forward(
+        self,
+        split: str,
+        features: list[Tensor],
+        labels: list[int],
+        ids: list[str],
+        records: dict[str, list[Any]],
+        **_: Any,
+    ) -> Tensor:
+        """Features of a batch, each ``(frames, upstream_dim)``, to the loss; predictions are added to ``records``."""
+        x, lengths = pad(features)
+        self._look_at_mean(x, lengths)
+        truth = torch.tensor(labels, device=x.device)
+        logits = self.head(x, lengths)
+        loss: Tensor = self.objective(logits, truth)
+        if split == "train":
+            self._used_batches += 1
+        records["loss"].append(loss.detach())
+        records["probabilities"].append(logits.detach().float().softmax(dim=-1))
+        records["truth"] += labels
+        records["ids"] += ids
+        return loss
+
+    def log_records(
+        self, split: str, records: dict[str, list[Any]], logger: Any, global_step: int, **_: Any
+    ) -> list[str]:
+        """Write loss, UA, WA and macro-F1 of a split; on dev, ask for a checkpoint at the best selected figure."""
+        probabilities = torch.cat(records["probabilities"]).cpu().numpy()
+        truth = [self.labels[index] for index in records["truth"]]
+        predicted = [self.labels[index] for index in probabilities.argmax(axis=1)]
+        values = {
+            "loss": float(torch.stack(records["loss"]).mean()),
+            "ua": ua(truth, predicted, self.labels),
+            "wa": wa(truth, predicted, self.labels),
+            "macro_f1": macro_f1(truth, predicted, self.labels),
+        }
+        if not np.isfinite(values["loss"]):
+            raise RunError(f"{self.name}, fold {self.fold}: the {split} loss at step {global_step} is {values['loss']}")
+        for key, value in values.items():
+            logger.add_scalar(f"{self.name}-fold{self.fold}/{split}-{key}", value, global_step=global_step)
+        if split == "train":
+            self._log_layer_weights(logger, global_step)
+
+        save_names = []
+        lines = [f"{split} at step {global_step}: " + ", ".join(f"{key} {value:.6f}" for key, value in values.items())]
+        score = values[self.selection]
+        if split == "dev" and self.training_is_running(global_step) and score > float(self.best_score):
+            self.best_score.fill_(score)
+            lines.append(f"New best on dev at step {global_step}: {self.selection} {score:.6f}")
+            save_names.append("dev-best.ckpt")
+        with (self.expdir / "log.log").open("a", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+        if split != "train":
+            self._write_predictions(split, records["ids"], truth, predicted, probabilities)
+        return save_names
+
+    @torch.no_grad()
+    def inference(self, features: list[Tensor], names: list[str]) -> None:
+        """Probabilities and frame weights of any audio; they are collected in ``inferred`` for the caller."""
+        x, lengths = pad(features)
+        probabilities = self.head(x, lengths).softmax(dim=-1).cpu()
+        weights = self.head.frame_weights(x, lengths).cpu()
+        for name, row, frames, length in zip(names, probabilities, weights, lengths.tolist(), strict=True):
+            self.inferred.append(
+                {
+                    "file": name,
+                    "predicted": self.labels[int(row.argmax())],
+                    "probabilities": dict(zip(self.labels, row.tolist(), strict=True)),
+                    "frame_weights": frames[:length].tolist(),
+                }
+            )
+
+    def load_audio(self, path: str | Path) -> Tensor:
+        """Any audio file as a mono waveform at 16 kHz, ``(samples,)``; the Runner's inference mode uses it."""
+        return torch.from_numpy(read_audio(path))
+
+    # --- state beyond the weights: what makes a resumed run the same run ------------------------------------------
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"epoch": self._epoch, "used_batches": self._used_batches, "random_state": random_state()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self._resume = state
+
+    # --- details ----------------------------------------------------------------------------------------------------
+
+    def _input(self, path: str | None, key: str) -> Path:
+        """A file that the launcher prepared: absolute, or relative to the fold's folder or the working directory."""
+        if path is None:
+            raise ConfigError(
+                f"downstream_expert.datarc.{key} is not set: start through `s3prl-emotion run`, which prepares it, "
+                f"or name the file with -o config.downstream_expert.datarc.{key}=PATH"
+            )
+        for candidate in (self.expdir / path, Path(path)):
+            if candidate.is_file():
+                return candidate
+        raise ConfigError(
+            f"downstream_expert.datarc.{key}: no file {path!r}, neither in {self.expdir} nor in {Path.cwd()}"
+        )
+
+    @staticmethod
+    def training_is_running(global_step: int) -> bool:
+        """The Runner passes step 0 exactly when an evaluation was asked for from outside of training."""
+        return global_step > 0
+
+    def _log_layer_weights(self, logger: Any, global_step: int) -> None:
+        if self.layer_weights is None:
+            return
+        weights = self.layer_weights().detach().cpu().tolist()
+        for layer, weight in enumerate(weights):
+            logger.add_scalar(f"{self.name}-fold{self.fold}/layer-weight-{layer:02d}", weight, global_step=global_step)
+        with (self.expdir / "layer_weights.csv").open("a", encoding="utf-8") as file:
+            file.write(",".join([str(global_step), *(f"{weight:.6f}" for weight in weights)]) + "\n")
+
+    def _write_predictions(
+        self, split: str, ids: list[str], truth: list[str], predicted: list[str], probabilities: np.ndarray
+    ) -> None:
+        rows = [
+            Prediction(self.fold, item, self.speakers[item], label, guess, tuple(float(value) for value in row))
+            for item, label, guess, row in zip(ids, truth, predicted, probabilities, strict=True)
+        ]
+        write_predictions(self.expdir / f"{split}_predictions.csv", rows, self.labels)
+        for kind, values in (("predict", predicted), ("truth", truth)):  # S3PRL's own files
+            lines = [f"{item} {value}\n" for item, value in zip(ids, values, strict=True)]
+            (self.expdir / f"{split}_fold{self.fold}_{kind}.txt").write_text("".join(lines), encoding="utf-8")
+
+    @torch.no_grad()
+    def _look_at_mean(self, x: Tensor, lengths: Tensor) -> None:
+        """Say so, once, when mean pooling is fed features whose time mean is zero: its accuracy is then chance."""
+        if self._looked_at_mean:
+            return
+        self._looked_at_mean = True
+        mask = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        scale = x[mask].std()
+        mean = (x * mask[..., None]).sum(dim=1) / lengths[:, None]
+        if float(mean.abs().max()) < 1e-3 * float(scale):
+            logger.warning(
+                "this upstream normalises each utterance to zero mean over time, so mean pooling sees nothing: "
+                "expect accuracy at chance. Use another pooling (emotion_mean_std, emotion_corr, emotion_attn_corr) "
+                "or an upstream without that normalisation (fbank_no_cmvn)"
+            )

@@ -1,0 +1,17 @@
+"""Plain cross-entropy: the objective of S3PRL's own emotion task."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s3prl_emotion.downstream.objectives import objectives
+
+
+@objectives.register("cross_entropy")
+class CrossEntropy(nn.Module):
+    """``-log softmax(logits)[label]``, mean over the batch (nats, at least 0)."""
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """``logits (batch, classes)``, ``labels (batch,)`` as class indices, to a scalar."""
+        return functional.cross_entropy(logits, labels)

@@ -1,0 +1,30 @@
+"""Cross-entropy with smoothed labels (arXiv 2211.01756, section 2.3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s3prl_emotion.downstream.objectives import objectives
+
+
+@objectives.register("label_smoothing")
+class LabelSmoothing(nn.Module):
+    """Cross-entropy against ``y (1 - p_l) + p_l / K`` for a one-hot ``y`` over ``K`` classes, batch mean (nats).
+
+    Args:
+        smoothing: ``p_l`` in [0, 1); the paper uses 0.25, and 0 is plain cross-entropy
+
+    Raises:
+        ValueError: if ``smoothing`` is out of range
+    """
+
+    def __init__(self, smoothing: float = 0.25) -> None:
+        super().__init__()
+        if not 0.0 <= smoothing < 1.0:
+            raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
+        self.smoothing = float(smoothing)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """``logits (batch, classes)``, ``labels (batch,)`` as class indices, to a scalar."""
+        return functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)

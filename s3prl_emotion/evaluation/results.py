@@ -1,0 +1,219 @@
+"""``results.json``: every number of a run, recomputed from its predictions.
+
+The record follows schema 1: rates are fractions in [0, 1]; ``confusion`` has the truth in rows and is summed over
+folds; ``ci95`` and ``std`` are null with a single fold.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.evaluation import metrics
+from s3prl_emotion.evaluation.predictions import Prediction, check_predictions
+from s3prl_emotion.files import write_atomically
+
+SCHEMA = 1
+RATES = ("ua", "wa", "macro_f1")
+CI95_METHOD = "Student t over folds, mean ± t(0.975, n-1) · std / sqrt(n), clipped to [0, 1]"
+PACKAGES = ("s3prl", "torch", "torchaudio", "transformers", "numpy")
+
+_KEYS = (
+    *("schema", "upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "folds", *RATES, "confusion"),
+    *("seed", "versions", "ci95_method", "complete", "folds_expected", "chance", "settings"),
+)
+_NESTED_KEYS = {
+    "protocol": ("name", "split_sha256", "dev", "selection", "labels", "transductive"),
+    **dict.fromkeys(RATES, ("mean", "std", "ci95")),
+}
+_FOLD_KEYS = ("fold", "n", *RATES, "step")
+
+
+def summarise(
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    *,
+    upstream: str,
+    checkpoint_sha256: str | None,
+    downstream: str,
+    corpus: str,
+    protocol: Mapping[str, Any],
+    steps: Mapping[int, int | None],
+    seed: int,
+    versions: Mapping[str, str | None],
+    settings: Mapping[str, Any] | None = None,
+    folds_expected: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Compute the record of a run.
+
+    Args:
+        predictions: every scored utterance of every finished fold
+        labels: all classes, in the order of the confusion matrix
+        upstream: the ``-u`` name
+        checkpoint_sha256: of the upstream's checkpoint; None where it has none (``fbank``)
+        downstream: the ``-d`` name
+        corpus: the corpus' name
+        protocol: ``name``, ``split_sha256``, ``dev``, ``selection``, ``transductive``; further keys are kept.
+            ``labels`` is filled in
+        steps: fold to the optimiser step of the checkpoint that was scored; None where unknown
+        seed: the seed of the run
+        versions: as :func:`versions` reports them
+        settings: training settings worth printing; ``{"demo": True, ..., "paper": {...}}`` marks scaled-down ones
+        folds_expected: all folds of the protocol; by default those of ``steps``
+
+    Returns:
+        a dict of schema 1 that JSON can hold
+
+    Raises:
+        RunError: if a prediction is invalid, if there is none, or if folds, steps and labels disagree
+    """
+    if not predictions:
+        raise RunError("there are no predictions to summarise: run at least one fold first")
+    check_predictions(predictions, labels)
+    expected = sorted(int(fold) for fold in (steps if folds_expected is None else folds_expected))
+    by_fold: dict[int, list[Prediction]] = {}
+    for item in predictions:
+        by_fold.setdefault(int(item.fold), []).append(item)
+    for fold in sorted(by_fold):
+        if fold not in expected:
+            raise RunError(f"there are predictions for fold {fold}, which is not one of the expected folds {expected}")
+        if fold not in steps:
+            raise RunError(f"there are predictions for fold {fold}, but steps names only {sorted(steps)}")
+    if "labels" in protocol and list(protocol["labels"]) != list(labels):
+        raise RunError(f"the protocol's labels {list(protocol['labels'])} are not those given: {list(labels)}")
+    folds = []
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for fold, items in sorted(by_fold.items()):
+        pair = [item.truth for item in items], [item.predicted for item in items]
+        confusion += metrics.confusion_matrix(*pair, labels)
+        rates = {name: getattr(metrics, name)(*pair, labels) for name in RATES}
+        step = steps[fold]
+        folds.append({"fold": fold, "n": len(items), **rates, "step": None if step is None else int(step)})
+    results = {
+        "schema": SCHEMA,
+        "upstream": upstream,
+        "checkpoint_sha256": checkpoint_sha256,
+        "downstream": downstream,
+        "corpus": corpus,
+        "protocol": {**protocol, "labels": list(labels)},
+        "folds": folds,
+        **{name: _over_folds([fold[name] for fold in folds]) for name in RATES},
+        "confusion": confusion.tolist(),
+        "seed": seed,
+        "versions": dict(versions),
+        "ci95_method": CI95_METHOD,
+        "complete": sorted(by_fold) == expected,
+        "folds_expected": expected,
+        "chance": 1 / len(labels),
+        "settings": None if settings is None else dict(settings),
+    }
+    _check(results, "results")
+    return results
+
+
+def _over_folds(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (ddof 1) and 95 % Student t interval of one rate over folds."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return {"mean": mean, "std": None, "ci95": None}
+    from scipy import stats
+
+    std = float(np.std(values, ddof=1))
+    half_width = float(stats.t.ppf(0.975, len(values) - 1)) * std / math.sqrt(len(values))
+    return {"mean": mean, "std": std, "ci95": [max(0.0, mean - half_width), min(1.0, mean + half_width)]}
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that a number can depend on; None where a package is absent."""
+    from s3prl_emotion import __version__
+
+    found: dict[str, str | None] = {"python": platform.python_version(), "s3prl_emotion": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
+    """Write ``results.json``, replacing it in one step.
+
+    Raises:
+        RunError: if the record does not follow the schema or holds what JSON cannot; nothing is written then
+    """
+    _check(results, f"{path}: refusing to write")
+    try:
+        text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path}: refusing to write: {error}") from error
+    write_atomically(Path(path), text + "\n")
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """Read ``results.json``.
+
+    Raises:
+        RunError: if the file is missing, is not JSON or does not follow the schema
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RunError(
+            f"{path}: no such file. Run the experiment first: it writes the results of the folds it finished."
+        )
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunError(f"{path}: not JSON in UTF-8: {error}") from error
+    _check(results, str(path))
+    return results
+
+
+def _check(results: Any, where: str) -> None:
+    """Check names and shapes against schema 1; further keys are allowed."""
+    if not isinstance(results, Mapping):
+        raise RunError(f"{where}: expected a mapping of keys to values, found {type(results).__name__}")
+    if results.get("schema") != SCHEMA:
+        raise RunError(f"{where}: has schema {results.get('schema')!r}, this version reads and writes schema {SCHEMA}")
+    _need(results, _KEYS, where)
+    for key, nested in _NESTED_KEYS.items():
+        _need(results[key], nested, f"{where}: {key}")
+    if not isinstance(results["folds"], list) or not results["folds"]:
+        raise RunError(f"{where}: folds: expected a list with at least one fold, found {results['folds']!r}")
+    for position, fold in enumerate(results["folds"]):
+        _need(fold, _FOLD_KEYS, f"{where}: folds[{position}]")
+        for rate in RATES:
+            _need_fraction(fold[rate], f"{where}: folds[{position}].{rate}")
+    for rate in RATES:
+        _need_fraction(results[rate]["mean"], f"{where}: {rate}.mean")
+    labels, confusion = results["protocol"]["labels"], results["confusion"]
+    if (
+        not isinstance(labels, list)
+        or not isinstance(confusion, list)
+        or not all(isinstance(row, list) for row in confusion)
+    ):
+        raise RunError(f"{where}: expected lists for protocol.labels and confusion, found {labels!r} and {confusion!r}")
+    size, shape = len(labels), [len(row) for row in confusion]
+    if shape != [size] * size:
+        raise RunError(f"{where}: confusion: expected {size} rows of {size} for {size} labels, found rows of {shape}")
+
+
+def _need(mapping: Any, keys: Sequence[str], where: str) -> None:
+    if not isinstance(mapping, Mapping):
+        raise RunError(f"{where}: expected a mapping of keys to values, found {mapping!r}")
+    missing = [key for key in keys if key not in mapping]
+    if missing:
+        raise RunError(f"{where}: missing {', '.join(missing)} of schema {SCHEMA}")
+
+
+def _need_fraction(value: Any, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise RunError(f"{where}: expected a fraction in [0, 1], found {value!r}")

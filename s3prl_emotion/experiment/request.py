@@ -1,0 +1,96 @@
+"""What to run: a request, and the arguments and configuration that follow from it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
+from s3prl_emotion.config import read_yaml
+from s3prl_emotion.corpora import corpora
+from s3prl_emotion.downstream.config import check_config
+from s3prl_emotion.errors import ConfigError, nearest
+
+DEFAULT_ROOT = Path("result/downstream")
+DEFAULT_SEED = 1337
+DEMO_SETTINGS: dict[str, dict[str, Any]] = {
+    "runner": {"total_steps": 150, "eval_step": 25, "save_step": 50, "log_step": 25},
+    "optimizer": {"lr": 1.0e-3},
+}
+"""What ``--demo`` changes in a configuration, so that five folds end in minutes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run.
+
+    Args:
+        s3prl: S3PRL's arguments by their names there (``upstream``, ``downstream``, ``seed``, ...)
+        corpus: a corpus' name
+        data: its folder (for ``table``: the table)
+        corpus_options: further options of the corpus' reader
+        protocol: a protocol's name; None takes the corpus' default
+        folds: the folds to run; None runs all
+        root: run folders are made below it, unless ``expname`` or ``expdir`` of S3PRL say otherwise
+        demo: make the demo corpus and train briefly
+        skip_bad: leave out files that cannot be used, instead of stopping
+        trim_zeros: leave out exact digital zeros at both ends of each utterance
+    """
+
+    s3prl: Mapping[str, Any]
+    corpus: str = "iemocap"
+    data: Path | None = None
+    corpus_options: Mapping[str, Any] = field(default_factory=dict)
+    protocol: str | None = None
+    folds: tuple[int, ...] | None = None
+    root: Path = DEFAULT_ROOT
+    demo: bool = False
+    skip_bad: bool = False
+    trim_zeros: bool = False
+
+
+def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
+    """Arguments and configuration with file, ``--demo`` and ``-o`` applied; and what is worth printing of it."""
+    args = launch.arguments(**request.s3prl)
+    known = downstream_configs()
+    if args.downstream not in known:
+        raise ConfigError(
+            f"-d {args.downstream!r} is not an emotion downstream. {nearest(str(args.downstream), known)}"
+        )
+    path = Path(args.config) if args.config else known[args.downstream]
+    config = read_yaml(path)
+    full = json.loads(json.dumps(config))
+    if request.demo:
+        for section, values in DEMO_SETTINGS.items():
+            config[section] = {**config.get(section, {}), **values}
+    launch.override(config, args, args.override)
+    for key in ("root", "meta_data"):
+        if key in config.get("downstream_expert", {}).get("datarc", {}):
+            raise ConfigError(
+                f"{path}: downstream_expert.datarc.{key} is set by the launcher: use --corpus and --data instead"
+            )
+    checked = check_config(config, str(path), ours=args.downstream not in STOCK_DOWNSTREAMS)
+    args.device = launch.resolve_device(args.device)
+    args.override = None  # applied; a checkpoint must not carry it on
+    return args, checked, _notable(checked, full, request.demo)
+
+
+def _notable(config: dict[str, Any], full: dict[str, Any], demo: bool) -> dict[str, Any]:
+    def pick(source: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "total_steps": source["runner"]["total_steps"],
+            "lr": float(source["optimizer"]["lr"]) if "lr" in source["optimizer"] else None,
+        }
+
+    return {"demo": demo, **pick(config), "paper": pick(full)}
+
+
+def protocol_name(request: Request, args: argparse.Namespace) -> str:
+    is_stock = args.downstream in STOCK_DOWNSTREAMS
+    default = stock.PROTOCOL if is_stock else corpora.get(request.corpus, "--corpus").default_protocol
+    return request.protocol or default

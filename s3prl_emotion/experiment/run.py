@@ -1,0 +1,111 @@
+"""A whole experiment: corpus, folds, one S3PRL run per fold, one answer.
+
+Everything that is computed lands in the run folder at once, so the same request, made again, goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
+from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.experiment.checkpoint import test_best
+from s3prl_emotion.experiment.folder import RUN_FILE, check, claim, collect, identity_of, only_here
+from s3prl_emotion.experiment.preparation import prepare
+from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, protocol_name, settle
+from s3prl_emotion.protocols.split import Folds
+
+logger = logging.getLogger(__name__)
+
+
+def run(request: Request) -> tuple[Path, dict[str, Any]]:
+    """Train and test the requested folds and summarise all folds that are finished.
+
+    Returns:
+        the run folder and the content of its ``results.json``
+
+    Raises:
+        EmotionError: with a message for the user; folds finished before stay finished
+    """
+    args, config, settings = settle(request)
+    launch.check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+    folder = run_folder_of(request, args)
+    identity = identity_of(request, args, config, settings)
+    check(folder, identity)
+    manifest, folds = _prepare(request, args, folder)
+    wanted = _wanted_folds(request, args, config, folds)
+    claim(folder, identity)
+    for count, number in enumerate(wanted, start=1):
+        logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
+        _run_fold(args, config, manifest, folds, folder, number)
+    return folder, collect(folder)
+
+
+def _prepare(request: Request, args: argparse.Namespace, folder: Path) -> tuple[Manifest, Folds]:
+    """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
+    if all((folder / name).is_file() for name in (RUN_FILE, "manifest.jsonl", "folds.json")):
+        return Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
+    return prepare(
+        request.corpus,
+        request.data,
+        request.corpus_options,
+        protocol_name(request, args),
+        folder,
+        request.skip_bad,
+        request.trim_zeros,
+    )
+
+
+def _wanted_folds(request: Request, args: argparse.Namespace, config: dict[str, Any], folds: Folds) -> tuple[int, ...]:
+    known = tuple(fold.number for fold in folds.folds)
+    variant = args.downstream_variant or config["downstream_expert"].get("datarc", {}).get("test_fold")
+    try:
+        wanted = request.folds or ((fold_number(variant),) if variant else known)
+    except ValueError as error:
+        raise ConfigError(f"-v {variant}: {error}") from error
+    for number in wanted:
+        if number not in known:
+            raise ConfigError(f"--fold {number}: {request.corpus} has folds {', '.join(map(str, known))}")
+    return wanted
+
+
+def run_folder_of(request: Request, args: argparse.Namespace) -> Path:
+    """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
+    if args.expdir:
+        return Path(args.expdir)
+    if args.expname:
+        return request.root / args.expname
+    upstream = args.upstream if args.upstream_ckpt is None else f"{args.upstream}-{Path(args.upstream_ckpt).stem}"
+    protocol = protocol_name(request, args)
+    seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
+    return request.root / upstream.replace("/", "__") / args.downstream / f"{request.corpus}-{protocol}{seed}"
+
+
+def _run_fold(
+    args: argparse.Namespace, config: dict[str, Any], manifest: Manifest, folds: Folds, folder: Path, number: int
+) -> None:
+    """Train one fold to its end and test its dev-best checkpoint, unless that is done."""
+    expdir = folder / f"fold{number}"
+    expdir.mkdir(parents=True, exist_ok=True)
+    with only_here(expdir):
+        if (expdir / "fold.json").is_file() and args.mode != "evaluate":
+            logger.info("fold %d is finished already", number)
+            return
+        if args.downstream in STOCK_DOWNSTREAMS:
+            config = stock.prepare(manifest, folds, folder, config, number)
+        else:
+            config = json.loads(json.dumps(config))
+            config["downstream_expert"]["datarc"].update(
+                manifest="../manifest.jsonl", folds="../folds.json", test_fold=f"fold{number}"
+            )
+        fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
+        if args.mode == "train":
+            launch.train(fold_args, config)
+        test_best(expdir, args.device, None)

@@ -1,0 +1,54 @@
+"""What every division must satisfy, whatever protocol made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.errors import ProtocolError
+from s3prl_emotion.protocols.protocol import Protocol
+
+_SHOWN = 10
+
+
+def check_fold(manifest: Manifest, protocol: Protocol, number: int, parts: dict[str, Sequence[str]]) -> None:
+    """Check one fold.
+
+    Args:
+        manifest: the corpus
+        protocol: what made the fold
+        number: the fold's number
+        parts: the ids of ``train``, ``dev`` and ``test``
+
+    Raises:
+        ProtocolError: if a part is empty, two parts share an utterance, a speaker is where the protocol forbids it,
+            or no utterance of some class is left to train on
+    """
+    where = f"{manifest.corpus}, protocol {protocol.name}, fold {number}"
+    speakers = {}
+    for part, ids in parts.items():
+        if not ids:
+            raise ProtocolError(f"{where}: the {part} set is empty")
+        speakers[part] = {manifest.by_id[name].speaker for name in ids}
+    for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
+        shared = sorted(set(parts[first]) & set(parts[second]))
+        if shared:
+            raise ProtocolError(f"{where}: {first} and {second} share {len(shared)} utterances: {_listed(shared)}")
+        if (first, second) == ("train", "dev") and not protocol.speaker_disjoint_dev:
+            continue
+        common = sorted(speakers[first] & speakers[second])
+        if common:
+            raise ProtocolError(
+                f"{where}: {first} and {second} share the speakers {_listed(common)}. "
+                "Give every speaker's utterances one fold number"
+            )
+    absent = sorted(set(manifest.labels) - {manifest.by_id[name].label for name in parts["train"]})
+    if absent:
+        raise ProtocolError(
+            f"{where}: nothing to train on for {_listed(absent)}. Leave the class out or use other folds"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,38 @@
+"""The strict protocol: no speaker is shared between train, dev and test, and dev selects by unweighted accuracy."""
+
+from __future__ import annotations
+
+from s3prl_emotion.errors import ProtocolError
+from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.protocol import Protocol, Training
+
+
+def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Dev is every training utterance of the speakers that the next fold, cyclically, tests on.
+
+    Raises:
+        ProtocolError: if there are fewer than three folds
+    """
+    numbers = sorted(training.test_speakers)
+    if len(numbers) < 3:
+        raise ProtocolError(
+            f"protocol strict: needs at least 3 folds (train, dev and test speakers), found {len(numbers)}. "
+            "Give the corpus more folds or more speakers, or use the protocol superb"
+        )
+    following = numbers[(numbers.index(training.fold) + 1) % len(numbers)]
+    held_out = training.test_speakers[following]
+    train = tuple(item.id for item in training.utterances if item.speaker not in held_out)
+    return train, tuple(item.id for item in training.utterances if item.speaker in held_out)
+
+
+protocols.register("strict")(
+    Protocol(
+        name="strict",
+        dev="the test speakers of the next fold, cyclically; no speaker shared with train",
+        selection="ua",
+        speaker_disjoint_dev=True,
+        transductive=False,
+        description="speaker-disjoint train, dev and test; the checkpoint with the best dev UA is tested",
+        divide=divide,
+    )
+)

@@ -1,0 +1,147 @@
+"""Audio files of every kind, good and bad."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from s3prl_emotion.audio import AudioError, audio_info, read_audio, read_segment
+from s3prl_emotion.errors import CorpusError
+
+
+def tone(rate=16000, duration_s=1.0, frequency=440.0):
+    return 0.5 * np.sin(2 * np.pi * frequency * np.arange(round(rate * duration_s)) / rate)
+
+
+def test_16_khz_mono_comes_back_unchanged(tmp_path):
+    stored = (tone() * 32767).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", stored, 16000)
+    samples = read_audio(tmp_path / "a.wav")
+    assert samples.dtype == np.float32
+    assert samples.flags.c_contiguous
+    np.testing.assert_array_equal(samples, stored / np.float32(32768))
+    info = audio_info(str(tmp_path / "a.wav"))
+    assert (info.sample_rate_hz, info.channels, info.frames, info.duration_s) == (16000, 1, 16000, 1.0)
+
+
+def test_stereo_is_averaged(tmp_path):
+    left, right = tone(), tone(frequency=1000)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(tmp_path / "a.wav"), (left + right) / 2, atol=1e-6)
+    samples, rate = read_segment(tmp_path / "a.wav")
+    assert samples.shape == (16000, 2)
+    assert rate == 16000
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_other_rates_are_resampled_as_torchaudio_does(tmp_path, rate):
+    import torch
+    import torchaudio
+
+    soundfile.write(tmp_path / "a.wav", tone(rate), rate, subtype="FLOAT")
+    samples = read_audio(tmp_path / "a.wav")
+    stored = torch.from_numpy(tone(rate).astype(np.float32))
+    np.testing.assert_array_equal(samples, torchaudio.transforms.Resample(rate, 16000)(stored).numpy())
+    assert len(samples) == 16000
+    np.testing.assert_allclose(samples[500:-500], tone()[500:-500], atol=5e-3)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg"])
+def test_other_formats(tmp_path, suffix):
+    soundfile.write(tmp_path / f"a.{suffix}", tone(), 16000)
+    assert read_audio(tmp_path / f"a.{suffix}").shape == (16000,)
+
+
+def test_segment(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(), 16000, subtype="FLOAT")
+    whole = read_audio(tmp_path / "a.wav")
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", 0.25, 0.5), whole[4000:8000])
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", end_s=1.009), whole)
+    np.testing.assert_array_equal(read_audio(tmp_path / "a.wav", start_s=0.9), whole[14400:])
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s"), [(0.5, 1.02), (1.0, None), (-0.1, None), (0.5, 0.5), (0.6, 0.5), (float("nan"), None)]
+)
+def test_segment_outside_of_the_file(tmp_path, start_s, end_s):
+    soundfile.write(tmp_path / "long.wav", tone(), 16000)
+    with pytest.raises(AudioError, match=r"long\.wav: segment .* s ") as caught:
+        read_audio(tmp_path / "long.wav", start_s, end_s)
+    assert caught.value.kind == "segment"
+
+
+def bad_file(folder, kind):
+    path = folder / f"{kind}.wav"
+    soundfile.write(path, tone(), 16000)
+    content = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    elif kind == "folder":
+        path.unlink()
+        path.mkdir()
+    elif kind == "pointer":
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "header-only":
+        path.write_bytes(content[:20])
+    elif kind == "noise":
+        path.write_bytes(b"not audio at all " * 50)
+    elif kind == "nothing":
+        path.write_bytes(b"")
+    elif kind == "no-samples":
+        soundfile.write(path, np.zeros(0), 16000)
+    elif kind == "nan":
+        samples = tone()
+        samples[3] = np.nan
+        soundfile.write(path, samples, 16000, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("missing", "missing", "no such audio file"),
+        ("folder", "missing", "is a folder"),
+        ("pointer", "git-lfs", "git lfs pull"),
+        ("truncated", "corrupt", "cut off"),
+        ("header-only", "corrupt", "not readable as audio"),
+        ("noise", "corrupt", "not readable as audio"),
+        ("nothing", "empty", "0 bytes"),
+        ("no-samples", "empty", "no samples"),
+        ("nan", "non-finite", "1 samples are not finite"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, name, kind, words):
+    path = bad_file(tmp_path, name)
+    with pytest.raises(CorpusError, match=words) as caught:
+        read_audio(path)
+    assert isinstance(caught.value, AudioError)
+    assert caught.value.kind == kind
+    assert str(path) in str(caught.value)
+
+
+def test_streamed_wav_with_unknown_length_is_read(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(), 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    at = content.index(b"data")
+    content[at + 4 : at + 8] = b"\xff\xff\xff\xff"
+    (tmp_path / "a.wav").write_bytes(content)
+    assert read_audio(tmp_path / "a.wav").shape == (16000,)
+
+
+def test_error_survives_a_worker_process(tmp_path):
+    with pytest.raises(AudioError) as caught:
+        read_audio(tmp_path / "absent.wav")
+    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert (str(copy), copy.kind) == (str(caught.value), "missing")
+
+
+def test_import_is_light():
+    code = "import sys, s3prl_emotion.audio; sys.exit('torch' in sys.modules or 'torchaudio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,52 @@
+"""Fixtures that every room's tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Several workers on few cores: the threads of one must not wait for those of another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+from s3prl_emotion.corpora import Manifest, corpora
+
+
+@pytest.fixture(scope="session")
+def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo corpus of 80 utterances, made once per session. Do not write into it."""
+    from s3prl_emotion.corpora.demo import make_demo_corpus
+
+    return make_demo_corpus(tmp_path_factory.mktemp("demo") / "corpus", utterances_per_speaker_and_emotion=2)
+
+
+@pytest.fixture(scope="session")
+def demo_manifest(demo_root: Path) -> Manifest:
+    """The manifest of :func:`demo_root`."""
+    return corpora.get("demo").read(demo_root)
+
+
+@pytest.fixture(scope="session")
+def tiny_hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A HuBERT with random weights in transformers format: 2 layers of width 16, layer norm, layer-drop switched on."""
+    import torch
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny_hubert"
+    config = HubertConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8,) * 7,
+        feat_extract_norm="layer",
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        layerdrop=0.5,
+        mask_time_prob=0.0,
+    )
+    HubertModel(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    return folder

@@ -1,0 +1,106 @@
+"""The reader of IEMOCAP on a fabricated folder with the traps of real copies."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora.iemocap import session_of, speaker_of
+from s3prl_emotion.errors import CorpusError
+
+LINES = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+
+[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+C-F1:\tNeutral;\t(curious)
+A-F1:\tval 3; act 2; dom  2;\t(curious)
+
+[10.0100 - 11.3925]\tSes01F_impro01_M003\texc\t[2.5000, 2.5000, 2.5000]
+[14.8872 - 18.0175]\tSes01F_impro01_F001\txxx\t[2.5000, 2.5000, 2.5000]
+[19.2900 - 20.7875]\tSes01F_impro01_F002\tfru\t[2.0000, 3.5000, 3.5000]
+[21.0 - 22.0]\tSes01F_impro01_M001\tsad\t[2.0000, 3.5000, 3.5000]
+"""
+TEXTS = """Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
+Ses01F_impro01_MXX0 [008.0-009.0]: Yeah.
+M: [LAUGHTER]
+Ses01F_impro01_M003 [010.0100-011.3925]: Is there a problem?
+"""
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "IEMOCAP_full_release"
+    dialog = root / "Session1" / "dialog"
+    write(dialog / "EmoEvaluation" / "Ses01F_impro01.txt", LINES)
+    write(dialog / "EmoEvaluation" / "._Ses01F_impro01.txt", "[0 - 1]\tSes01F_impro01_F009\tneu\t[]\n")
+    write(dialog / "EmoEvaluation" / "Categorical" / "Ses01F_impro01_e2_cat.txt", "[0 - 1]\tx\tneu\t[]\n")
+    write(dialog / "transcriptions" / "Ses01F_impro01.txt", TEXTS)
+    write(dialog / "transcriptions" / "._Ses01F_impro01.txt", "Ses01F_impro01_M001 [1-2]: wrong\n")
+    other = "[1.0 - 2.0]\tSes02M_script01_1_F000\tang\t[1, 1, 1]\n[2.0 - 3.0]\tSes02M_script01_1_M000\thap\t[1, 1, 1]\n"
+    write(root / "Session2" / "dialog" / "EmoEvaluation" / "Ses02M_script01_1.txt", other)
+    write(root / "Session2" / "dialog" / "EmoEvaluation" / "Ses02F_impro01.txt", "")
+    return root
+
+
+def test_utterances(root, caplog):
+    with caplog.at_level(logging.WARNING):
+        manifest = corpora.get("iemocap").read(root)
+    rows = [(u.id, u.label, u.speaker, u.session, u.fold) for u in manifest.utterances]
+    assert rows == [
+        ("Ses01F_impro01_F000", "neu", "Ses01F", "Session1", 1),
+        ("Ses01F_impro01_M003", "hap", "Ses01M", "Session1", 1),
+        ("Ses01F_impro01_M001", "sad", "Ses01M", "Session1", 1),
+        ("Ses02M_script01_1_F000", "ang", "Ses02F", "Session2", 2),
+        ("Ses02M_script01_1_M000", "hap", "Ses02M", "Session2", 2),
+    ]
+    assert [u.text for u in manifest.utterances] == ["Excuse me.", "Is there a problem?", None, None, None]
+    expected = "Session2/sentences/wav/Ses02M_script01_1/Ses02M_script01_1_F000.wav"
+    assert manifest.utterances[3].path == expected
+    assert manifest.labels == ("neu", "hap", "ang", "sad")
+    assert "5 utterances, expected 5531" in caplog.text
+    assert "hap 2 of 1636" in caplog.text
+    assert "fold 5 0 of 1241" in caplog.text
+
+
+def test_parent_folder_gives_the_same_manifest(root):
+    assert corpora.get("iemocap").read(root.parent) == corpora.get("iemocap").read(root)
+
+
+def test_errors_name_file_and_line(root):
+    path = root / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
+    write(path, "% header\n[1.0 - 2.0] Ses01F_impro01_F000 neu\n")
+    with pytest.raises(CorpusError, match=r"Ses01F_impro01\.txt, line 2: expected"):
+        corpora.get("iemocap").read(root)
+    write(path, "[1.0 - 2.0]\tclip7\tneu\t[]\n")
+    with pytest.raises(CorpusError, match=r"Ses01F_impro01\.txt, line 1: .* found 'clip7'"):
+        corpora.get("iemocap").read(root)
+
+
+def test_other_folders(root, tmp_path):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(CorpusError, match=r"other: not an IEMOCAP folder. Expected folders Session1 to Session5"):
+        corpora.get("iemocap").read(tmp_path / "other")
+    for path in root.rglob("Ses0*.txt"):
+        write(path, "nothing\n")
+    with pytest.raises(CorpusError, match="no utterance labelled neu"):
+        corpora.get("iemocap").read(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "speaker", "session"),
+    [
+        ("Ses01F_impro01_M003", "Ses01M", 1),
+        ("Ses05M_script03_2_F000", "Ses05F", 5),
+        ("Ses03M_script01_1b_F011", "Ses03F", 3),
+        ("03a01Fa", None, None),
+    ],
+)
+def test_speaker_of(name, speaker, session):
+    assert (speaker_of(name), session_of(name)) == (speaker, session)

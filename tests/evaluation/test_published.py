@@ -1,0 +1,88 @@
+"""Published tables: what was printed is what is returned, with its source."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3prl_emotion.evaluation.published import UPSTREAM_ALIASES, _table, paper_rows, superb_rows
+
+
+def test_hubert_base_row() -> None:
+    (row,) = superb_rows("hubert_base")
+    assert row.accuracy == pytest.approx(0.6492)
+    assert row.folds == pytest.approx((0.6240, 0.6657, 0.6525, 0.6518, 0.6519))
+    assert (row.metric, row.corpus, row.protocol) == ("WA", "iemocap", "superb")
+    assert row.source == "superbbenchmark public.json 2022-04"
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("hubert", "hubert_base"),
+        ("wav2vec2", "wav2vec2_base_960"),
+        ("wavlm", "wavlm_base_plus"),
+        ("wav2vec2_large", "wav2vec2_large_ll60k"),
+        ("hubert_large", "hubert_large_ll60k"),
+    ],
+)
+def test_aliases(alias: str, name: str) -> None:
+    assert superb_rows(alias)
+    assert superb_rows(alias) == superb_rows(name)
+    assert {row.upstream for row in superb_rows(alias)} == {name}
+
+
+def test_every_alias_leads_to_a_row() -> None:
+    assert all(superb_rows(alias) for alias in UPSTREAM_ALIASES)
+
+
+def test_every_row_is_sound() -> None:
+    rows = [row for name in {line["upstream"] for line in _table("superb_er.csv")} for row in superb_rows(name)]
+    assert len(rows) == len(_table("superb_er.csv")) == 26
+    for row in rows:
+        assert 0.3 < row.accuracy < 0.8
+        assert row.source
+        assert len(row.folds) in (0, 5)
+        if row.folds:
+            assert sum(row.folds) / 5 == pytest.approx(row.accuracy, abs=2e-4)
+
+
+def test_conflicting_sources_are_both_given() -> None:
+    assert [row.accuracy for row in superb_rows("fbank")] == pytest.approx([0.3539, 0.4824])
+    assert all(row.note for row in superb_rows("fbank"))
+
+
+def test_a_recipe_of_another_group_is_not_called_superb() -> None:
+    assert [row.protocol for row in superb_rows("emotion2vec") + superb_rows("data2vec")] == ["emotion2vec"] * 2
+
+
+def test_unknown_upstream() -> None:
+    assert superb_rows("hubert_local") == []
+    assert paper_rows("attentive_correlation", "fbank") == []
+    assert paper_rows("no_such_head", "wavlm_large") == []
+
+
+@pytest.mark.parametrize("downstream", ["attentive_correlation", "emotion_attentive_correlation", "emotion-attcorr"])
+def test_attentive_correlation_on_wavlm_large(downstream: str) -> None:
+    (row,) = paper_rows(downstream, "wavlm_large")
+    assert (row.accuracy, row.std) == pytest.approx((0.7560, 0.0233))
+    assert (row.metric, row.protocol, row.downstream) == ("UA", "paper", "attentive_correlation")
+    assert row.source == "arXiv 2211.01756 Table 1"
+
+
+def test_correlation_has_two_rows_that_differ_in_dropout() -> None:
+    rows = paper_rows("correlation", "hubert_large")
+    assert [row.accuracy for row in rows] == pytest.approx([0.6982, 0.6972])
+    assert [row.note.split(";")[0] for row in rows] == ["channel dropout 0", "channel dropout 0.25"]
+
+
+def test_a_model_of_unstated_size_says_so() -> None:
+    for upstream in ("wav2vec2", "wav2vec2_large_ll60k"):
+        (row,) = paper_rows("mean", upstream)
+        assert row.accuracy == pytest.approx(0.6686)
+        assert "size of the model not stated" in row.note
+
+
+def test_flea_headline() -> None:
+    rows = paper_rows("flea", "cpt_hubert")
+    assert [(row.metric, row.accuracy, row.std) for row in rows] == [("UA", 0.757, None), ("WA", 0.747, None)]
+    assert all("transductive" in row.note for row in rows)

@@ -1,0 +1,207 @@
+"""The record of a run, against numbers computed by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.evaluation.predictions import Prediction
+from s3prl_emotion.evaluation.results import read_results, summarise, versions, write_results
+
+PROTOCOL = {
+    "name": "strict",
+    "split_sha256": "ab" * 32,
+    "dev": "held-out speakers",
+    "selection": "dev UA",
+    "transductive": False,
+}
+
+
+def _fold(fold: int, pairs: str) -> list[Prediction]:
+    """Predictions from pairs of truth and prediction: ``"aa ab"``."""
+    return [Prediction(fold, f"u{i}", "s", pair[0], pair[1]) for i, pair in enumerate(pairs.split())]
+
+
+def _summary(predictions: list[Prediction], **changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "upstream": "hubert",
+        "checkpoint_sha256": None,
+        "downstream": "emotion_mean",
+        "corpus": "iemocap",
+        "protocol": PROTOCOL,
+        "steps": {1: 100, 2: 200, 3: 300},
+        "seed": 7,
+        "versions": {"python": "3"},
+        "settings": None,
+    }
+    return summarise(predictions, ["a", "b"], **{**arguments, **changes})
+
+
+# fold 1: UA (1/2 + 1)/2 = 0.75, WA 2/3; fold 2: UA (2/3 + 0)/2 = 1/3, WA 1/2; fold 3: 1 and 1
+THREE = _fold(1, "aa ab bb") + _fold(2, "aa aa ab ba") + _fold(3, "aa bb")
+
+
+def test_numbers_by_hand() -> None:
+    results = _summary(THREE)
+    assert [fold["ua"] for fold in results["folds"]] == pytest.approx([0.75, 1 / 3, 1])
+    assert [fold["wa"] for fold in results["folds"]] == pytest.approx([2 / 3, 1 / 2, 1])
+    # fold 1: a 2/3, b 2/3; fold 2: a 4/6, b 0; fold 3: 1, 1
+    assert [fold["macro_f1"] for fold in results["folds"]] == pytest.approx([2 / 3, 1 / 3, 1])
+    assert [(fold["fold"], fold["n"], fold["step"]) for fold in results["folds"]] == [
+        (1, 3, 100),
+        (2, 4, 200),
+        (3, 2, 300),
+    ]
+    assert results["confusion"] == [[4, 2], [1, 2]]
+    assert results["chance"] == 0.5
+
+
+def test_mean_std_and_interval_by_hand() -> None:
+    # Accuracies 0.6, 0.7, 0.8: mean 0.7, sample std 0.1; t(0.975, 2) = 4.302653 from printed tables.
+    tenths = [
+        item
+        for fold, hits in ((1, 6), (2, 7), (3, 8))
+        for item in _fold(fold, " ".join(["aa"] * hits + ["ab"] * (10 - hits)))
+    ]
+    wa = _summary(tenths)["wa"]
+    assert wa["mean"] == pytest.approx(0.7)
+    assert wa["std"] == pytest.approx(0.1)
+    half = 4.302653 * 0.1 / 3**0.5
+    assert wa["ci95"] == pytest.approx([0.7 - half, 0.7 + half], abs=1e-6)
+
+
+def test_interval_is_clipped_and_labelled() -> None:
+    results = _summary(THREE)
+    assert results["ua"]["ci95"] == [0.0, 1.0]
+    assert results["ci95_method"].startswith("Student t over folds")
+
+
+def test_one_fold_has_no_spread() -> None:
+    results = _summary(_fold(2, "aa ab bb"))
+    assert results["ua"] == {"mean": 0.75, "std": None, "ci95": None}
+
+
+def test_schema_is_exactly_the_documented_one() -> None:
+    results = _summary(THREE)
+    assert list(results) == [
+        *(
+            "schema",
+            "upstream",
+            "checkpoint_sha256",
+            "downstream",
+            "corpus",
+            "protocol",
+            "folds",
+            "ua",
+            "wa",
+            "macro_f1",
+        ),
+        *("confusion", "seed", "versions", "ci95_method", "complete", "folds_expected", "chance", "settings"),
+    ]
+    assert results["schema"] == 1
+    assert set(results["protocol"]) == {"name", "split_sha256", "dev", "selection", "labels", "transductive"}
+    assert results["protocol"]["labels"] == ["a", "b"]
+    assert set(results["folds"][0]) == {"fold", "n", "ua", "wa", "macro_f1", "step"}
+
+
+def test_completeness() -> None:
+    assert _summary(THREE)["complete"] is True
+    partial = _summary(_fold(1, "aa") + _fold(3, "aa"))
+    assert partial["complete"] is False
+    assert partial["folds_expected"] == [1, 2, 3]
+    assert _summary(THREE, folds_expected=[5, 4, 3, 2, 1])["folds_expected"] == [1, 2, 3, 4, 5]
+    assert _summary(THREE, folds_expected=[1, 2, 3, 4])["complete"] is False
+
+
+def test_disagreements_are_errors() -> None:
+    with pytest.raises(RunError, match="no predictions to summarise"):
+        _summary([])
+    with pytest.raises(RunError, match=r"fold 3, which is not one of the expected folds \[1, 2\]"):
+        _summary(THREE, folds_expected=[1, 2])
+    with pytest.raises(RunError, match=r"fold 3, but steps names only \[1, 2\]"):
+        _summary(THREE, steps={1: 1, 2: 1}, folds_expected=[1, 2, 3])
+    with pytest.raises(RunError, match=r"labels \['b', 'a'\] are not those given: \['a', 'b'\]"):
+        _summary(THREE, protocol={**PROTOCOL, "labels": ["b", "a"]})
+    with pytest.raises(RunError, match="'c' is not one of the labels a, b"):
+        _summary(_fold(1, "ac"))
+    with pytest.raises(RunError, match="protocol: missing dev of schema 1"):
+        _summary(THREE, protocol={key: value for key, value in PROTOCOL.items() if key != "dev"})
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    results = _summary(THREE, settings={"demo": True, "lr": 1e-3})
+    path = tmp_path / "run" / "results.json"
+    write_results(path, results)
+    assert read_results(path) == results
+    assert [file.name for file in path.parent.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "has schema 2, this version reads and writes schema 1"),
+        ({"schema": None}, "has schema None"),
+        ({"ua": {"mean": 0.5, "std": None}}, "ua: missing ci95 of schema 1"),
+        ({"ua": {"mean": 63.2, "std": None, "ci95": None}}, r"ua.mean: expected a fraction in \[0, 1\], found 63.2"),
+        ({"folds": []}, "folds: expected a list with at least one fold"),
+        ({"folds": [{"fold": 1}]}, r"folds\[0\]: missing n, ua, wa, macro_f1, step"),
+        ({"confusion": [[1, 2]]}, r"confusion: expected 2 rows of 2 for 2 labels, found rows of \[2\]"),
+        ({"confusion": 3}, "expected lists for protocol.labels and confusion"),
+        ({"protocol": "strict"}, "protocol: expected a mapping"),
+    ],
+)
+def test_schema_mismatch_is_refused_both_ways(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    path = tmp_path / "results.json"
+    broken = {**_summary(THREE), **change}
+    with pytest.raises(RunError, match=message):
+        write_results(path, broken)
+    assert not path.exists()
+    path.write_text(json.dumps(broken))
+    with pytest.raises(RunError, match=message):
+        read_results(path)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with pytest.raises(RunError, match="no such file"):
+        read_results(path)
+    path.write_text("{")
+    with pytest.raises(RunError, match="not JSON"):
+        read_results(path)
+    path.write_text("[]")
+    with pytest.raises(RunError, match="expected a mapping of keys to values, found list"):
+        read_results(path)
+    del_key = {key: value for key, value in _summary(THREE).items() if key != "seed"}
+    path.write_text(json.dumps(del_key))
+    with pytest.raises(RunError, match="missing seed of schema 1"):
+        read_results(path)
+
+
+def test_what_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="refusing to write"):
+        write_results(tmp_path / "results.json", _summary(THREE, settings={"lr": float("nan")}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_versions_name_every_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = versions()
+    assert list(found) == ["python", "s3prl_emotion", "s3prl", "torch", "torchaudio", "transformers", "numpy"]
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["numpy"] is not None
+    monkeypatch.setattr("s3prl_emotion.evaluation.results.PACKAGES", ("no-such-package-installed",))
+    assert versions()["no-such-package-installed"] is None
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, s3prl_emotion.evaluation, s3prl_emotion.reporting; "
+        "print(sorted({'torch', 's3prl', 'scipy', 'sklearn', 'transformers'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

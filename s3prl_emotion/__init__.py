@@ -5,6 +5,13 @@ Importing this package is light: neither torch nor s3prl is loaded until :func:`
 
 from __future__ import annotations
 
+from pathlib import Path
+
+_here = Path(__file__).parent
+if not (_here / "downstream_configs").is_dir() and (_here.parent / "downstream_configs").is_dir():
+    # Run from a checkout: downstream_configs and upstream_patches lie beside this package instead of in it.
+    __path__.append(str(_here.parent))
+
 __version__ = "0.1.0"
 
 __all__ = ["__version__", "register"]

@@ -36,18 +36,8 @@ def apply() -> list[str]:
     """
     global _applied
     if _applied is None:
-        shims = (
-            _set_audio_backend,
-            _sox_effects,
-            _audio_loading,
-            _huggingface_hub_names,
-            _checkpoint_namespace,
-            _torch_amp_names,
-            _lazy_transformers,
-            _quiet_imports,
-        )
         _import_torchaudio()
-        _applied = [shim.__name__.lstrip("_") for shim in shims if shim()]
+        _applied = [shim.__name__.lstrip("_") for shim in SHIMS if shim()]
         logger.debug("shims in use: %s", ", ".join(_applied))
     return list(_applied)
 
@@ -106,7 +96,9 @@ def _audio_loading() -> bool:
         writer.writeframes(b"\0\0" * 16)
     probe.seek(0)
     try:
-        torchaudio.load(probe)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torchaudio.load(probe)
         return False
     except Exception as error:  # noqa: BLE001 - ImportError, OSError or RuntimeError, depending on what is missing
         logger.debug("torchaudio.load cannot read a WAV file here (%s): soundfile is used", error)
@@ -204,3 +196,16 @@ def _missing(name: str, reason: str) -> Any:
         raise NotImplementedError(f"{name} does not exist in the installed libraries: {reason}")
 
     return fail
+
+
+SHIMS = (
+    _set_audio_backend,
+    _sox_effects,
+    _audio_loading,
+    _huggingface_hub_names,
+    _checkpoint_namespace,
+    _torch_amp_names,
+    _lazy_transformers,
+    _quiet_imports,
+)
+"""All shims, in the order in which they are applied."""

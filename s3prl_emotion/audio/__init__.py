@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, AudioError, AudioInfo, audio_info, read_audio, read_segment
+from s3prl_emotion.audio.reading import (
+    SAMPLE_RATE_HZ,
+    AudioError,
+    AudioInfo,
+    as_waveform,
+    audio_info,
+    read_audio,
+    read_segment,
+    waveform_key,
+)
 
-__all__ = ["SAMPLE_RATE_HZ", "AudioError", "AudioInfo", "audio_info", "read_audio", "read_segment"]
+__all__ = [
+    "SAMPLE_RATE_HZ",
+    "AudioError",
+    "AudioInfo",
+    "as_waveform",
+    "audio_info",
+    "read_audio",
+    "read_segment",
+    "waveform_key",
+]

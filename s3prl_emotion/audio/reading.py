@@ -5,6 +5,7 @@ Files are decoded by libsndfile (WAV, FLAC, OGG, MP3). Every failure is an :clas
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 from dataclasses import dataclass
@@ -123,13 +124,22 @@ def read_audio(path: str | Path, start_s: float | None = None, end_s: float | No
     Raises:
         AudioError: as :func:`read_segment`
     """
-    samples, rate = read_segment(path, start_s, end_s)
+    return as_waveform(*read_segment(path, start_s, end_s))
+
+
+def as_waveform(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Samples as stored, ``(frames, channels)`` at ``rate_hz``, to float32 mono at 16 kHz, ``(frames,)``."""
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    if rate != SAMPLE_RATE_HZ:
+    if rate_hz != SAMPLE_RATE_HZ:
         import torch
 
-        mono = _resampler(rate)(torch.from_numpy(np.ascontiguousarray(mono))).numpy()
+        mono = _resampler(rate_hz)(torch.from_numpy(np.ascontiguousarray(mono))).numpy()
     return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def waveform_key(waveform: np.ndarray) -> str:
+    """Fingerprint of a waveform's content: 128 bits of BLAKE2b over its float32 samples, in hexadecimal."""
+    return hashlib.blake2b(np.ascontiguousarray(waveform, dtype=np.float32).data, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=16)

@@ -6,18 +6,18 @@ import argparse
 import json
 import logging
 import os
-import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
 from s3prl_emotion.bridge.registration import register
+from s3prl_emotion.downstream.rng import seed_everything
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError, nearest
+from s3prl_emotion.features.upstream import CachedUpstream
 
 logger = logging.getLogger(__name__)
 
@@ -143,12 +143,13 @@ def resolve_device(device: str | None) -> str:
     return device
 
 
-def start(args: argparse.Namespace, config: dict[str, Any]) -> Any:
+def start(args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstream | None = None) -> Any:
     """Seed everything as S3PRL's ``run_downstream`` does, and build its Runner.
 
     Args:
         args: from :func:`arguments`, with ``expdir`` set
         config: a checked configuration
+        cached: stored hidden states to use in place of the upstream
     """
     register()
     from s3prl_emotion.bridge.runner import EmotionRunner
@@ -160,16 +161,14 @@ def start(args: argparse.Namespace, config: dict[str, Any]) -> Any:
         )
     if args.cache_dir is not None:
         torch.hub.set_dir(args.cache_dir)
-    random.seed(args.seed)
-    np.random.seed(args.seed)
-    torch.manual_seed(args.seed)
+    seed_everything(args.seed)
     torch.backends.cudnn.enabled = not args.disable_cudnn
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    return EmotionRunner(args, config)
+    return EmotionRunner(args, config, cached)
 
 
-def train(args: argparse.Namespace, config: dict[str, Any]) -> None:
+def train(args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstream | None = None) -> None:
     """Train one fold in ``args.expdir``, from its newest checkpoint that loads, if there is one."""
     folder = Path(args.expdir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,10 +177,16 @@ def train(args: argparse.Namespace, config: dict[str, Any]) -> None:
         args.init_ckpt = str(resumed)
         logger.info("%s: going on from %s", folder.name, resumed.name)
     save_command(folder, args, config)
-    start(args, config).train()
+    start(args, config, cached).train()
 
 
-def evaluate(args: argparse.Namespace, config: dict[str, Any], checkpoint: Path, split: str) -> Any:
+def evaluate(
+    args: argparse.Namespace,
+    config: dict[str, Any],
+    checkpoint: Path,
+    split: str,
+    cached: CachedUpstream | None = None,
+) -> Any:
     """Score ``split`` with a checkpoint of ``args.expdir``; the prediction files there then belong to that checkpoint.
 
     Returns:
@@ -190,7 +195,7 @@ def evaluate(args: argparse.Namespace, config: dict[str, Any], checkpoint: Path,
     args = argparse.Namespace(
         **{**vars(args), "mode": "evaluate", "evaluate_split": split, "init_ckpt": str(checkpoint)}
     )
-    runner = start(args, config)
+    runner = start(args, config, cached)
     with _stock_probabilities(runner) as probabilities:
         runner.evaluate()
     runner.stock_probabilities = probabilities

@@ -20,16 +20,37 @@ import torch
 from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
-from s3prl_emotion.downstream.rng import preserved_random_state
+from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
 
 logger = logging.getLogger(__name__)
 
 
 class EmotionRunner(s3prl_runner.Runner):
-    """S3PRL's Runner; ``args`` and ``config`` are what its ``run_downstream`` passes."""
+    """S3PRL's Runner; ``args`` and ``config`` are what its ``run_downstream`` passes.
+
+    Args:
+        cached: stored hidden states to use in place of the upstream
+    """
+
+    def __init__(self, args: Any, config: dict[str, Any], cached: CachedUpstream | None = None) -> None:
+        self.cached = cached
+        super().__init__(args, config)
+
+    def _get_upstream(self) -> Any:
+        if self.cached is None:
+            return super()._get_upstream()
+        return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
+
+    def _get_featurizer(self) -> Any:
+        if self.cached is None:
+            return super()._get_featurizer()
+        model = BlockFeaturizer(self.cached.store, self.args.upstream_feature_normalize).to(self.args.device)
+        return self._init_model(model, "Featurizer", trainable=True, interfaces=["output_dim", "downsample_rate"])
 
     def _get_downstream(self) -> Any:
+        seed_everything(self.args.seed)  # the head starts the same whatever the upstream drew
         entry = super()._get_downstream()
         weights = getattr(self.featurizer.model, "weights", None)
         if hasattr(entry.model, "layer_weights") and weights is not None:

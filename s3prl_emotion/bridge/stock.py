@@ -58,6 +58,13 @@ def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str
     return {**config, "downstream_expert": expert}
 
 
+def sees_only_means(expert: dict[str, Any]) -> bool:
+    """Whether S3PRL's expert is a function of the features' time mean alone, as it is with SUPERB's settings."""
+    model = expert.get("modelrc", {})
+    head = model.get("UtteranceLevel", {})
+    return model.get("select") == "UtteranceLevel" and head.get("pooling") == "MeanPooling" and not head.get("pre_net")
+
+
 def training_list(manifest: Manifest, fold: Fold) -> Sequence[str]:
     """Train and dev together, in the order that S3PRL's division by position starts from."""
     chosen = {*fold.train, *fold.dev}

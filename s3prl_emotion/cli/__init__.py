@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
     "evaluate": "compute results.json again from a run folder's predictions",
+    "cache": "list or delete stored hidden states",
     "ls": "list downstreams, upstreams, corpora, protocols, poolings or shims",
 }
 

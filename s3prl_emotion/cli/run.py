@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.errors import ConfigError
 
+if TYPE_CHECKING:
+    from s3prl_emotion.bridge.cache import CacheOptions
+
 OURS = ("corpus", "data", "corpus_option", "protocol", "fold", "root", "demo", "skip_bad", "trim_zeros", "command")
+OURS_TOO = ("cache", "cache_root", "cache_dtype", "cache_limit", "cache_device")
 NOT_SUPPORTED = {
     "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
     "hf_hub_org": "S3PRL's upload uses an interface that huggingface_hub no longer has",
@@ -37,6 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
     ours.add_argument(
         "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
+    )
+
+    cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
+    cache.add_argument(
+        "--cache", action=argparse.BooleanOptionalAction, help="default: on, except with -f and -d emotion"
+    )
+    cache.add_argument(
+        "--cache-root", type=Path, default=Path("result/cache"), metavar="DIR", help="default: %(default)s"
+    )
+    cache.add_argument("--cache-dtype", default="float16", choices=["float16", "float32"], help="default: %(default)s")
+    cache.add_argument(
+        "--cache-limit", metavar="SIZE", help="bound for all of DIR, such as 100G; oldest states go first"
+    )
+    cache.add_argument(
+        "--cache-device", help="keep states in this device's memory as far as they fit (default: --device)"
     )
 
     mode = parser.add_argument_group("S3PRL: mode and checkpoints")
@@ -110,7 +129,7 @@ def _run(args: argparse.Namespace) -> int:
     from s3prl_emotion.experiment.run import run
 
     request = Request(
-        s3prl={key: value for key, value in vars(args).items() if key not in OURS},
+        s3prl={key: value for key, value in vars(args).items() if key not in (*OURS, *OURS_TOO)},
         corpus=args.corpus or ("demo" if args.demo else "iemocap"),
         data=args.data,
         corpus_options=_options(args.corpus_option),
@@ -120,6 +139,8 @@ def _run(args: argparse.Namespace) -> int:
         demo=args.demo,
         skip_bad=args.skip_bad,
         trim_zeros=args.trim_zeros,
+        cache=args.cache,
+        cache_options=_cache_options(args),
     )
     folder, results = run(request)
     print_results(folder, results)
@@ -153,7 +174,7 @@ def _from_checkpoint(args: argparse.Namespace) -> int:
         )
         print(f"{args.evaluate_split}: {figures} ({len(rows)} utterances, checkpoint {path})\n{predictions}")
         return 0
-    folder, results = checkpoint.resume(path, args.device, args.override)
+    folder, results = checkpoint.resume(path, args.device, args.override, _cache_options(args))
     if results is not None:
         print_results(folder.parent, results)
     else:
@@ -170,6 +191,17 @@ def _infer(args: argparse.Namespace) -> int:
         item.pop("frame_weights")
         print(json.dumps(item, ensure_ascii=False))
     return 0
+
+
+def _cache_options(args: argparse.Namespace) -> CacheOptions:
+    from s3prl_emotion.bridge.cache import CacheOptions
+    from s3prl_emotion.features.extraction import parse_size
+
+    try:
+        limit = None if args.cache_limit is None else parse_size(args.cache_limit)
+    except ValueError as error:
+        raise ConfigError(f"--cache-limit {args.cache_limit!r}: {error}") from None
+    return CacheOptions(args.cache_root, args.cache_dtype, limit, args.cache_device)
 
 
 def _folds(text: str) -> tuple[int, ...] | None:

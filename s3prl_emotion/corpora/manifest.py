@@ -41,6 +41,7 @@ class Utterance:
     start_s: float | None = None  # where it begins in the file; at its beginning if not given
     end_s: float | None = None  # where it ends in the file; at its end if not given
     duration_s: float | None = None  # filled by validation
+    content: str | None = None  # fingerprint of the waveform at 16 kHz; filled by validation
 
     def __post_init__(self) -> None:
         for name in ("id", "path", "label", "speaker"):

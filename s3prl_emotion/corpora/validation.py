@@ -55,7 +55,7 @@ def validate(manifest: Manifest, progress: Callable[[int, int], None] | None = N
         progress: called with the number of utterances done and their total
 
     Returns:
-        the manifest with ``duration_s`` filled where the audio can be read, and the problems in its order
+        the manifest with ``duration_s`` and ``content`` where the audio can be read, and the problems in its order
     """
     labels = set(manifest.labels)
 
@@ -123,7 +123,7 @@ def trim_zeros(manifest: Manifest) -> Manifest:
     Raises:
         CorpusError: if a file cannot be read
     """
-    from s3prl_emotion.audio import read_segment
+    from s3prl_emotion.audio import as_waveform, read_segment, waveform_key
 
     def trim(utterance: Utterance) -> Utterance:
         samples, rate = read_segment(manifest.path_of(utterance), utterance.start_s, utterance.end_s)
@@ -137,6 +137,7 @@ def trim_zeros(manifest: Manifest) -> Manifest:
             start_s=start / rate if lead or utterance.start_s is not None else None,
             end_s=end / rate if trail or utterance.end_s is not None else None,
             duration_s=None if utterance.duration_s is None else (end - start) / rate,
+            content=waveform_key(as_waveform(samples[lead : len(samples) - trail], rate)),
         )
 
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
@@ -147,7 +148,7 @@ def trim_zeros(manifest: Manifest) -> Manifest:
 
 
 def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[Utterance, list[Problem]]:
-    from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, read_segment
+    from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, as_waveform, read_segment, waveform_key
 
     path = manifest.path_of(utterance)
     problems: list[Problem] = []
@@ -175,7 +176,8 @@ def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[
         add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are zero")
     elif trail / rate >= PADDING_S:
         add("zero-padded", NOTICE, f"{path}: its last {trail / rate:.2f} s are digital zeros, a zero-padded copy")
-    return dataclasses.replace(utterance, duration_s=duration_s), problems
+    content = waveform_key(as_waveform(samples, rate)) if usable >= MIN_SAMPLES else None
+    return dataclasses.replace(utterance, duration_s=duration_s, content=content), problems
 
 
 def _outer_zeros(samples: np.ndarray) -> tuple[int, int]:

@@ -60,6 +60,7 @@ class DataConfig:
     pre_load: bool = True  # keep decoded audio in memory
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
+    cached: str | None = None  # filled by the launcher: dtype of the stored hidden states, null if they are not stored
 
     def __post_init__(self) -> None:
         for name in ("train_batch_size", "eval_batch_size"):

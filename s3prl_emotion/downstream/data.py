@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, read_audio
 from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.features.upstream import ticket
 
-Item = tuple[np.ndarray, int, str]
+Item = tuple[Any, int, str]
 
 
 class UtteranceDataset(Dataset[Item]):
@@ -23,10 +24,16 @@ class UtteranceDataset(Dataset[Item]):
         ids: the utterances of this split
         max_duration_s: keep this many seconds from the start of each utterance; None keeps all
         pre_load: keep decoded audio in memory after its first use
+        cached: give tickets for stored hidden states instead of waveforms; no audio is read then
     """
 
     def __init__(
-        self, manifest: Manifest, ids: Sequence[str], max_duration_s: float | None = None, pre_load: bool = True
+        self,
+        manifest: Manifest,
+        ids: Sequence[str],
+        max_duration_s: float | None = None,
+        pre_load: bool = True,
+        cached: bool = False,
     ) -> None:
         by_id = {utterance.id: utterance for utterance in manifest.utterances}
         self.manifest = manifest
@@ -34,12 +41,16 @@ class UtteranceDataset(Dataset[Item]):
         self.labels = [manifest.labels.index(utterance.label) for utterance in self.utterances]
         self._max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
         self._kept: dict[int, np.ndarray] | None = {} if pre_load else None
+        numbers = {utterance.id: number for number, utterance in enumerate(manifest.utterances)}
+        self.numbers = [numbers[item] for item in ids]
+        self.cached = cached
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> Item:
-        return self._waveform(index), self.labels[index], self.utterances[index].id
+        waveform = ticket(self.numbers[index]) if self.cached else self._waveform(index)
+        return waveform, self.labels[index], self.utterances[index].id
 
     def _waveform(self, index: int) -> np.ndarray:
         if self._kept is not None and index in self._kept:

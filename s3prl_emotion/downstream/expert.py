@@ -16,17 +16,21 @@ from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.downstream.config import ExpertConfig, fold_number
 from s3prl_emotion.downstream.data import EpochBatches, UtteranceDataset, make_loader
-from s3prl_emotion.downstream.head import Head, pad
+from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.rng import random_state, restore_random_state
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
+from s3prl_emotion.features.packed import Packed, pack
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.split import Folds
 
 logger = logging.getLogger(__name__)
+
+ZERO_MEAN = 1e-3
+"""Time means below this, in standard deviations, count as zero."""
 
 SPLITS = ("train", "dev", "test")
 METRICS = {"accuracy": "wa", "ua": "ua", "macro_f1": "macro_f1"}
@@ -77,9 +81,10 @@ class DownstreamExpert(nn.Module):
         self.labels = manifest.labels
         self.speakers = {utterance.id: utterance.speaker for utterance in manifest.utterances}
         self.selection = METRICS[protocols.get(folds.protocol).selection]
+        data = config.datarc
         self.datasets = {
             split: UtteranceDataset(
-                manifest, getattr(fold, split), config.datarc.max_duration_s, config.datarc.pre_load
+                manifest, getattr(fold, split), data.max_duration_s, data.pre_load, cached=data.cached is not None
             )
             for split in SPLITS
         }
@@ -131,10 +136,10 @@ class DownstreamExpert(nn.Module):
         **_: Any,
     ) -> Tensor:
         """Features of a batch, each ``(frames, upstream_dim)``, to the loss; predictions are added to ``records``."""
-        x, lengths = pad(features)
-        self._look_at_mean(x, lengths)
-        truth = torch.tensor(labels, device=x.device)
-        logits = self.head(x, lengths)
+        packed = pack(features)
+        self._look_at_mean(packed)
+        truth = torch.tensor(labels, device=packed.flat.device)
+        logits = self.head(packed)
         loss: Tensor = self.objective(logits, truth)
         if split == "train":
             self._used_batches += 1
@@ -180,10 +185,10 @@ class DownstreamExpert(nn.Module):
     @torch.no_grad()
     def inference(self, features: list[Tensor], names: list[str]) -> None:
         """Probabilities and frame weights of any audio; they are collected in ``inferred`` for the caller."""
-        x, lengths = pad(features)
-        probabilities = self.head(x, lengths).softmax(dim=-1).cpu()
-        weights = self.head.frame_weights(x, lengths).cpu()
-        for name, row, frames, length in zip(names, probabilities, weights, lengths.tolist(), strict=True):
+        packed = pack(features)
+        probabilities = self.head(packed).softmax(dim=-1).cpu()
+        weights = self.head.frame_weights(packed).cpu()
+        for name, row, frames, length in zip(names, probabilities, weights, packed.lengths, strict=True):
             self.inferred.append(
                 {
                     "file": name,
@@ -248,15 +253,18 @@ class DownstreamExpert(nn.Module):
             (self.expdir / f"{split}_fold{self.fold}_{kind}.txt").write_text("".join(lines), encoding="utf-8")
 
     @torch.no_grad()
-    def _look_at_mean(self, x: Tensor, lengths: Tensor) -> None:
+    def _look_at_mean(self, packed: Packed) -> None:
         """Say so, once, when mean pooling is fed features whose time mean is zero: its accuracy is then chance."""
         if self._looked_at_mean:
             return
         self._looked_at_mean = True
-        mask = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-        scale = x[mask].std()
-        mean = (x * mask[..., None]).sum(dim=1) / lengths[:, None]
-        if float(mean.abs().max()) < 1e-3 * float(scale):
+        if max(packed.lengths) == 1:  # stored time means: their scale is that of rounding, if they are zero
+            largest = float(packed.flat.abs().max())
+            is_zero = largest < ZERO_MEAN
+        else:
+            largest = max(float(item.mean(dim=0).abs().max()) for item in packed)
+            is_zero = largest < ZERO_MEAN * float(packed.flat.std())
+        if is_zero:
             logger.warning(
                 "this upstream normalises each utterance to zero mean over time, so mean pooling sees nothing: "
                 "expect accuracy at chance. Use another pooling (emotion_mean_std, emotion_corr, emotion_attn_corr) "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.features.packed import Packed, pad
 from s3prl_emotion.pooling import Pooling, poolings
 
 
@@ -28,17 +28,31 @@ class Head(nn.Module):
         self.pooling: Pooling = poolings.build(options.pop("name"), options, where="pooling", input_size=width)
         self.classifier = nn.Linear(self.pooling.output_size, classes)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """``x (batch, frames, input_size)`` and ``lengths (batch,)`` to logits ``(batch, classes)``."""
-        return self.classifier(self.pooling(self.dropout(self.projector(x)), lengths))
+    def forward(self, features: Packed) -> Tensor:
+        """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``."""
+        return self.classifier(self.pooling(*self._project(features)))
 
     @torch.no_grad()
-    def frame_weights(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The weight of every frame in the pooled vector, ``(batch, frames)``, rows summing to 1."""
-        return self.pooling.frame_weights(self.dropout(self.projector(x)), lengths)
+    def frame_weights(self, features: Packed) -> Tensor:
+        """The weight of every frame in the pooled vector, ``(batch, frames)``, rows summing to 1, zero on padding."""
+        return self.pooling.frame_weights(*self._project(features))
+
+    def _project(self, features: Packed) -> tuple[Tensor, Tensor]:
+        """Projected features, padded, ``(batch, frames, width)``, and their lengths.
+
+        Frames are projected without padding. Only poolings that see padding (``variant: released``) get it as S3PRL
+        makes it: padded first, so that it holds the projector's bias.
+        """
+        if self.pooling.masks_padding:
+            return pad(self.dropout(self.projector(features.flat)), features.lengths)
+        x, lengths = pad(features.flat, features.lengths)
+        return self.dropout(self.projector(x)), lengths
 
 
-def pad(features: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """A list of ``(frames, features)`` to ``(batch, frames, features)`` and ``lengths (batch,)`` on the same device."""
-    lengths = torch.tensor([len(item) for item in features], device=features[0].device)
-    return pad_sequence(features, batch_first=True), lengths
+def sees_only_means(config: ModelConfig) -> bool:
+    """Whether the head is a function of the features' time mean alone.
+
+    Weighted sum, linear projection and time mean commute: ``mean_t P(sum_l w_l h_lt) = P(sum_l w_l mean_t h_lt)``.
+    So for mean pooling, without dropout in between, one mean vector for each layer is all that training needs.
+    """
+    return config.pooling == {"name": "mean"} and config.dropout == 0.0

@@ -11,6 +11,13 @@ import numpy as np
 import torch
 
 
+def seed_everything(seed: int) -> None:
+    """Seed python's, numpy's and torch's global generators, as S3PRL's ``run_downstream`` does."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 def random_state() -> dict[str, Any]:
     """The state of python's, numpy's and torch's global generators as tensors and plain values.
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import check_config, fold_number
+from s3prl_emotion.downstream.config import ModelConfig, check_config, fold_number
+from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.folder import RUN_FILE, checkpoint_sha256, collect, only_here
+from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
 
 
-def evaluate_checkpoint(checkpoint: Path, split: str, device: str | None, override: str | None = None) -> Path:
+def evaluate_checkpoint(
+    checkpoint: Path,
+    split: str,
+    device: str | None,
+    override: str | None = None,
+    cached: CachedUpstream | None = None,
+) -> Path:
     """Score one split with any checkpoint (S3PRL's ``-m evaluate -e CKPT``) into the folder that holds it now.
 
     Returns:
@@ -25,7 +35,11 @@ def evaluate_checkpoint(checkpoint: Path, split: str, device: str | None, overri
     """
     args, config = from_checkpoint(checkpoint, device, override)
     folder = Path(args.expdir)
-    runner = launch.evaluate(args, config, checkpoint, split)
+    datarc = config["downstream_expert"]["datarc"]
+    if datarc.get("cached") and cached is None:
+        # Trained on states of one utterance at a time: batches of one give the same, without a store.
+        datarc.update(cached=None, eval_batch_size=1)
+    runner = launch.evaluate(args, config, checkpoint, split, cached)
     if args.downstream in STOCK_DOWNSTREAMS and split == "test":
         run_folder = folder.parent
         number = fold_number(config["downstream_expert"]["datarc"]["test_fold"])
@@ -44,12 +58,15 @@ def infer(checkpoint: Path, audio: Path, device: str | None) -> list[dict[str, A
     if not audio.is_file():
         raise RunError(f"-t {audio}: no such audio file")
     args.evaluate_split, args.mode, args.init_ckpt = str(audio), "inference", str(checkpoint)
+    config["downstream_expert"]["datarc"]["cached"] = None
     runner = launch.start(args, config)
     runner.inference()
     return list(runner.downstream.model.inferred)
 
 
-def resume(checkpoint: Path, device: str | None, override: str | None) -> tuple[Path, dict[str, Any] | None]:
+def resume(
+    checkpoint: Path, device: str | None, override: str | None, cache_options: CacheOptions
+) -> tuple[Path, dict[str, Any] | None]:
     """Go on with the training of one fold from a checkpoint or its folder (S3PRL's ``-m train -e PATH``), then test it.
 
     Returns:
@@ -66,20 +83,41 @@ def resume(checkpoint: Path, device: str | None, override: str | None) -> tuple[
         (folder / "fold.json").unlink(missing_ok=True)
         args.init_ckpt = str(checkpoint)
         launch.save_command(folder, args, config)
-        launch.start(args, config).train()
-        test_best(folder, device, override)
+        cached = _cache_of(args, config, folder, cache_options)
+        launch.start(args, config, cached).train()
+        score_best(folder, device, override, cached)
     return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
 
 
-def test_best(expdir: Path, device: str | None, override: str | None) -> None:
+def score_best(
+    expdir: Path, device: str | None, override: str | None = None, cached: CachedUpstream | None = None
+) -> None:
     """Score the test set once, with the checkpoint that dev selected; ``fold.json`` marks the fold as finished."""
     best = expdir / "dev-best.ckpt"
     if not best.is_file():
         raise RunError(f"{expdir}: no dev-best.ckpt: this fold was not trained, or never evaluated on dev")
-    evaluate_checkpoint(best, "test", device, override)
+    evaluate_checkpoint(best, "test", device, override, cached)
     step = launch.load_checkpoint(best)["Step"]
     content = {"step": int(step), "checkpoint": best.name, "checkpoint_sha256": checkpoint_sha256(str(best))}
     write_atomically(expdir / "fold.json", json.dumps(content) + "\n")
+
+
+def _cache_of(
+    args: argparse.Namespace, config: dict[str, Any], folder: Path, options: CacheOptions
+) -> CachedUpstream | None:
+    """The hidden states that a checkpoint was trained on, stored again where they are missing."""
+    datarc = config["downstream_expert"]["datarc"]
+    if not datarc.get("cached"):
+        return None
+    expert = config["downstream_expert"]
+    return open_cache(
+        args,
+        Manifest.read(folder / datarc["manifest"]),
+        dataclasses.replace(options, dtype=datarc["cached"]),
+        (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config)),
+        sees_only_means(ModelConfig(**expert["modelrc"])) and not args.upstream_feature_normalize,
+        datarc["max_duration_s"],
+    )
 
 
 def from_checkpoint(

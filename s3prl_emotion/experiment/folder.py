@@ -16,7 +16,7 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import read_predictions, write_predictions
 from s3prl_emotion.evaluation.results import summarise, versions, write_results
-from s3prl_emotion.experiment.request import Request, protocol_name
+from s3prl_emotion.experiment.request import Request, protocol_name, uses_cache
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.split import Folds
@@ -44,6 +44,7 @@ def identity_of(
         "protocol": protocol_name(request, args),
         "skip_bad": request.skip_bad,
         "trim_zeros": request.trim_zeros,
+        "cache": request.cache_options.dtype if uses_cache(request, args) else None,
         "settings": settings,
     }
     return dict(json.loads(json.dumps(identity)))

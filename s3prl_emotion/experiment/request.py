@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
@@ -40,6 +41,8 @@ class Request:
         demo: make the demo corpus and train briefly
         skip_bad: leave out files that cannot be used, instead of stopping
         trim_zeros: leave out exact digital zeros at both ends of each utterance
+        cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
+        cache_options: where and how to store them
     """
 
     s3prl: Mapping[str, Any]
@@ -52,6 +55,8 @@ class Request:
     demo: bool = False
     skip_bad: bool = False
     trim_zeros: bool = False
+    cache: bool | None = None
+    cache_options: CacheOptions = field(default_factory=CacheOptions)
 
 
 def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
@@ -88,6 +93,23 @@ def _notable(config: dict[str, Any], full: dict[str, Any], demo: bool) -> dict[s
         }
 
     return {"demo": demo, **pick(config), "paper": pick(full)}
+
+
+def uses_cache(request: Request, args: argparse.Namespace) -> bool:
+    """Whether hidden states are stored.
+
+    Raises:
+        ConfigError: if the cache is asked for with a trainable upstream
+    """
+    if args.upstream_trainable:
+        if request.cache:
+            raise ConfigError(
+                "--cache with -f: a trained upstream's hidden states change with every step; leave one out"
+            )
+        return False
+    if request.cache is None:
+        return args.downstream not in STOCK_DOWNSTREAMS  # S3PRL's own number comes from S3PRL's own padded batches
+    return request.cache
 
 
 def protocol_name(request: Request, args: argparse.Namespace) -> str:

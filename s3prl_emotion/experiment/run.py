@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge.cache import open_cache
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.config import ModelConfig, fold_number
+from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.experiment.checkpoint import test_best
-from s3prl_emotion.experiment.folder import RUN_FILE, check, claim, collect, identity_of, only_here
+from s3prl_emotion.experiment.checkpoint import score_best
+from s3prl_emotion.experiment.folder import RUN_FILE, check, checkpoint_sha256, claim, collect, identity_of, only_here
 from s3prl_emotion.experiment.preparation import prepare
-from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, protocol_name, settle
+from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, protocol_name, settle, uses_cache
+from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 
 logger = logging.getLogger(__name__)
@@ -42,9 +45,16 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
     manifest, folds = _prepare(request, args, folder)
     wanted = _wanted_folds(request, args, config, folds)
     claim(folder, identity)
+    todo = [
+        number for number in wanted if args.mode == "evaluate" or not (folder / f"fold{number}" / "fold.json").is_file()
+    ]
+    cached = _open_cache(request, args, config, manifest) if todo else None
     for count, number in enumerate(wanted, start=1):
+        if number not in todo:
+            logger.info("fold %d is finished already", number)
+            continue
         logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
-        _run_fold(args, config, manifest, folds, folder, number)
+        _run_fold(args, config, manifest, folds, folder, number, cached)
     return folder, collect(folder)
 
 
@@ -60,6 +70,28 @@ def _prepare(request: Request, args: argparse.Namespace, folder: Path) -> tuple[
         folder,
         request.skip_bad,
         request.trim_zeros,
+    )
+
+
+def _open_cache(
+    request: Request, args: argparse.Namespace, config: dict[str, Any], manifest: Manifest
+) -> CachedUpstream | None:
+    if not uses_cache(request, args):
+        return None
+    is_stock = args.downstream in STOCK_DOWNSTREAMS
+    expert = config["downstream_expert"]
+    means_only = (
+        not args.upstream_feature_normalize
+        and config.get("specaug") is None
+        and (stock.sees_only_means(expert) if is_stock else sees_only_means(ModelConfig(**expert["modelrc"])))
+    )
+    return open_cache(
+        args,
+        manifest,
+        request.cache_options,
+        (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config)),
+        means_only,
+        None if is_stock else expert["datarc"]["max_duration_s"],
     )
 
 
@@ -89,23 +121,31 @@ def run_folder_of(request: Request, args: argparse.Namespace) -> Path:
 
 
 def _run_fold(
-    args: argparse.Namespace, config: dict[str, Any], manifest: Manifest, folds: Folds, folder: Path, number: int
+    args: argparse.Namespace,
+    config: dict[str, Any],
+    manifest: Manifest,
+    folds: Folds,
+    folder: Path,
+    number: int,
+    cached: CachedUpstream | None,
 ) -> None:
     """Train one fold to its end and test its dev-best checkpoint, unless that is done."""
     expdir = folder / f"fold{number}"
     expdir.mkdir(parents=True, exist_ok=True)
     with only_here(expdir):
         if (expdir / "fold.json").is_file() and args.mode != "evaluate":
-            logger.info("fold %d is finished already", number)
-            return
+            return  # another process has finished it meanwhile
         if args.downstream in STOCK_DOWNSTREAMS:
             config = stock.prepare(manifest, folds, folder, config, number)
         else:
             config = json.loads(json.dumps(config))
             config["downstream_expert"]["datarc"].update(
-                manifest="../manifest.jsonl", folds="../folds.json", test_fold=f"fold{number}"
+                manifest="../manifest.jsonl",
+                folds="../folds.json",
+                test_fold=f"fold{number}",
+                cached=None if cached is None else cached.store.key.dtype,
             )
         fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
         if args.mode == "train":
-            launch.train(fold_args, config)
-        test_best(expdir, args.device, None)
+            launch.train(fold_args, config, cached)
+        score_best(expdir, args.device, None, cached)

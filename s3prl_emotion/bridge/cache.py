@@ -1,0 +1,163 @@
+"""An S3PRL upstream, run once over a corpus into a store, and put in its own place afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import logging
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s3prl_emotion.audio import SAMPLE_RATE_HZ, read_audio, waveform_key
+from s3prl_emotion.bridge.registration import register
+from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.errors import ConfigError, UpstreamError
+from s3prl_emotion.features.extraction import Utterance, extract
+from s3prl_emotion.features.store import Store, StoreKey
+from s3prl_emotion.features.upstream import CachedUpstream
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """Where hidden states are stored, and how."""
+
+    root: Path = Path("result/cache")
+    dtype: str = "float16"
+    limit_bytes: int | None = None
+    device: str | None = None  # where states are kept during training; None: the training device
+
+
+def open_cache(
+    args: argparse.Namespace,
+    manifest: Manifest,
+    options: CacheOptions,
+    checkpoints: tuple[str | None, str | None],
+    means_only: bool,
+    max_duration_s: float | None = None,
+) -> CachedUpstream:
+    """Store what is missing of a manifest's hidden states, and return the upstream that reads them.
+
+    Args:
+        args: S3PRL's arguments: upstream, checkpoint, ``-s``, ``-l``, device
+        manifest: checked, so that every utterance's ``content`` is known
+        options: where and how
+        checkpoints: SHA-256 of ``-k`` and ``-g``
+        means_only: store the time mean of every layer only
+        max_duration_s: utterances are cut to this length
+
+    Raises:
+        ConfigError: with a trainable upstream, whose hidden states change
+        UpstreamError: if the upstream does not give what ``-s`` and ``-l`` ask for
+    """
+    if args.upstream_trainable:
+        raise ConfigError(
+            "-f trains the upstream, so its hidden states change with every step: no cache; leave --cache out"
+        )
+    register()
+    from s3prl import hub
+
+    upstream = getattr(hub, args.upstream)(
+        ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
+    )
+    upstream = upstream.to(args.device).eval()
+    rate = int(upstream.get_downsample_rates(args.upstream_feature_selection))
+    compute = functools.partial(
+        states,
+        upstream,
+        selection=args.upstream_feature_selection,
+        layer=args.upstream_layer_selection,
+        rate=rate,
+        means_only=means_only,
+    )
+    probe = compute(torch.randn(SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0)).to(args.device))
+    key = StoreKey(
+        upstream=args.upstream,
+        weights=fingerprint(upstream),
+        checkpoint_sha256=checkpoints[0],
+        model_config_sha256=checkpoints[1],
+        selection=args.upstream_feature_selection,
+        layer=args.upstream_layer_selection,
+        form="mean" if means_only else "frames",
+        dtype="float32" if means_only else options.dtype,  # means are few: they stay exact
+        s3prl=metadata.version("s3prl"),
+    )
+    store = Store(options.root, key, layers=probe.shape[0], width=probe.shape[2], rate=rate)
+    max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
+    utterances = [_utterance(manifest, index, max_samples) for index in range(len(manifest.utterances))]
+    extract(store, utterances, compute, args.device, options.limit_bytes)
+    return CachedUpstream(store, [item.key for item in utterances], compute, options.device or args.device)
+
+
+@torch.no_grad()
+def states(
+    upstream: nn.Module,
+    waveform: Tensor,
+    *,
+    selection: str,
+    layer: int | None,
+    rate: int,
+    means_only: bool = False,
+) -> Tensor:
+    """One waveform through the upstream, alone: what S3PRL's featurizer would select, cut as it would cut it.
+
+    Returns:
+        ``(layers, frames, width)``, with one frame if ``means_only``
+
+    Raises:
+        UpstreamError: if the upstream does not give what is asked for
+    """
+    features = upstream([waveform])
+    if selection not in features and "hidden_states" not in features:
+        raise UpstreamError(f"-s {selection}: the upstream gives {', '.join(map(str, features))}")
+    chosen = features[selection] if selection in features else features["hidden_states"]  # S3PRL's own fallback
+    layers = list(chosen.values()) if isinstance(chosen, dict) else chosen
+    layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+    if layer is not None and len(layers) > 1:
+        if not -len(layers) <= layer < len(layers):
+            raise UpstreamError(f"-l {layer}: the upstream has layers 0 to {len(layers) - 1}")
+        layers = [layers[layer]]
+    if len({item.shape for item in layers}) > 1:
+        shapes = ", ".join(str(tuple(item.shape)) for item in layers[:4])
+        raise UpstreamError(f"its layers differ in shape ({shapes}, ...): choose one with -l, or use --no-cache")
+    expected = round(len(waveform) / rate)
+    given = layers[0].shape[1]
+    if abs(given - expected) >= TOLERANCE_FRAMES:
+        raise UpstreamError(
+            f"the upstream gives {given} frames for {len(waveform)} samples, its rate promises {expected}"
+        )
+    stacked = torch.stack([item[0, : max(1, expected)] for item in layers])
+    return stacked.mean(dim=1, keepdim=True) if means_only else stacked
+
+
+def fingerprint(upstream: nn.Module) -> str:
+    """128 bits of BLAKE2b over names, shapes and values of all parameters and buffers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(upstream.state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _utterance(manifest: Manifest, index: int, max_samples: int | None) -> Utterance:
+    utterance = manifest.utterances[index]
+
+    def read() -> np.ndarray:
+        samples = read_audio(manifest.path_of(utterance), utterance.start_s, utterance.end_s)
+        return samples[:max_samples]
+
+    duration_s = utterance.duration_s or 0.0
+    is_cut = max_samples is not None and (utterance.content is None or duration_s * SAMPLE_RATE_HZ > max_samples)
+    if is_cut or utterance.content is None:
+        return Utterance(waveform_key(read()), min(duration_s, (max_samples or 0) / SAMPLE_RATE_HZ) or duration_s, read)
+    return Utterance(utterance.content, duration_s, read)

@@ -1,0 +1,58 @@
+"""SUPERB's weighted sum of layers, read straight from stored states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class LayerSum(nn.Module):
+    r"""The sum of layers with learned weights: :math:`\sum_l \operatorname{softmax}(w)_l\, h_l` (SUPERB, section 3).
+
+    The same function as S3PRL's ``Featurizer``, with the same parameter under the same name, so that checkpoints fit
+    both. Where that one stacks all layers of the padded batch in memory, this one reads each utterance's states where
+    they lie, in their own dtype, and writes a batch without padding.
+
+    Args:
+        layers: number of layers; with one, nothing is learned and nothing is stored in checkpoints
+        normalize: layer-normalise every frame of every layer first (S3PRL's ``--upstream_feature_normalize``)
+    """
+
+    def __init__(self, layers: int, normalize: bool = False) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.weights = nn.Parameter(torch.zeros(layers)) if layers > 1 else None
+
+    def forward(self, blocks: list[Tensor]) -> Tensor:
+        """Blocks ``(layers, frames_i, width)`` to ``(sum of frames_i, width)``, float32."""
+        if self.normalize:
+            blocks = [F.layer_norm(block.float(), block.shape[-1:]) for block in blocks]
+        if self.weights is None:
+            return torch.cat([block[0].float() for block in blocks])
+        return _LayerSum.apply(torch.softmax(self.weights, dim=-1), *blocks)
+
+
+class _LayerSum(torch.autograd.Function):
+    """One pass over the states forward, one backward; float32 copies exist for one utterance at a time only."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, *blocks: Tensor) -> Tensor:
+        ctx.blocks = blocks
+        frames = [block.shape[1] for block in blocks]
+        out = weights.new_empty(sum(frames), blocks[0].shape[2], dtype=torch.float32)
+        for block, part in zip(blocks, out.split(frames), strict=True):
+            torch.mv(block.float().flatten(1).t(), weights, out=part.view(-1))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        frames = [block.shape[1] for block in ctx.blocks]
+        total = grad.new_zeros(ctx.blocks[0].shape[0])
+        for block, part in zip(ctx.blocks, grad.contiguous().split(frames), strict=True):
+            total.addmv_(block.float().flatten(1), part.reshape(-1))
+        return (total, *[None] * len(ctx.blocks))

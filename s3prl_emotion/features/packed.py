@@ -1,0 +1,38 @@
+"""A batch of utterances of different lengths, one after the other instead of padded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+class Packed(list[Tensor]):
+    """A batch as S3PRL passes it on, a list of ``(frames_i, width)``, that also knows it in one piece.
+
+    Args:
+        flat: ``(sum of frames_i, width)``
+        lengths: ``frames_i`` of each utterance
+    """
+
+    def __init__(self, flat: Tensor, lengths: Sequence[int]) -> None:
+        super().__init__(flat.split(list(lengths)))
+        self.flat = flat
+        self.lengths = list(lengths)
+
+
+def pack(features: list[Tensor]) -> Packed:
+    """Any list of ``(frames_i, width)`` as :class:`Packed`; nothing is copied if it is one already."""
+    if isinstance(features, Packed):
+        return features
+    return Packed(torch.cat(features), [len(item) for item in features])
+
+
+def pad(flat: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """``(sum of frames_i, width)`` to ``(batch, frames, width)``, zero-padded, and ``lengths (batch,)`` on the CPU."""
+    counts = torch.tensor(lengths)
+    if len(set(lengths)) == 1:
+        return flat.view(len(lengths), lengths[0], flat.shape[-1]), counts
+    return pad_sequence(list(flat.split(list(lengths))), batch_first=True), counts

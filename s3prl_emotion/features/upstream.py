@@ -1,0 +1,125 @@
+"""Stored hidden states behind S3PRL's upstream interface."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from s3prl_emotion.audio import waveform_key
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.layer_sum import LayerSum
+from s3prl_emotion.features.packed import Packed
+from s3prl_emotion.features.store import Store
+
+logger = logging.getLogger(__name__)
+
+_GPU_SHARE = 0.8
+"""Of the free memory of a device, this share may be filled with states."""
+
+
+def ticket(number: int) -> Tensor:
+    """A stand-in for the waveform of utterance ``number`` (0, 1, ...).
+
+    It holds no element and carries the number in its shape ``(0, number)``. So it passes through the Runner, which
+    makes a float tensor of every "waveform" and moves it to the device, without a copy, and is read on the other
+    side without waiting for the device.
+    """
+    return torch.empty(0, number)
+
+
+class CachedUpstream(nn.Module):
+    """An S3PRL upstream whose hidden states are stored.
+
+    Tickets give the states of the utterances that they name; waveforms are looked up by their content, and run through
+    ``compute`` where the store does not hold them.
+
+    Args:
+        store: where the states are
+        keys: the store's key of each utterance, by number
+        compute: waveform at 16 kHz, ``(samples,)``, to states ``(layers, frames, width)``; without it,
+            unknown waveforms are an error
+        device: where states are wanted; those of the named utterances are kept there as far as they fit
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Sequence[str],
+        compute: Callable[[Tensor], Tensor] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.store = store
+        self.keys = list(keys)
+        self._compute = compute
+        self._device = torch.device(device)
+        self._kept: dict[str, Tensor] = {}
+        if self._device.type == "cuda":
+            self._keep()
+
+    def get_downsample_rates(self, key: str | None = None) -> int:
+        """Samples per frame."""
+        return self.store.rate
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """Tickets or waveforms to ``{"blocks": [(layers, frames_i, width), ...]}``, each in the store's dtype."""
+        return {"blocks": [self.block(wav) for wav in wavs]}
+
+    def hidden_states(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """The same as S3PRL's other upstreams give it: layers, each ``(batch, frames, width)``, zero-padded."""
+        blocks = [self.block(wav).float() for wav in wavs]
+        layers = [
+            pad_sequence([block[layer] for block in blocks], batch_first=True) for layer in range(self.store.layers)
+        ]
+        return {"hidden_states": layers, "last_hidden_state": layers[-1]}
+
+    def block(self, wav: Tensor) -> Tensor:
+        """The states of one ticket or waveform, ``(layers, frames, width)``.
+
+        Raises:
+            RunError: for a waveform that the store does not hold, without ``compute``
+        """
+        if wav.ndim == 2:
+            key = self.keys[wav.shape[1]]
+        else:
+            key = waveform_key(wav.detach().cpu().numpy())
+            if key not in self.store:
+                if self._compute is None:
+                    raise RunError(f"{self.store.folder}: this waveform's hidden states are not stored")
+                return self._compute(wav)
+        kept = self._kept.get(key)
+        return self.store.read(key).to(self._device, non_blocking=True) if kept is None else kept
+
+    def read_ahead(self, numbers: Sequence[int]) -> None:
+        """Have the states of these utterances brought into memory while something else is computed."""
+        self.store.read_ahead([self.keys[number] for number in numbers if self.keys[number] not in self._kept])
+
+    def _keep(self) -> None:
+        free, _ = torch.cuda.mem_get_info(self._device)
+        budget = int(free * _GPU_SHARE)
+        for key in dict.fromkeys(self.keys):
+            size = self.store.frames(key) * self.store.frame_bytes
+            if size > budget:
+                break
+            self._kept[key] = self.store.read(key).to(self._device)
+            budget -= size
+        logger.info("%d of %d utterances' states kept on %s", len(self._kept), len(set(self.keys)), self._device)
+
+
+class BlockFeaturizer(LayerSum):
+    """S3PRL's featurizer over :class:`CachedUpstream`: the weighted sum of each utterance's layers, without padding."""
+
+    def __init__(self, store: Store, normalize: bool = False) -> None:
+        super().__init__(store.layers, normalize)
+        self.output_dim = store.width
+        self.downsample_rate = store.rate
+
+    def forward(self, wavs: list[Tensor], features: dict[str, Any]) -> Packed:  # type: ignore[override]
+        """What the upstream gave for ``wavs`` to ``(frames_i, width)`` for each utterance."""
+        blocks = features["blocks"]
+        return Packed(super().forward(blocks), [block.shape[1] for block in blocks])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Several workers on few cores: the threads of one must not wait for those of another.
@@ -50,3 +51,34 @@ def tiny_hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     HubertModel(config).save_pretrained(folder)
     Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
     return folder
+
+
+SHORT = (
+    "config.runner.total_steps={steps},,config.runner.eval_step={every},,config.runner.save_step={every},,"
+    "config.runner.log_step={every},,config.optimizer.lr=1e-3"
+)
+
+
+@pytest.fixture(scope="session")
+def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hidden states that runs of the session share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run(tmp_path: Path, demo_root: Path, cache_root: Path) -> Callable[..., int]:
+    """``run(*options, steps=4, every=2, more="")``: the command line on the demo corpus, in ``tmp_path / "run"``."""
+    from s3prl_emotion.cli import main
+
+    def start(*options: str, steps: int = 4, every: int = 2, more: str = "", folder: Path | None = None) -> int:
+        override = SHORT.format(steps=steps, every=every) + (f",,{more}" if more else "")
+        return main(
+            [
+                "run",
+                *("--corpus", "demo", "--data", str(demo_root), "--device", "cpu", "--cache-root", str(cache_root)),
+                *("-p", str(folder or tmp_path / "run"), "-o", override),
+                *options,
+            ]
+        )
+
+    return start

@@ -43,7 +43,7 @@ def test_commands_on_a_users_corpus_stop_at_its_place_only(
 def test_the_short_commands_run_in_order(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     short = [line for line in COMMANDS if "/path/to" not in line and "-d emotion_attn_corr --demo" not in line]
-    assert len(short) == 6
+    assert len(short) == 7
     for line in short:
         extra = ["--device", "cpu"] if _arguments(line)[0] == "run" else []
         assert main(_arguments(line) + extra) == 0, line

@@ -5,9 +5,9 @@
     python benchmarks/cache.py --only large --device cuda    # WavLM-Large shape on IEMOCAP's length distribution
 
 Audio is synthetic, with lengths like those of a corpus (log-normal, mean ``--seconds``); weights are random, which
-changes no cost. "stock" is S3PRL's Runner with S3PRL's own upstream path and featurizer: padded batches, the upstream run
-at every step, our head with the same configuration. "ours" is the same Runner on stored states. Medians are of the
-Runner's own steps, after a warm-up.
+changes no cost. "stock" is S3PRL's Runner with S3PRL's own upstream path and featurizer: padded batches, the upstream
+run at every step, our head with the same configuration. "ours" is the same Runner on stored states. Medians are of
+the Runner's own steps, after a warm-up.
 """
 
 from __future__ import annotations
@@ -135,9 +135,7 @@ def time_steps(args: Any, config: dict[str, Any], cached: Any, warm_up: int) -> 
 
 
 def steps_table(options: argparse.Namespace, folder: Path, manifest: Manifest) -> None:
-    print(
-        f"\nsteps: {options.head}, batch 32, one fold of {len(manifest.utterances)} utterances, median of steps after warm-up"
-    )
+    print(f"\nsteps: {options.head}, batch 32, one fold of {len(manifest.utterances)} utterances, medians")
     print(f"{'upstream':<10}{'stock ms':>10}{'ours ms':>10}{'ratio':>8}   states read per step, and time to touch them")
     for model in options.models.split(","):
         work = folder / f"run-{model}"
@@ -239,12 +237,8 @@ def recipe(options: argparse.Namespace, folder: Path, manifest: Manifest) -> Non
         config["downstream_expert"]["datarc"]["cached"] = options.dtype
         ours, _ = time_steps(args, config, cached, warm_up=10)
     hours = 5 * 30000 / 3600
-    print(
-        f"\nrecipe: {options.head}, {model}, five folds of 30000 steps, extrapolated from the steps above, evaluation left out"
-    )
-    print(
-        f"stock {stock * hours:.1f} h, ours {ours * hours + extraction / 3600:.1f} h (extraction {extraction:.0f} s of it)"
-    )
+    print(f"\nrecipe: {options.head}, {model}, five folds of 30000 steps, extrapolated, without evaluation")
+    print(f"stock {stock * hours:.1f} h, ours {ours * hours + extraction / 3600:.1f} h (extraction {extraction:.0f} s)")
 
 
 def main() -> None:
@@ -263,22 +257,14 @@ def main() -> None:
     if options.only == "large":  # IEMOCAP: 5531 utterances, 4.5 s on average
         options.models, options.utterances, options.seconds = "large", 5531, 4.5
     s3prl_emotion.register()
-    name = (
-        torch.cuda.get_device_name()
-        if options.device.startswith("cuda")
-        else platform.processor() or platform.machine()
-    )
-    print(
-        f"{options.device} ({name}), {torch.get_num_threads()} threads, torch {torch.__version__}, {options.dtype} states"
-    )
+    on_gpu = options.device.startswith("cuda")
+    name = torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine()
+    print(f"{options.device} ({name}), {torch.get_num_threads()} threads, torch {torch.__version__}, {options.dtype}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         manifest = make_corpus(folder / "audio", options.utterances, options.seconds)
-        print(
-            json.dumps(
-                {"utterances": options.utterances, "seconds": sum(u.duration_s or 0 for u in manifest.utterances)}
-            )
-        )
+        seconds = sum(u.duration_s or 0 for u in manifest.utterances)
+        print(f"{options.utterances} utterances, {seconds:.0f} s of audio")
         for model in set(options.models.split(",")) - {"fbank"}:
             make_checkpoint(folder, model)
         if options.only in (None, "steps", "large"):

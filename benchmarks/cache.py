@@ -188,7 +188,7 @@ def extraction_table(options: argparse.Namespace, folder: Path, manifest: Manife
     )
     for share in (1, 2, 4):
         part = manifest.with_utterances(manifest.utterances[: len(manifest.utterances) * share // 4])
-        args, _ = prepare(folder / f"run-{model}", part, model, options.head, options.device, 10)
+        args, _ = prepare(folder / f"run-{model}", manifest, model, options.head, options.device, 10)
         with quiet():
             upstream = getattr(hub, args.upstream)(ckpt=args.upstream_ckpt).to(options.device).eval()
         rate = upstream.get_downsample_rates("hidden_states")
@@ -222,6 +222,57 @@ def extraction_table(options: argparse.Namespace, folder: Path, manifest: Manife
         shutil.rmtree(root)
 
 
+def composition_table(options: argparse.Namespace, folder: Path, manifest: Manifest) -> None:
+    """How far the features of an utterance move with the batch that it is in: stock S3PRL, and stored states."""
+    from s3prl import hub
+    from s3prl.upstream.interfaces import Featurizer
+
+    from s3prl_emotion.audio import read_audio
+    from s3prl_emotion.features.upstream import BlockFeaturizer
+
+    print(
+        "\nbatch composition: relative L2 distance of an utterance's features from those it has alone (mean, largest),"
+    )
+    print("and utterances whose number of frames changes, of 32")
+    print(f"{'upstream':<10}{'norm':<8}{'stock, batch 8':>22}{'stock, batch 32':>22}{'stored, batch 32':>22}")
+    part = manifest.with_utterances(manifest.utterances[:32])
+    for model in options.models.split(","):
+        args, _ = prepare(folder / f"run-{model}", manifest, model, options.head, options.device, 10)
+        waveforms = [torch.from_numpy(read_audio(part.path_of(u))).to(options.device) for u in part.utterances]
+        with quiet(), torch.no_grad():
+            upstream = getattr(hub, args.upstream)(ckpt=args.upstream_ckpt).to(options.device).eval()
+            featurizer = Featurizer(upstream, upstream_device=options.device).to(options.device)
+            batched = {
+                size: [
+                    item
+                    for start in range(0, 32, size)
+                    for item in featurizer(waveforms[start : start + size], upstream(waveforms[start : start + size]))
+                ]
+                for size in (1, 8, 32)
+            }
+            cached = open_cache(args, part, CacheOptions(folder / "cache-composition", "float32"), (model, None), False)
+            stored = BlockFeaturizer(cached.store).to(options.device)
+            tickets = [torch.empty(0, number) for number in range(32)]
+            batched[-1] = [stored([item], cached([item]))[0] for item in tickets]
+            batched[-32] = list(stored(tickets, cached(tickets)))
+        cells = [
+            distance(batched[1], batched[8]),
+            distance(batched[1], batched[32]),
+            distance(batched[-1], batched[-32]),
+        ]
+        norm = "none" if model == "fbank" else MODELS[model][3]
+        print(f"{model:<10}{norm:<8}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+
+
+def distance(alone: list[torch.Tensor], together: list[torch.Tensor]) -> str:
+    """Mean and largest relative L2 distance over the frames that both have, and how many differ in length."""
+    relative = [
+        float((one[: len(two)] - two[: len(one)]).norm() / one.norm()) for one, two in zip(alone, together, strict=True)
+    ]
+    lengths = sum(len(one) != len(two) for one, two in zip(alone, together, strict=True))
+    return f"{statistics.mean(relative):.1e} {max(relative):.1e} {lengths}"
+
+
 def recipe(options: argparse.Namespace, folder: Path, manifest: Manifest) -> None:
     """A whole recipe of 30000 steps and 30 dev evaluations a fold, five folds, extrapolated from measured steps."""
     model = options.models.split(",")[-1]
@@ -244,7 +295,7 @@ def recipe(options: argparse.Namespace, folder: Path, manifest: Manifest) -> Non
 def main() -> None:
     """Parse options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["steps", "extraction", "recipe", "large"])
+    parser.add_argument("--only", choices=["steps", "extraction", "composition", "recipe", "large"])
     parser.add_argument("--models", default="fbank,small,base")
     parser.add_argument("--head", default="emotion_attn_corr")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -271,6 +322,8 @@ def main() -> None:
             steps_table(options, folder, manifest)
         if options.only in (None, "extraction"):
             extraction_table(options, folder, manifest)
+        if options.only in (None, "composition"):
+            composition_table(options, folder, manifest)
         if options.only in ("recipe", "large"):
             recipe(options, folder, manifest)
 

@@ -95,7 +95,8 @@ def open_cache(
     max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
     utterances = [_utterance(manifest, index, max_samples) for index in range(len(manifest.utterances))]
     extract(store, utterances, compute, args.device, options.limit_bytes)
-    return CachedUpstream(store, [item.key for item in utterances], compute, options.device or args.device)
+    keys = [item.key for item in utterances]
+    return CachedUpstream(store, keys, compute, args.device, options.device or args.device)
 
 
 @torch.no_grad()

@@ -55,6 +55,8 @@ class EmotionRunner(s3prl_runner.Runner):
         weights = getattr(self.featurizer.model, "weights", None)
         if hasattr(entry.model, "layer_weights") and weights is not None:
             entry.model.layer_weights = lambda: torch.softmax(weights, dim=-1)
+        if hasattr(entry.model, "read_ahead") and self.cached is not None:
+            entry.model.read_ahead = self.cached.read_ahead
         return entry
 
     def _get_optimizer(self, models: list[torch.nn.Module]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,9 @@ class UtteranceDataset(Dataset[Item]):
         return samples
 
 
-class EpochBatches(Sampler[list[int]]):
+def epoch_batches(
+    labels: Sequence[int], batch_size: int, seed: int, epoch: int, class_weighted: bool = False, skip: int = 0
+) -> list[list[int]]:
     """Batches of one training epoch, drawn from ``(seed, epoch)`` alone: no global random state is read or moved.
 
     Args:
@@ -73,33 +75,54 @@ class EpochBatches(Sampler[list[int]]):
         class_weighted: draw with replacement, each utterance with weight 1 / (size of its class)
         skip: batches of this epoch that an interrupted run has used already
     """
+    generator = np.random.default_rng([seed, epoch])
+    if class_weighted:
+        weights = 1.0 / np.bincount(labels)[np.asarray(labels)]
+        order = generator.choice(len(labels), size=len(labels), p=weights / weights.sum())
+    else:
+        order = generator.permutation(len(labels))
+    batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
+    return batches[skip:]
 
-    def __init__(
-        self, labels: Sequence[int], batch_size: int, seed: int, epoch: int, class_weighted: bool = False, skip: int = 0
-    ) -> None:
-        generator = np.random.default_rng([seed, epoch])
-        if class_weighted:
-            weights = 1.0 / np.bincount(labels)[np.asarray(labels)]
-            order = generator.choice(len(labels), size=len(labels), p=weights / weights.sum())
-        else:
-            order = generator.permutation(len(labels))
-        batches = [order[start : start + batch_size].tolist() for start in range(0, len(order), batch_size)]
-        self.batches = batches[skip:]
+
+class AnnouncedBatches(Sampler[list[int]]):
+    """The same batches, each announced while the one before it is used."""
+
+    def __init__(self, batches: Sequence[list[int]], announce: Callable[[list[int]], None]) -> None:
+        self.batches = batches
+        self.announce = announce
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+        for batch, following in zip(self.batches, [*self.batches[1:], []], strict=False):
+            self.announce(following)
+            yield batch
 
 
 def make_loader(
-    dataset: UtteranceDataset, batches: Sequence[list[int]] | EpochBatches, num_workers: int
+    dataset: UtteranceDataset,
+    batches: Sequence[list[int]],
+    num_workers: int,
+    read_ahead: Callable[[list[int]], None] | None = None,
 ) -> DataLoader[Any]:
-    """A loader over ``batches`` whose own random state is its own, so that it leaves torch's global generator alone."""
+    """A loader over ``batches`` whose own random state is its own, so that it leaves torch's global generator alone.
+
+    Args:
+        dataset: utterances
+        batches: positions in ``dataset``
+        num_workers: processes; with stored hidden states there is nothing for them to do
+        read_ahead: called with the manifest numbers of the utterances of the next batch
+    """
+
+    def announce(batch: list[int]) -> None:
+        if read_ahead is not None:
+            read_ahead([dataset.numbers[index] for index in batch])
+
     return DataLoader(
         dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=AnnouncedBatches(batches, announce),
         num_workers=num_workers,
         collate_fn=_collate,
         generator=torch.Generator().manual_seed(0),

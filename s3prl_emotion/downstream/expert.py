@@ -15,7 +15,7 @@ from s3prl_emotion.audio.reading import read_audio
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.downstream.config import ExpertConfig, fold_number
-from s3prl_emotion.downstream.data import EpochBatches, UtteranceDataset, make_loader
+from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.rng import random_state, restore_random_state
@@ -97,6 +97,7 @@ class DownstreamExpert(nn.Module):
         self.layer_weights: Callable[[], Tensor] | None = (
             None  # set by the launcher: softmax of the featurizer's weights
         )
+        self.read_ahead: Callable[[list[int]], None] | None = None  # set by the launcher where states are stored
         self.inferred: list[dict[str, Any]] = []
         self._epoch = 0
         self._used_batches = 0  # of the current epoch
@@ -114,17 +115,15 @@ class DownstreamExpert(nn.Module):
             size = data.eval_batch_size
             indices = list(range(len(dataset)))
             batches = [indices[start : start + size] for start in range(0, len(indices), size)]
-            return make_loader(dataset, batches, data.num_workers)
+            return make_loader(dataset, batches, data.num_workers, self.read_ahead)
         self._epoch, self._used_batches = epoch, 0
         if self._resume is not None:
             self._used_batches = self._resume["used_batches"] if self._resume["epoch"] == epoch else 0
             restore_random_state(self._resume["random_state"])
             self._resume = None
         weighted = data.sampler == "class_weighted"
-        sampler = EpochBatches(
-            dataset.labels, data.train_batch_size, self.seed, epoch, weighted, skip=self._used_batches
-        )
-        return make_loader(dataset, sampler, data.num_workers)
+        chosen = epoch_batches(dataset.labels, data.train_batch_size, self.seed, epoch, weighted, self._used_batches)
+        return make_loader(dataset, chosen, data.num_workers, self.read_ahead)
 
     def forward(
         self,

@@ -43,7 +43,8 @@ class CachedUpstream(nn.Module):
         keys: the store's key of each utterance, by number
         compute: waveform at 16 kHz, ``(samples,)``, to states ``(layers, frames, width)``; without it,
             unknown waveforms are an error
-        device: where states are wanted; those of the named utterances are kept there as far as they fit
+        device: where states are wanted
+        keep_on: where the named utterances' states are kept, as far as they fit; on the CPU that is the file cache's work
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CachedUpstream(nn.Module):
         keys: Sequence[str],
         compute: Callable[[Tensor], Tensor] | None = None,
         device: str = "cpu",
+        keep_on: str = "cpu",
     ) -> None:
         super().__init__()
         self.store = store
@@ -59,8 +61,8 @@ class CachedUpstream(nn.Module):
         self._compute = compute
         self._device = torch.device(device)
         self._kept: dict[str, Tensor] = {}
-        if self._device.type == "cuda":
-            self._keep()
+        if torch.device(keep_on).type == "cuda":
+            self._keep(torch.device(keep_on))
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Samples per frame."""
@@ -93,22 +95,22 @@ class CachedUpstream(nn.Module):
                     raise RunError(f"{self.store.folder}: this waveform's hidden states are not stored")
                 return self._compute(wav)
         kept = self._kept.get(key)
-        return self.store.read(key).to(self._device, non_blocking=True) if kept is None else kept
+        return (self.store.read(key) if kept is None else kept).to(self._device, non_blocking=True)
 
     def read_ahead(self, numbers: Sequence[int]) -> None:
         """Have the states of these utterances brought into memory while something else is computed."""
         self.store.read_ahead([self.keys[number] for number in numbers if self.keys[number] not in self._kept])
 
-    def _keep(self) -> None:
-        free, _ = torch.cuda.mem_get_info(self._device)
+    def _keep(self, device: torch.device) -> None:
+        free, _ = torch.cuda.mem_get_info(device)
         budget = int(free * _GPU_SHARE)
         for key in dict.fromkeys(self.keys):
             size = self.store.frames(key) * self.store.frame_bytes
             if size > budget:
                 break
-            self._kept[key] = self.store.read(key).to(self._device)
+            self._kept[key] = self.store.read(key).to(device)
             budget -= size
-        logger.info("%d of %d utterances' states kept on %s", len(self._kept), len(set(self.keys)), self._device)
+        logger.info("%d of %d utterances' states kept on %s", len(self._kept), len(set(self.keys)), device)
 
 
 class BlockFeaturizer(LayerSum):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3prl_emotion.downstream.data import EpochBatches
+from s3prl_emotion.downstream.data import AnnouncedBatches, epoch_batches
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.rng import preserved_random_state, random_state, restore_random_state
 
@@ -29,29 +29,29 @@ def test_no_smoothing_is_cross_entropy() -> None:
 
 
 def test_an_epoch_holds_every_utterance_once() -> None:
-    batches = list(EpochBatches([0] * 10, 4, seed=1, epoch=0))
+    batches = list(epoch_batches([0] * 10, 4, seed=1, epoch=0))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert sorted(index for batch in batches for index in batch) == list(range(10))
 
 
 def test_batches_depend_on_seed_and_epoch_alone() -> None:
     labels = [0, 1] * 20
-    first = list(EpochBatches(labels, 8, seed=1, epoch=3))
+    first = list(epoch_batches(labels, 8, seed=1, epoch=3))
     torch.manual_seed(99)
     np.random.seed(99)
-    assert list(EpochBatches(labels, 8, seed=1, epoch=3)) == first
-    assert list(EpochBatches(labels, 8, seed=1, epoch=4)) != first
-    assert list(EpochBatches(labels, 8, seed=2, epoch=3)) != first
+    assert list(epoch_batches(labels, 8, seed=1, epoch=3)) == first
+    assert list(epoch_batches(labels, 8, seed=1, epoch=4)) != first
+    assert list(epoch_batches(labels, 8, seed=2, epoch=3)) != first
 
 
 def test_skipped_batches_are_the_first() -> None:
-    whole = list(EpochBatches([0] * 10, 3, seed=1, epoch=0))
-    assert list(EpochBatches([0] * 10, 3, seed=1, epoch=0, skip=2)) == whole[2:]
+    whole = list(epoch_batches([0] * 10, 3, seed=1, epoch=0))
+    assert list(epoch_batches([0] * 10, 3, seed=1, epoch=0, skip=2)) == whole[2:]
 
 
 def test_class_weighted_batches_are_balanced() -> None:
     labels = [0] * 900 + [1] * 100
-    drawn = [labels[i] for batch in EpochBatches(labels, 50, seed=0, epoch=0, class_weighted=True) for i in batch]
+    drawn = [labels[i] for batch in epoch_batches(labels, 50, seed=0, epoch=0, class_weighted=True) for i in batch]
     assert len(drawn) == 1000
     assert 0.4 < np.mean(drawn) < 0.6
 
@@ -77,3 +77,10 @@ def test_random_state_is_preserved_even_on_errors() -> None:
     after = _draw()
     restore_random_state(before)
     assert _draw() == after
+
+
+def test_batches_are_announced_one_ahead() -> None:
+    seen: list[object] = []
+    for batch in AnnouncedBatches([[1], [2], [3]], seen.append):
+        seen.append(("used", batch))
+    assert seen == [[2], ("used", [1]), [3], ("used", [2]), [], ("used", [3])]

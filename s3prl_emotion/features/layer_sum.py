@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -43,16 +44,29 @@ class _LayerSum(torch.autograd.Function):
     def forward(ctx: Any, weights: Tensor, *blocks: Tensor) -> Tensor:
         ctx.blocks = blocks
         frames = [block.shape[1] for block in blocks]
-        out = weights.new_empty(sum(frames), blocks[0].shape[2], dtype=torch.float32)
-        for block, part in zip(blocks, out.split(frames), strict=True):
-            torch.mv(block.float().flatten(1).t(), weights, out=part.view(-1))
+        out = weights.new_empty(sum(frames), blocks[0].shape[2])
+        for matrix, part in zip(_matrices(blocks, weights), out.split(frames), strict=True):
+            torch.mv(matrix.t(), weights, out=part.view(-1))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        frames = [block.shape[1] for block in ctx.blocks]
-        total = grad.new_zeros(ctx.blocks[0].shape[0])
-        for block, part in zip(ctx.blocks, grad.contiguous().split(frames), strict=True):
-            total.addmv_(block.float().flatten(1), part.reshape(-1))
-        return (total, *[None] * len(ctx.blocks))
+        blocks = ctx.blocks
+        total = grad.new_zeros(blocks[0].shape[0])
+        parts = grad.contiguous().split([block.shape[1] for block in blocks])
+        for matrix, part in zip(_matrices(blocks, grad), parts, strict=True):
+            total.addmv_(matrix, part.view(-1))
+        return (total, *[None] * len(blocks))
+
+
+def _matrices(blocks: Sequence[Tensor], like: Tensor) -> Iterator[Tensor]:
+    """Each block as ``(layers, frames_i * width)`` in the dtype of ``like``; the memory is that of the one before."""
+    scratch = None
+    for block in blocks:
+        if block.dtype == like.dtype:
+            yield block.flatten(1)
+            continue
+        if scratch is None:
+            scratch = like.new_empty(max(item.numel() for item in blocks))
+        yield scratch[: block.numel()].copy_(block.flatten()).view(block.shape[0], -1)

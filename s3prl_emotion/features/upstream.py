@@ -44,7 +44,7 @@ class CachedUpstream(nn.Module):
         compute: waveform at 16 kHz, ``(samples,)``, to states ``(layers, frames, width)``; without it,
             unknown waveforms are an error
         device: where states are wanted
-        keep_on: where the named utterances' states are kept, as far as they fit; on the CPU that is the file cache's work
+        keep_on: where the named utterances' states are kept, as far as they fit; on the CPU the file cache does that
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, read_audio, waveform_key
 from s3prl_emotion.bridge.registration import register
+from s3prl_emotion.bridge.selection import check_selection, explained
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.features.extraction import Utterance, extract
@@ -66,9 +67,10 @@ def open_cache(
     register()
     from s3prl import hub
 
-    upstream = getattr(hub, args.upstream)(
-        ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
-    )
+    with explained(args.upstream):
+        upstream = getattr(hub, args.upstream)(
+            ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
+        )
     upstream = upstream.to(args.device).eval()
     rate = int(upstream.get_downsample_rates(args.upstream_feature_selection))
     compute = functools.partial(
@@ -80,6 +82,7 @@ def open_cache(
         means_only=means_only,
     )
     probe = compute(torch.randn(SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0)).to(args.device))
+    check_selection(args, probe.shape[0])
     key = StoreKey(
         upstream=args.upstream,
         weights=fingerprint(upstream),
@@ -118,14 +121,14 @@ def states(
         UpstreamError: if the upstream does not give what is asked for
     """
     features = upstream([waveform])
-    if selection not in features and "hidden_states" not in features:
+    if selection not in features:
         raise UpstreamError(f"-s {selection}: the upstream gives {', '.join(map(str, features))}")
-    chosen = features[selection] if selection in features else features["hidden_states"]  # S3PRL's own fallback
+    chosen = features[selection]
     layers = list(chosen.values()) if isinstance(chosen, dict) else chosen
     layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
-    if layer is not None and len(layers) > 1:
+    if layer is not None:
         if not -len(layers) <= layer < len(layers):
-            raise UpstreamError(f"-l {layer}: the upstream has layers 0 to {len(layers) - 1}")
+            raise UpstreamError(f"-l {layer}: with -s {selection} the upstream has layers 0 to {len(layers) - 1}")
         layers = [layers[layer]]
     if len({item.shape for item in layers}) > 1:
         shapes = ", ".join(str(tuple(item.shape)) for item in layers[:4])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,26 +72,88 @@ def arguments(**values: Any) -> argparse.Namespace:
 
 
 def override(config: dict[str, Any], args: argparse.Namespace, string: str | None) -> None:
-    """Apply S3PRL's ``-o "config.optimizer.lr=1e-3,,args.seed=7"`` in place, by S3PRL's own function.
+    """Apply S3PRL's ``-o "config.optimizer.lr=1e-3,,args.seed=7"`` in place.
+
+    A value is a Python literal, else a text; S3PRL evaluates any expression, here nothing is executed.
 
     Raises:
-        ConfigError: if a part is not ``key=value`` with a key that begins with ``config.`` or ``args.``
+        ConfigError: if a part is not ``key=value``, its key leads nowhere, or has an option of its own
     """
     if string is None or string.lower() == "none":
         return
-    register()
-    from s3prl.utility.helper import override as s3prl_override
-
     for part in string.split(",,"):
-        key, equals, _ = part.partition("=")
-        root, _, name = key.strip().partition(".")
-        if not equals or root not in ("args", "config") or not name:
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        root, *path = key.split(".")
+        where = f"-o {part.strip()!r}"
+        if not equals or root not in ("args", "config") or not path or not all(path):
+            raise ConfigError(f"{where}: expected config.KEY=VALUE or args.NAME=VALUE, several joined by ',,'")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        logger.debug("-o %s = %r", key, value)
+        if root == "args":
+            _override_argument(args, ".".join(path), value, where)
+            continue
+        place: Any = config
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{where}: config.{name} is {place!r}, it has no keys below")
+        place[path[-1]] = value
+
+
+_ARGUMENTS_FOR_OVERRIDE: dict[str, tuple[type, ...]] = {
+    "seed": (int,),
+    "upstream_trainable": (bool,),
+    "upstream_feature_selection": (str,),
+    "upstream_layer_selection": (int, type(None)),
+    "upstream_feature_normalize": (bool,),
+    "upstream_refresh": (bool,),
+    "disable_cudnn": (bool,),
+}
+
+
+def _override_argument(args: argparse.Namespace, name: str, value: Any, where: str) -> None:
+    if name not in ARGUMENTS:
+        raise ConfigError(f"{where}: unknown argument {name!r}. {nearest(name, _ARGUMENTS_FOR_OVERRIDE)}")
+    if name not in _ARGUMENTS_FOR_OVERRIDE:
+        raise ConfigError(
+            f"{where}: give {name} as an option of its own; -o takes {', '.join(_ARGUMENTS_FOR_OVERRIDE)}"
+        )
+    kinds = _ARGUMENTS_FOR_OVERRIDE[name]
+    if type(value) not in kinds:
+        raise ConfigError(f"{where}: expected {' or '.join(kind.__name__ for kind in kinds)}, found {value!r}")
+    if name == "seed" and value < 0:
+        raise ConfigError(f"{where}: a seed is 0 or more")
+    setattr(args, name, value)
+
+
+def check_extras(config: dict[str, Any], device: str, where: str) -> None:
+    """Check the parts of a configuration that S3PRL itself interprets: ``scheduler``, ``specaug`` and ``fp16``.
+
+    Raises:
+        ConfigError: if one of them could not work
+    """
+    register()
+    if config.get("scheduler"):
+        from s3prl import schedulers
+
+        names = [name.removeprefix("get_") for name in vars(schedulers) if name.startswith("get_")]
+        name = config["scheduler"].get("name") if isinstance(config["scheduler"], dict) else None
+        if name not in names:
+            raise ConfigError(f"{where}: unknown scheduler {name!r}. {nearest(str(name), names)}")
+    if config.get("specaug"):
+        try:
+            importlib.import_module("s3prl.downstream.specaug").SpecAug(**config["specaug"])
+        except ImportError as error:
             raise ConfigError(
-                f"-o {part.strip()!r}: expected config.KEY=VALUE or args.NAME=VALUE, several joined by ',,'"
-            )
-        if root == "args" and name not in ARGUMENTS:
-            raise ConfigError(f"-o {part.strip()!r}: unknown argument {name!r}. {nearest(name, ARGUMENTS)}")
-        s3prl_override(part, args, config)
+                f"{where}: specaug needs a package that is not installed: pip install {error.name}"
+            ) from error
+        except TypeError as error:
+            raise ConfigError(f"{where}: specaug: {error}") from error
+    if config["runner"]["fp16"] and not device.startswith("cuda"):
+        raise ConfigError(f"{where}: runner.fp16 needs a CUDA device, the device is {device}")
 
 
 def check_upstream(name: str, checkpoint: str | None, model_config: str | None) -> None:
@@ -107,6 +172,8 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         raise UpstreamError(f"-u {name!r} is not an upstream of S3PRL, nor one of ours. {_near_upstreams(name, names)}")
     reads_checkpoint = name.endswith(_TAKES_CHECKPOINT) or name in upstreams()
     given = [flag for flag, value in (("-k", checkpoint), ("-g", model_config)) if value is not None]
+    if model_config is not None and name in upstreams():
+        raise UpstreamError(f"-u {name} ignores -g: everything it needs comes with -k")
     if given and not reads_checkpoint:
         module = getattr(hub, name).__module__
         variants = sorted(
@@ -138,6 +205,12 @@ def resolve_device(device: str | None) -> str:
     """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = device
+    if kind not in ("cpu", "cuda"):
+        raise RunError(f"--device {device}: expected cpu, cuda or cuda:N")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise RunError(f"--device {device}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
     return device
@@ -246,10 +319,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def newest_checkpoint(folder: Path) -> Path | None:
     """The ``states-<step>.ckpt`` with the highest step that can be read; a torn one (a killed save) is passed over."""
 
-    def step(path: Path) -> int:
-        return int(path.stem.split("-")[-1])
-
-    for path in sorted(folder.glob("states-*.ckpt"), key=step, reverse=True):
+    steps = {path: int(m[1]) for path in folder.iterdir() if (m := re.fullmatch(r"states-(\d+)\.ckpt", path.name))}
+    for path in sorted(steps, key=lambda path: steps[path], reverse=True):
         try:
             load_checkpoint(path)
             return path

@@ -20,8 +20,9 @@ import torch
 from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
+from s3prl_emotion.bridge.selection import check_selection, explained
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
-from s3prl_emotion.errors import RunError
+from s3prl_emotion.errors import RunError, UpstreamError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
 
 logger = logging.getLogger(__name__)
@@ -40,14 +41,30 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
-            return super()._get_upstream()
+            with explained(self.args.upstream):
+                return super()._get_upstream()
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 
     def _get_featurizer(self) -> Any:
         if self.cached is None:
-            return super()._get_featurizer()
+            return self._stock_featurizer()
         model = BlockFeaturizer(self.cached.store, self.args.upstream_feature_normalize).to(self.args.device)
         return self._init_model(model, "Featurizer", trainable=True, interfaces=["output_dim", "downsample_rate"])
+
+    def _stock_featurizer(self) -> Any:
+        """S3PRL's featurizer, which falls back, or ignores an option, without an error."""
+        try:
+            entry = super()._get_featurizer()
+        except IndexError:
+            raise UpstreamError(
+                f"-l {self.args.upstream_layer_selection}: {self.args.upstream} has fewer layers"
+            ) from None
+        if entry.model.feature_selection != self.args.upstream_feature_selection:
+            raise UpstreamError(
+                f"-s {self.args.upstream_feature_selection}: {self.args.upstream} gives hidden_states, not this"
+            )
+        check_selection(self.args, getattr(entry.model, "layer_num", 1))
+        return entry
 
     def _get_downstream(self) -> Any:
         seed_everything(self.args.seed)  # the head starts the same whatever the upstream drew
@@ -86,7 +103,7 @@ def _guard_gradients(optimizer: torch.optim.Optimizer, names: dict[int, str]) ->
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     steps = 0
-    stepped = True
+    stepped = False
     original_zero_grad = optimizer.zero_grad
 
     def complain() -> None:

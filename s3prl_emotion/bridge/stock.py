@@ -73,22 +73,25 @@ def training_list(manifest: Manifest, fold: Fold) -> Sequence[str]:
 
 
 def write_stock_predictions(
-    expdir: Path, manifest: Manifest, fold: Fold, probabilities: Sequence[Sequence[float]]
+    expdir: Path, manifest: Manifest, fold: Fold, split: str, probabilities: Sequence[Sequence[float]]
 ) -> None:
-    """Turn S3PRL's two text files, and the probabilities that it does not write, into ``test_predictions.csv``.
+    """Turn S3PRL's two text files, and the probabilities that it does not write, into ``<split>_predictions.csv``.
 
     Raises:
-        RunError: if the files do not hold the fold's test utterances in order
+        RunError: if the files do not hold the split's utterances
     """
-    lines = (expdir / f"test_fold{fold.number}_predict.txt").read_text(encoding="utf-8").splitlines()
-    if len(lines) != len(fold.test) or len(probabilities) != len(fold.test):
-        raise RunError(f"{expdir}: {len(lines)} predictions for {len(fold.test)} test utterances; run the fold again")
+    if split not in ("dev", "test"):
+        raise RunError(f"-t {split}: S3PRL's own expert writes no predictions for it, only for dev and test")
+    ids = getattr(fold, split)
+    lines = (expdir / f"{split}_fold{fold.number}_predict.txt").read_text(encoding="utf-8").splitlines()
+    if len(lines) != len(ids) or len(probabilities) != len(ids):
+        raise RunError(f"{expdir}: {len(lines)} predictions for {len(ids)} {split} utterances; run the fold again")
     rows = []
-    for item, line, row in zip(fold.test, lines, probabilities, strict=True):
+    for item, line, row in zip(ids, lines, probabilities, strict=True):
         utterance = manifest.by_id[item]
         predicted = line.rpartition(" ")[2]
         rows.append(Prediction(fold.number, item, utterance.speaker, utterance.label, predicted, tuple(row)))
-    write_predictions(expdir / "test_predictions.csv", rows, manifest.labels)
+    write_predictions(expdir / f"{split}_predictions.csv", rows, manifest.labels)
 
 
 def _whole_file(manifest: Manifest, utterance: Utterance, folder: Path) -> Path:

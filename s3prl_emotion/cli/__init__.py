@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EmotionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\ninterrupted: what is computed is kept; the same command goes on from there", file=sys.stderr)
         return 130

@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     upstream.add_argument("--hub", default="torch", choices=["torch", "huggingface"], help=argparse.SUPPRESS)
 
     machine = parser.add_argument_group("S3PRL: machine")
-    machine.add_argument("--seed", default=1337, type=int, help="default: %(default)s, as in S3PRL")
+    machine.add_argument("--seed", default=1337, type=_seed, help="default: %(default)s, as in S3PRL")
     machine.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
     machine.add_argument("--cache_dir", help="where S3PRL keeps downloads")
     machine.add_argument("--disable_cudnn", action="store_true")
@@ -112,11 +112,37 @@ def main(args: argparse.Namespace) -> int:
         raise ConfigError(
             "--hub huggingface: S3PRL's login no longer works; download the model and use -u hf_auto_custom -k DIR"
         )
+    if args.past_exp or args.mode == "inference":
+        _refuse_ignored(args)
     if args.mode == "inference":
         return _infer(args)
     if args.past_exp:
         return _from_checkpoint(args)
     return _run(args)
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"a seed is 0 or more, got {seed}")
+    return seed
+
+
+def _refuse_ignored(args: argparse.Namespace) -> None:
+    """With a checkpoint, everything that it holds comes from it; S3PRL ignores what is given besides, silently."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    allowed = {"mode", "evaluate_split", "past_exp", "override", "device", "verbose", "auto_resume", "command"}
+    allowed |= {"cache_root", "cache_limit", "cache_device", "cache_dir", "disable_cudnn"}
+    ignored = [
+        action.option_strings[0]
+        for action in parser._actions
+        if action.dest not in allowed and getattr(args, action.dest) != action.default
+    ]
+    if ignored:
+        raise ConfigError(
+            f"{', '.join(ignored)}: with a checkpoint given by -e this comes from the checkpoint; leave it out"
+        )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -187,7 +213,9 @@ def _infer(args: argparse.Namespace) -> int:
 
     if not args.past_exp:
         raise ConfigError("-m inference needs -e CKPT, the trained checkpoint, and -t FILE, the audio")
-    for item in infer(Path(args.past_exp), Path(args.evaluate_split), args.device):
+    if args.evaluate_split == "test":
+        raise ConfigError("-m inference needs -t FILE, the audio file")
+    for item in infer(Path(args.past_exp), Path(args.evaluate_split), args.device, args.override):
         item.pop("frame_weights")
         print(json.dumps(item, ensure_ascii=False))
     return 0

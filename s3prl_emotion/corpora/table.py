@@ -10,7 +10,7 @@ import csv
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -90,12 +90,19 @@ def _csv_rows(table: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]
         if len(set(header)) != len(header):
             raise CorpusError(f"{table}: row 1: a column name appears twice: {', '.join(header)}")
         _check_columns(header, f"{table}: row 1")
-        for row, cells in enumerate(reader, start=2):
+        for row, cells in enumerate(_cells(reader, table), start=2):
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
                 raise CorpusError(f"{table}: row {row}: expected {len(header)} columns, found {len(cells)}")
             yield row, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+
+
+def _cells(reader: Iterable[list[str]], table: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise CorpusError(f"{table}: not readable as a table: {error}; is a quotation mark left open?") from error
 
 
 def _json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -129,8 +136,8 @@ def _utterance(values: dict[str, Any], where: str) -> Utterance:
     path, label, speaker = (_text(values, column, where) for column in REQUIRED)
     fold = _number(values, "fold", where)
     start_s, end_s = (_number(values, column, where) for column in ("start_s", "end_s"))
-    if fold is not None and fold != int(fold):
-        raise CorpusError(f"{where}, column 'fold': expected a whole number, found {values['fold']!r}")
+    if fold is not None and (fold < 1 or fold != int(fold)):
+        raise CorpusError(f"{where}, column 'fold': expected a whole number from 1 up, found {values['fold']!r}")
     if end_s is not None and end_s <= (start_s or 0.0):
         raise CorpusError(f"{where}, column 'end_s': {end_s:g} does not come after the start, {start_s or 0.0:g}")
     times = (

@@ -7,6 +7,7 @@ users know it. Every key is checked before anything is trained; an unknown one i
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ from s3prl_emotion.config import from_mapping
 from s3prl_emotion.errors import ConfigError, nearest
 
 SAMPLERS = ("shuffle", "class_weighted")
+MIN_DURATION_S = 0.025
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,19 @@ class RunnerConfig:
                 f"eval_step {self.eval_step} is above total_steps {self.total_steps}: no checkpoint would be selected. "
                 "Lower eval_step, for example -o config.runner.eval_step=100"
             )
-        if "dev" not in self.eval_dataloaders:
-            raise ValueError("eval_dataloaders must hold 'dev': the checkpoint is selected on it")
+        if "dev" not in self.eval_dataloaders or set(self.eval_dataloaders) - {"dev", "test"}:
+            raise ValueError(
+                f"eval_dataloaders may hold 'test' and must hold 'dev', on which the checkpoint is selected, "
+                f"got {list(self.eval_dataloaders)}"
+            )
+        if self.train_dataloader != "train":
+            raise ValueError(
+                f"train_dataloader must be 'train', got {self.train_dataloader!r}: nothing else is trained on"
+            )
+        if self.evaluate_ratio != 1.0:
+            raise ValueError(f"evaluate_ratio must be 1, got {self.evaluate_ratio}: dev and test are scored whole")
+        if not self.gradient_clipping > 0:
+            raise ValueError(f"gradient_clipping must be positive, got {self.gradient_clipping}")
 
 
 @dataclass(frozen=True)
@@ -70,8 +83,8 @@ class DataConfig:
             raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {self.sampler!r}. {nearest(self.sampler, SAMPLERS)}")
-        if self.max_duration_s is not None and self.max_duration_s <= 0:
-            raise ValueError(f"max_duration_s must be positive, got {self.max_duration_s}")
+        if self.max_duration_s is not None and not self.max_duration_s >= MIN_DURATION_S:
+            raise ValueError(f"max_duration_s must be at least {MIN_DURATION_S}, one frame, got {self.max_duration_s}")
         if self.test_fold is not None:
             fold_number(self.test_fold)
 
@@ -166,24 +179,40 @@ def _check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
     if not isinstance(optimizer, Mapping) or "name" not in optimizer:
         raise ConfigError(f"{where}: expected a mapping with a 'name', found {optimizer!r}")
     checked = {key: _number(value) for key, value in optimizer.items()}
+    name = checked["name"]
     names = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", "Lamb_with_schedule", "TorchOptim")
-    if checked["name"] not in names:
-        raise ConfigError(f"{where}: unknown optimizer {checked['name']!r}. {nearest(checked['name'], names)}")
-    if checked["name"] != "TorchOptim":
+    if name not in names:
+        raise ConfigError(f"{where}: unknown optimizer {name!r}. {nearest(str(name), names)}")
+    if name != "TorchOptim":
+        accepted = {"name", "lr"} | ({"warmup_proportion"} if name.endswith("_with_schedule") else set())
+        _check_keys(checked, accepted, name, where)
+        if not isinstance(checked.get("lr", 1.0), (int, float)) or not checked.get("lr", 1.0) > 0:
+            raise ConfigError(f"{where}: lr must be a positive number, found {checked['lr']!r}")
         return checked
     known = {
-        name: entry
-        for name, entry in vars(torch.optim).items()
+        key: entry
+        for key, entry in vars(torch.optim).items()
         if inspect.isclass(entry) and issubclass(entry, Optimizer) and entry is not Optimizer
     }
     torch_name = str(checked.get("torch_optim_name"))
     if torch_name not in known:
         raise ConfigError(f"{where}: unknown torch_optim_name {torch_name!r}. {nearest(torch_name, known)}")
-    accepted = set(inspect.signature(known[torch_name]).parameters) - {"params"} | {"name", "torch_optim_name"}
-    for key in checked:
-        if key not in accepted:
-            raise ConfigError(f"{where}: unknown key {key!r} of {torch_name}. {nearest(key, accepted)}")
+    options = set(inspect.signature(known[torch_name]).parameters) - {"params"}
+    _check_keys(checked, options | {"name", "torch_optim_name"}, torch_name, where)
+    try:  # torch knows its ranges best
+        known[torch_name]([torch.zeros(1)], **{key: value for key, value in checked.items() if key in options})
+    except (TypeError, ValueError, IndexError) as error:
+        raise ConfigError(f"{where}: {torch_name} refuses these settings: {error}") from error
+    for key, value in checked.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{where}: {key} must be finite, found {value}")
     return checked
+
+
+def _check_keys(given: Mapping[str, Any], accepted: set[str], name: str, where: str) -> None:
+    for key in given:
+        if key not in accepted:
+            raise ConfigError(f"{where}: unknown key {key!r} of {name}. {nearest(key, accepted)}")
 
 
 def _number(value: Any) -> Any:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from s3prl_emotion.audio.reading import read_audio
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.validation import MIN_SAMPLES
 from s3prl_emotion.downstream.config import ExpertConfig, fold_number
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.rng import random_state, restore_random_state
-from s3prl_emotion.errors import ConfigError, RunError, nearest
+from s3prl_emotion.errors import ConfigError, CorpusError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.features.packed import Packed, pack
@@ -136,7 +137,8 @@ class DownstreamExpert(nn.Module):
     ) -> Tensor:
         """Features of a batch, each ``(frames, upstream_dim)``, to the loss; predictions are added to ``records``."""
         packed = pack(features)
-        self._look_at_mean(packed)
+        if split == "train":
+            self._look_at_mean(packed)
         truth = torch.tensor(labels, device=packed.flat.device)
         logits = self.head(packed)
         loss: Tensor = self.objective(logits, truth)
@@ -199,7 +201,10 @@ class DownstreamExpert(nn.Module):
 
     def load_audio(self, path: str | Path) -> Tensor:
         """Any audio file as a mono waveform at 16 kHz, ``(samples,)``; the Runner's inference mode uses it."""
-        return torch.from_numpy(read_audio(path))
+        waveform = torch.from_numpy(read_audio(path))
+        if len(waveform) < MIN_SAMPLES:
+            raise CorpusError(f"{path}: {len(waveform)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed")
+        return waveform
 
     # --- state beyond the weights: what makes a resumed run the same run ------------------------------------------
 

@@ -66,7 +66,7 @@ def summarise(
         steps: fold to the optimiser step of the checkpoint that was scored; None where unknown
         seed: the seed of the run
         versions: as :func:`versions` reports them
-        settings: training settings worth printing; ``{"demo": True, ..., "paper": {...}}`` marks scaled-down ones
+        settings: training settings worth printing; ``{"demo": True, ..., "file": {...}}`` marks scaled-down ones
         folds_expected: all folds of the protocol; by default those of ``steps``
 
     Returns:

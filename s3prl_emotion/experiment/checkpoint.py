@@ -14,8 +14,17 @@ from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import ModelConfig, check_config, fold_number
 from s3prl_emotion.downstream.head import sees_only_means
-from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.folder import RUN_FILE, checkpoint_sha256, collect, only_here
+from s3prl_emotion.errors import ConfigError, RunError
+from s3prl_emotion.experiment.folder import (
+    FOLD_FILE,
+    PREDICTIONS,
+    RUN_FILE,
+    checkpoint_sha256,
+    collect,
+    differences,
+    only_here,
+    read_json,
+)
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
@@ -28,29 +37,42 @@ def evaluate_checkpoint(
     override: str | None = None,
     cached: CachedUpstream | None = None,
 ) -> Path:
-    """Score one split with any checkpoint (S3PRL's ``-m evaluate -e CKPT``) into the folder that holds it now.
+    """Score one split with any checkpoint (S3PRL's ``-m evaluate -e CKPT``), into the folder that holds it now.
+
+    The result of a run is not touched, see :func:`score_best`.
+
+    Args:
+        checkpoint: a file, or a fold's folder: its dev-best checkpoint
+        split: ``test``, ``dev`` or ``train``
+        device: where to compute; None chooses
+        override: S3PRL's ``-o``
+        cached: stored hidden states
 
     Returns:
         the predictions file
     """
+    if checkpoint.is_dir():
+        checkpoint = checkpoint / "dev-best.ckpt"
     args, config = from_checkpoint(checkpoint, device, override)
+    if split not in ("train", "dev", "test"):
+        raise RunError(f"-t {split}: expected test, dev or train")
     folder = Path(args.expdir)
     datarc = config["downstream_expert"]["datarc"]
     if datarc.get("cached") and cached is None:
         # Trained on states of one utterance at a time: batches of one give the same, without a store.
         datarc.update(cached=None, eval_batch_size=1)
     runner = launch.evaluate(args, config, checkpoint, split, cached)
-    if args.downstream in STOCK_DOWNSTREAMS and split == "test":
+    if args.downstream in STOCK_DOWNSTREAMS:
         run_folder = folder.parent
         number = fold_number(config["downstream_expert"]["datarc"]["test_fold"])
         manifest, folds = Manifest.read(run_folder / "manifest.jsonl"), Folds.read(run_folder / "folds.json")
-        stock.write_stock_predictions(folder, manifest, folds[number], runner.stock_probabilities)
+        stock.write_stock_predictions(folder, manifest, folds[number], split, runner.stock_probabilities)
     return folder / f"{split}_predictions.csv"
 
 
-def infer(checkpoint: Path, audio: Path, device: str | None) -> list[dict[str, Any]]:
+def infer(checkpoint: Path, audio: Path, device: str | None, override: str | None = None) -> list[dict[str, Any]]:
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
-    args, config = from_checkpoint(checkpoint, device, None)
+    args, config = from_checkpoint(checkpoint, device, override)
     if args.downstream in STOCK_DOWNSTREAMS:
         raise RunError(
             "-m inference: S3PRL's own emotion expert has no inference; train one of ours, such as emotion_mean"
@@ -71,7 +93,15 @@ def resume(
 
     Returns:
         the fold's folder, and the summary of its run folder where it is part of one
+
+    Raises:
+        ConfigError: if ``override`` changes the optimiser, whose state comes from the checkpoint
     """
+    if override is not None and "config.optimizer" in override:
+        raise ConfigError(
+            "-e goes on with the optimiser state of the checkpoint, its learning rate included: -o config.optimizer... "
+            "would be ignored. Start a new run for other settings"
+        )
     if checkpoint.is_dir():
         newest = launch.newest_checkpoint(checkpoint)
         if newest is None:
@@ -80,26 +110,53 @@ def resume(
     args, config = from_checkpoint(checkpoint, device, override)
     folder = Path(args.expdir)
     with only_here(folder):
-        (folder / "fold.json").unlink(missing_ok=True)
         args.init_ckpt = str(checkpoint)
         launch.save_command(folder, args, config)
         cached = _cache_of(args, config, folder, cache_options)
         launch.start(args, config, cached).train()
-        score_best(folder, device, override, cached)
+        score_best(folder, device, cached)
     return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
 
 
-def score_best(
-    expdir: Path, device: str | None, override: str | None = None, cached: CachedUpstream | None = None
-) -> None:
-    """Score the test set once, with the checkpoint that dev selected; ``fold.json`` marks the fold as finished."""
+def score_best(expdir: Path, device: str | None, cached: CachedUpstream | None = None) -> None:
+    """Score the test set once, with the checkpoint that dev selected.
+
+    The fold's result is ``predictions.csv`` with ``fold.json``, which marks the fold as finished. Later evaluations,
+    with whatever checkpoint, write S3PRL's ``test_*`` files only.
+    """
     best = expdir / "dev-best.ckpt"
     if not best.is_file():
-        raise RunError(f"{expdir}: no dev-best.ckpt: this fold was not trained, or never evaluated on dev")
-    evaluate_checkpoint(best, "test", device, override, cached)
-    step = launch.load_checkpoint(best)["Step"]
-    content = {"step": int(step), "checkpoint": best.name, "checkpoint_sha256": checkpoint_sha256(str(best))}
-    write_atomically(expdir / "fold.json", json.dumps(content) + "\n")
+        raise RunError(
+            f"{expdir}: there is no dev-best.ckpt: the fold was not trained, or not up to its first evaluation"
+            " (S3PRL's own expert saves none as long as dev accuracy is 0)"
+        )
+    written = evaluate_checkpoint(best, "test", device, None, cached)
+    text = written.read_text(encoding="utf-8")
+    content = launch.load_checkpoint(best)
+    last = launch.load_checkpoint(launch.newest_checkpoint(expdir) or best)
+    write_atomically(expdir / PREDICTIONS, text)
+    about = {
+        "step": int(content["Step"]),
+        "checkpoint": best.name,
+        "checkpoint_sha256": checkpoint_sha256(str(best)),
+        "predictions_sha256": checkpoint_sha256(str(expdir / PREDICTIONS)),
+        "differs": _differs_from_run(expdir.parent / RUN_FILE, last["Config"]),
+    }
+    write_atomically(expdir / FOLD_FILE, json.dumps(about, indent=1) + "\n")
+
+
+def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
+    """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
+    if not run_file.is_file():
+        return []
+    given = read_json(run_file, "a run folder")["config"]
+    ignored = ("test_fold", "manifest", "folds", "cached", "root", "meta_data")
+    found = [*differences("runner", given["runner"], config["runner"])]
+    for part in ("datarc", "modelrc"):
+        parts = [source["downstream_expert"].get(part, {}) for source in (given, config)]
+        before, after = ({key: value for key, value in item.items() if key not in ignored} for item in parts)
+        found += differences(part, before, after)
+    return found
 
 
 def _cache_of(

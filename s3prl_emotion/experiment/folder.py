@@ -12,7 +12,7 @@ from typing import Any
 
 import filelock
 
-from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import read_predictions, write_predictions
 from s3prl_emotion.evaluation.results import summarise, versions, write_results
@@ -22,6 +22,8 @@ from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.split import Folds
 
 RUN_FILE = "run.json"
+FOLD_FILE = "fold.json"
+PREDICTIONS = "predictions.csv"
 
 
 def identity_of(
@@ -31,6 +33,7 @@ def identity_of(
     data = None if request.data is None else str(request.data.expanduser().absolute())
     identity = {
         "upstream": args.upstream,
+        "checkpoint": None if args.upstream_ckpt is None or Path(args.upstream_ckpt).exists() else args.upstream_ckpt,
         "checkpoint_sha256": checkpoint_sha256(args.upstream_ckpt),
         "model_config_sha256": checkpoint_sha256(args.upstream_model_config),
         "upstream_trainable": args.upstream_trainable,
@@ -58,8 +61,11 @@ def check(folder: Path, identity: dict[str, Any]) -> None:
     """
     if not (folder / RUN_FILE).is_file():
         return
+    if not any(folder.glob("fold*/*.ckpt")) and not any(folder.glob(f"fold*/{FOLD_FILE}")):
+        (folder / RUN_FILE).unlink()  # nothing was computed for it
+        return
     earlier = read_json(folder / RUN_FILE, "a run folder")
-    differing = [line for key in identity for line in _differences(key, earlier.get(key), identity[key])]
+    differing = [line for key in identity for line in differences(key, earlier.get(key), identity[key])]
     if differing:
         raise RunError(
             f"{folder} holds a run with other settings: {'; '.join(differing[:5])}. "
@@ -73,10 +79,17 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     write_atomically(folder / RUN_FILE, json.dumps(identity, indent=2) + "\n")
 
 
-def _differences(key: str, earlier: Any, now: Any) -> list[str]:
+def _incompleteness(manifest: Manifest) -> list[str]:
+    """One sentence if the corpus is not the whole one that its name promises."""
+    name = "iemocap" if manifest.corpus == "superb_metadata" else manifest.corpus
+    known = corpora.get(name).difference(manifest) if name in corpora.names() else ""
+    return [known] if known else []
+
+
+def differences(key: str, earlier: Any, now: Any) -> list[str]:
     if isinstance(earlier, dict) and isinstance(now, dict):
         keys = sorted({*earlier, *now})
-        return [line for name in keys for line in _differences(f"{key}.{name}", earlier.get(name), now.get(name))]
+        return [line for name in keys for line in differences(f"{key}.{name}", earlier.get(name), now.get(name))]
     return [] if earlier == now else [f"{key} was {earlier!r} and is {now!r}"]
 
 
@@ -93,13 +106,22 @@ def collect(folder: Path) -> dict[str, Any]:
     folds = Folds.read(folder / "folds.json")
     predictions = []
     steps: dict[int, int | None] = {}
+    deviations = list(about["settings"]["deviations"])
     for fold in folds.folds:
-        done = folder / f"fold{fold.number}" / "fold.json"
+        done = folder / f"fold{fold.number}" / FOLD_FILE
         if not done.is_file():
             continue
-        rows, _ = read_predictions(done.with_name("test_predictions.csv"))
+        finished = read_json(done, "a finished fold")
+        rows, _ = read_predictions(done.with_name(PREDICTIONS))
+        if checkpoint_sha256(str(done.with_name(PREDICTIONS))) != finished["predictions_sha256"]:
+            raise RunError(
+                f"{done.with_name(PREDICTIONS)} was changed after the fold ended: score it again with -m evaluate"
+            )
+        if sorted(row.utterance for row in rows) != sorted(fold.test):
+            raise RunError(f"{done.with_name(PREDICTIONS)} does not hold exactly the {len(fold.test)} test utterances")
         predictions += rows
-        steps[fold.number] = read_json(done, "a finished fold")["step"]
+        steps[fold.number] = finished["step"]
+        deviations += [f"fold {fold.number}: {text}" for text in finished["differs"]]
     if not predictions:
         raise RunError(f"{folder}: no fold is finished yet")
     write_predictions(folder / "predictions.csv", predictions, manifest.labels)
@@ -121,7 +143,7 @@ def collect(folder: Path) -> dict[str, Any]:
         steps=steps,
         seed=about["seed"],
         versions=versions(),
-        settings=about["settings"],
+        settings={**about["settings"], "deviations": deviations + _incompleteness(manifest)},
         folds_expected=[fold.number for fold in folds.folds],
     )
     write_results(folder / "results.json", results)

@@ -69,7 +69,7 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
         )
     path = Path(args.config) if args.config else known[args.downstream]
     config = read_yaml(path)
-    full = json.loads(json.dumps(config))
+    file = json.loads(json.dumps(config))
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config.get(section, {}), **values}
@@ -79,20 +79,39 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
             raise ConfigError(
                 f"{path}: downstream_expert.datarc.{key} is set by the launcher: use --corpus and --data instead"
             )
-    checked = check_config(config, str(path), ours=args.downstream not in STOCK_DOWNSTREAMS)
+    ours = args.downstream not in STOCK_DOWNSTREAMS
+    file = check_config(file, str(path), ours=ours)
+    checked = check_config(config, str(path), ours=ours)
     args.device = launch.resolve_device(args.device)
+    launch.check_extras(checked, args.device, str(path))
     args.override = None  # applied; a checkpoint must not carry it on
-    return args, checked, _notable(checked, full, request.demo)
+    return args, checked, _notable(request, args, checked, file)
 
 
-def _notable(config: dict[str, Any], full: dict[str, Any], demo: bool) -> dict[str, Any]:
+def _notable(
+    request: Request, args: argparse.Namespace, config: dict[str, Any], file: dict[str, Any]
+) -> dict[str, Any]:
+    """Settings worth printing, and what makes the run unlike one that follows its configuration file."""
+
     def pick(source: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "total_steps": source["runner"]["total_steps"],
-            "lr": float(source["optimizer"]["lr"]) if "lr" in source["optimizer"] else None,
-        }
+        return {"total_steps": source["runner"]["total_steps"], "lr": source["optimizer"].get("lr")}
 
-    return {"demo": demo, **pick(config), "paper": pick(full)}
+    cut = config["downstream_expert"].get("datarc", {}).get("max_duration_s")
+    deviations = [
+        text
+        for text, applies in (
+            ("upstream fine-tuned (-f)", args.upstream_trainable),
+            (f"features -s {args.upstream_feature_selection}", args.upstream_feature_selection != "hidden_states"),
+            (f"layer -l {args.upstream_layer_selection}", args.upstream_layer_selection is not None),
+            ("layers normalised", args.upstream_feature_normalize),
+            (f"{config['runner']['total_steps']} steps", pick(config)["total_steps"] != pick(file)["total_steps"]),
+            (f"audio cut to {cut} s", cut is not None),
+            ("--trim-zeros", request.trim_zeros),
+            ("--skip-bad", request.skip_bad),
+        )
+        if applies
+    ]
+    return {"demo": request.demo, **pick(config), "file": pick(file), "deviations": deviations}
 
 
 def uses_cache(request: Request, args: argparse.Namespace) -> bool:

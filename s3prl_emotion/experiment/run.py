@@ -19,7 +19,16 @@ from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
-from s3prl_emotion.experiment.folder import RUN_FILE, check, checkpoint_sha256, claim, collect, identity_of, only_here
+from s3prl_emotion.experiment.folder import (
+    FOLD_FILE,
+    RUN_FILE,
+    check,
+    checkpoint_sha256,
+    claim,
+    collect,
+    identity_of,
+    only_here,
+)
 from s3prl_emotion.experiment.preparation import prepare
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, protocol_name, settle, uses_cache
 from s3prl_emotion.features.upstream import CachedUpstream
@@ -39,6 +48,8 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
     """
     args, config, settings = settle(request)
     launch.check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+    if args.mode == "evaluate" and args.evaluate_split != "test":
+        raise ConfigError(f"-m evaluate -t {args.evaluate_split} needs -e CKPT; without it, test is scored again")
     folder = run_folder_of(request, args)
     identity = identity_of(request, args, config, settings)
     check(folder, identity)
@@ -46,7 +57,7 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
     wanted = _wanted_folds(request, args, config, folds)
     claim(folder, identity)
     todo = [
-        number for number in wanted if args.mode == "evaluate" or not (folder / f"fold{number}" / "fold.json").is_file()
+        number for number in wanted if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
     ]
     cached = _open_cache(request, args, config, manifest) if todo else None
     for count, number in enumerate(wanted, start=1):
@@ -99,9 +110,12 @@ def _wanted_folds(request: Request, args: argparse.Namespace, config: dict[str, 
     known = tuple(fold.number for fold in folds.folds)
     variant = args.downstream_variant or config["downstream_expert"].get("datarc", {}).get("test_fold")
     try:
-        wanted = request.folds or ((fold_number(variant),) if variant else known)
+        named = None if variant is None else (fold_number(variant),)
     except ValueError as error:
         raise ConfigError(f"-v {variant}: {error}") from error
+    if named and request.folds and named != request.folds:
+        raise ConfigError(f"--fold {','.join(map(str, request.folds))} and -v {variant} name different test folds")
+    wanted = request.folds or named or known
     for number in wanted:
         if number not in known:
             raise ConfigError(f"--fold {number}: {request.corpus} has folds {', '.join(map(str, known))}")
@@ -110,6 +124,8 @@ def _wanted_folds(request: Request, args: argparse.Namespace, config: dict[str, 
 
 def run_folder_of(request: Request, args: argparse.Namespace) -> Path:
     """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
+    if args.expdir and args.expname:
+        raise ConfigError(f"-p {args.expdir} and -n {args.expname} both name the run folder: give one")
     if args.expdir:
         return Path(args.expdir)
     if args.expname:
@@ -133,7 +149,7 @@ def _run_fold(
     expdir = folder / f"fold{number}"
     expdir.mkdir(parents=True, exist_ok=True)
     with only_here(expdir):
-        if (expdir / "fold.json").is_file() and args.mode != "evaluate":
+        if (expdir / FOLD_FILE).is_file() and args.mode != "evaluate":
             return  # another process has finished it meanwhile
         if args.downstream in STOCK_DOWNSTREAMS:
             config = stock.prepare(manifest, folds, folder, config, number)
@@ -148,4 +164,4 @@ def _run_fold(
         fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
         if args.mode == "train":
             launch.train(fold_args, config, cached)
-        score_best(expdir, args.device, None, cached)
+        score_best(expdir, args.device, cached)

@@ -107,6 +107,8 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
     """
     if isinstance(protocol, str):
         protocol = protocols.get(protocol)
+    if len(manifest.labels) < 2:
+        raise ProtocolError(f"{manifest.corpus}: one class only ({manifest.labels[0]}): nothing to tell apart")
     tests = _test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
     folds = []
@@ -170,4 +172,14 @@ def _test_sets(manifest: Manifest) -> dict[int, list[Utterance]]:
             tests.setdefault(number, []).append(item)
     if len(tests) < 2 and not manifest.train_order:
         raise ProtocolError(f"{manifest.corpus}: at least 2 folds are needed, found {len(tests)}")
+    folds_of: dict[str, set[int]] = {}
+    for number, items in tests.items():
+        for item in items:
+            folds_of.setdefault(item.speaker, set()).add(number)
+    divided = sorted(speaker for speaker, found in folds_of.items() if len(found) > 1)
+    if divided:
+        raise ProtocolError(
+            f"{manifest.corpus}: {len(divided)} speakers are in several folds, such as {divided[0]} in "
+            f"{', '.join(map(str, sorted(folds_of[divided[0]])))}. Give every speaker's utterances one fold number"
+        )
     return dict(sorted(tests.items()))

@@ -30,7 +30,7 @@ def not_comparable(results: Mapping[str, Any], row: PublishedResult) -> str | No
 
     Returns:
         all reasons in one line, or None if corpus, labels and protocol are the same, all five folds are there, the
-        settings are not scaled down and the run is not transductive
+        settings are not scaled down, nothing recorded deviates and the run is not transductive
     """
     protocol = results["protocol"]
     reasons = []
@@ -45,8 +45,10 @@ def not_comparable(results: Mapping[str, Any], row: PublishedResult) -> str | No
     missing = sorted(set(SUPERB_FOLDS) - {fold["fold"] for fold in results["folds"]})
     if missing:
         reasons.append(f"{say_folds(missing)} missing")
-    if (results.get("settings") or {}).get("demo"):
+    settings = results.get("settings") or {}
+    if settings.get("demo"):
         reasons.append("demo settings")
+    reasons += settings.get("deviations", [])
     return "; ".join(reasons) or None
 
 

@@ -118,21 +118,21 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
 
 
 def _settings(settings: Mapping[str, Any] | None) -> str:
-    """Name the settings that differ from the paper's; empty if none does and the run is no demo."""
+    """Name the settings that differ from the configuration file's; empty if none does and the run is no demo."""
     if not settings:
         return ""
-    paper = settings.get("paper") or {}
+    file = settings.get("file") or {}
     shown = []
     for key, value in settings.items():
-        if key in ("demo", "paper") or (key in paper and paper[key] == value):
+        if key in ("demo", "file", "deviations") or (key in file and file[key] == value):
             continue
-        if key in paper:
-            shown.append(f"{key} {value} (paper {paper[key]})")
+        if key in file:
+            shown.append(f"{key} {value} (file: {file[key]})")
         elif settings.get("demo"):
             shown.append(f"{key} {value}")
     if settings.get("demo"):
-        return f"demo settings: {', '.join(shown) or 'scaled down'}; not the paper's"
-    return f"settings: {', '.join(shown)}; not the paper's" if shown else ""
+        return f"demo settings: {', '.join(shown) or 'scaled down'}; not the configuration file's"
+    return f"settings: {', '.join(shown)}; not the configuration file's" if shown else ""
 
 
 def _leaderboard(results: Mapping[str, Any], rows: Sequence[PublishedResult]) -> str:

@@ -107,6 +107,15 @@ def test_a_gradient_that_is_not_finite_is_an_error(guard, bad: float) -> None:
     assert torch.equal(parameter.detach(), moved)
 
 
+def test_a_nan_gradient_in_the_first_step_is_an_error_at_once(guard) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    guard(optimizer, {id(parameter): "Head.weight"})
+    parameter.grad = torch.full((3,), float("nan"))
+    with pytest.raises(RunError, match="not finite at optimiser step 1"):
+        _runner_like_step(parameter, optimizer)
+
+
 def test_a_skipped_batch_is_no_error(guard) -> None:
     """Out of memory: the Runner clears gradients without a step and goes on."""
     parameter = torch.nn.Parameter(torch.zeros(3))

@@ -131,8 +131,15 @@ def test_s3prls_own_expert_draws_the_split_that_we_call_superb(run, tmp_path, de
         ((*FBANK, "-i", "x.ckpt"), "-m evaluate -e CKPT"),
         ((*FBANK, "--local_rank", "0"), "--local_rank: distributed training is not supported"),
         ((*FBANK, "--push_to_hf_hub", "True"), "--push_to_hf_hub: S3PRL's upload uses"),
-        (("-e", "nowhere.ckpt"), "-e nowhere.ckpt: no such checkpoint"),
-        (("-m", "inference", "-t", "a.wav"), "-m inference needs -e CKPT"),
+        ((*FBANK, "-n", "x"), "both name the run folder: give one"),
+        ((*FBANK, "-v", "fold2"), "--fold 1 and -v fold2 name different test folds"),
+        ((*FBANK, "-s", "nosuch"), "-s nosuch: the upstream gives last_hidden_state, hidden_states"),
+        ((*FBANK, "-s", "nosuch", "--no-cache"), "-s nosuch: fbank gives hidden_states, not this"),
+        ((*FBANK, "-l", "9"), "-l 9: with -s hidden_states the upstream has layers 0 to 0"),
+        ((*FBANK, "--upstream_feature_normalize"), "acts on the weighted sum of several layers"),
+        ((*FBANK, "--cache-limit", "much"), "--cache-limit 'much'"),
+        ((*FBANK, "-m", "evaluate", "-t", "dev"), "-m evaluate -t dev needs -e CKPT"),
+        ((*FBANK, "--device", "tpu"), "--device tpu: expected cpu, cuda or cuda:N"),
         ((*FBANK, "-c", "nowhere.yaml"), "nowhere.yaml: no such configuration file"),
         ((*FBANK, "--device", "cuda"), "--device cuda: torch"),
     ],
@@ -142,6 +149,113 @@ def test_mistakes_are_answered_with_what_to_do(run, tmp_path, capsys, monkeypatc
     assert run(*options) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("states-*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-e", "nowhere.ckpt"), "-e nowhere.ckpt: no such checkpoint"),
+        (("-e", "nowhere.ckpt", "-m", "evaluate"), "-e nowhere.ckpt: no such checkpoint"),
+        (("-m", "inference", "-t", "a.wav"), "-m inference needs -e CKPT"),
+        (("-m", "inference", "-e", "a.ckpt"), "-m inference needs -t FILE"),
+        (
+            ("-m", "evaluate", "-e", "a.ckpt", "-u", "hubert", "--seed", "3"),
+            "-u, --seed: with a checkpoint given by -e",
+        ),
+        (("-e", "a.ckpt", "-o", "config.optimizer.lr=1"), "-e goes on with the optimiser state of the checkpoint"),
+    ],
+)
+def test_mistakes_with_checkpoints(capsys, options: tuple[str, ...], message: str) -> None:
+    assert main(["run", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("args.downstream='emotion_corr'", "give downstream as an option of its own"),
+        ("args.seed='abc'", "expected int, found 'abc'"),
+        ("args.seed=-1", "a seed is 0 or more"),
+        ("config.runner.total_steps.x=3", "config.total_steps is 4, it has no keys below"),
+        ("config.downstream_expert.modelrc.pooling.name=a=b", "unknown pooling 'a=b'"),
+        ("config.scheduler.name='nosuch'", "unknown scheduler 'nosuch'"),
+        ("config.runner.fp16=True", "runner.fp16 needs a CUDA device"),
+        ("config.optimizer.lr=__import__('os').getpid()", "Adam refuses these settings"),
+    ],
+)
+def test_odd_overrides(run, tmp_path, capsys, more: str, message: str) -> None:
+    assert run(*FBANK, more=more) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_start_that_computed_nothing_leaves_the_folder_free(run, tmp_path, tiny_hubert, capsys) -> None:
+    checkpoint = tmp_path / "hubert"
+    shutil.copytree(tiny_hubert, checkpoint)
+    (checkpoint / "preprocessor_config.json").rename(tmp_path / "preprocessor_config.json")
+    options = ("-u", "hf_auto_custom", "-k", str(checkpoint), "-d", "emotion_mean", "--fold", "1")
+    assert run(*options) == 2
+    assert "preprocessor_config.json is missing, which says how waveforms are normalised" in capsys.readouterr().err
+    (tmp_path / "preprocessor_config.json").rename(checkpoint / "preprocessor_config.json")
+    weights = checkpoint / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert run(*options) == 2
+    assert "error: -u hf_auto_custom cannot be built" in capsys.readouterr().err
+    weights.write_bytes(whole)
+    assert run(*options) == 0
+
+
+def test_an_upstream_that_cannot_be_downloaded(run, capsys, monkeypatch) -> None:
+    import s3prl_emotion
+
+    s3prl_emotion.register()
+    from s3prl import hub
+
+    def offline(**_: object) -> None:
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(hub, "wavlm_large", offline)
+    assert run("-u", "wavlm_large", "-d", "emotion_mean", "--fold", "1") == 2
+    assert "-u wavlm_large: its files cannot be had: Name or service not known" in capsys.readouterr().err
+
+
+def test_other_evaluations_leave_the_result_alone(run, tmp_path) -> None:
+    assert run(*FBANK, steps=8) == 0
+    folder = tmp_path / "run"
+    before = (folder / "results.json").read_text()
+    assert main(["run", "-m", "evaluate", "-e", str(folder / "fold1" / "states-6.ckpt"), "--device", "cpu"]) == 0
+    assert run(*FBANK, steps=8) == 0
+    assert (folder / "results.json").read_text() == before
+    official = folder / "fold1" / "predictions.csv"
+    official.write_text(official.read_text().replace("1,Ses01", "1,Ses02", 1))
+    assert run(*FBANK, steps=8) == 2
+
+
+def test_a_fold_that_went_on_with_other_settings_says_so(run, tmp_path) -> None:
+    assert run(*FBANK) == 0
+    fold = tmp_path / "run" / "fold1"
+    assert main(["run", "-e", str(fold), "-o", "config.runner.total_steps=6", "--device", "cpu"]) == 0
+    settings = json.loads((tmp_path / "run" / "results.json").read_text())["settings"]
+    assert "fold 1: runner.total_steps was 4 and is 6" in settings["deviations"]
+
+
+def test_a_part_of_iemocap_is_not_called_comparable(run, tmp_path, demo_root, capsys) -> None:
+    """The demo corpus has IEMOCAP's layout, so IEMOCAP's reader reads it; its number is not IEMOCAP's."""
+    assert run("-u", "fbank", "-d", "emotion_mean_std", "--corpus", "iemocap", steps=2) == 0
+    printed = capsys.readouterr().out
+    assert "comparable (WA): same corpus" not in printed
+    flat = " ".join(printed.split())
+    assert "not comparable: 2 steps; not the complete iemocap corpus: 80 utterances, expected 5531" in flat
+
+
+def test_short_audio_for_inference(run, tmp_path, capsys) -> None:
+    assert run(*FBANK) == 0
+    soundfile.write(tmp_path / "short.wav", torch.zeros(160).numpy(), 16000)
+    checkpoint = tmp_path / "run" / "fold1" / "dev-best.ckpt"
+    options = ["-m", "inference", "-e", str(checkpoint), "-t", str(tmp_path / "short.wav"), "--device", "cpu"]
+    assert main(["run", *options]) == 2
+    assert "short.wav: 160 samples at 16 kHz; at least 400" in capsys.readouterr().err
 
 
 def test_wrong_keys_in_the_configuration_and_on_the_command_line(run, capsys) -> None:

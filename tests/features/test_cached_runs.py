@@ -167,7 +167,7 @@ def test_selections_are_s3prls(tmp_path, manifest, tiny_hubert) -> None:
     last = _open(tmp_path, manifest, tiny_hubert, upstream_feature_selection="last_hidden_state")
     whole = _open(tmp_path, manifest, tiny_hubert)
     assert torch.equal(last.block(torch.empty(0, 5))[0], whole.block(torch.empty(0, 5))[-1])
-    with pytest.raises(UpstreamError, match=r"-l 9: the upstream has layers 0 to 2"):
+    with pytest.raises(UpstreamError, match=r"-l 9: with -s hidden_states the upstream has layers 0 to 2"):
         _open(tmp_path, manifest, tiny_hubert, upstream_layer_selection=9)
     means = _open(tmp_path, manifest, tiny_hubert, means_only=True)
     torch.testing.assert_close(

@@ -131,7 +131,7 @@ def changed(manifest, **changes):
 
 @pytest.mark.parametrize("protocol", ["superb", "strict"])
 def test_shared_speakers_are_named(protocol):
-    with pytest.raises(ProtocolError, match="share the speakers s1"):
+    with pytest.raises(ProtocolError, match="1 speakers are in several folds, such as s1 in 1, 2"):
         make_folds(changed(corpus(per_class=10), speaker="s1"), protocol)
 
 

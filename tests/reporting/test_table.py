@@ -172,20 +172,20 @@ def test_one_fold() -> None:
                 "total_steps": 300,
                 "lr": 1e-3,
                 "batch": 4,
-                "paper": {"total_steps": 30000, "lr": 1e-4, "batch": 4},
+                "file": {"total_steps": 30000, "lr": 1e-4, "batch": 4},
             },
-            "demo settings: total_steps 300 (paper 30000), lr 0.001 (paper 0.0001); not the paper's",
+            "demo settings: total_steps 300 (file: 30000), lr 0.001 (file: 0.0001); not the configuration file's",
         ),
-        ({"demo": True, "total_steps": 300}, "demo settings: total_steps 300; not the paper's"),
-        ({"lr": 1e-3, "paper": {"lr": 1e-4}}, "settings: lr 0.001 (paper 0.0001); not the paper's"),
-        ({"lr": 1e-4, "paper": {"lr": 1e-4}}, None),
+        ({"demo": True, "total_steps": 300}, "demo settings: total_steps 300; not the configuration file's"),
+        ({"lr": 1e-3, "file": {"lr": 1e-4}}, "settings: lr 0.001 (file: 0.0001); not the configuration file's"),
+        ({"lr": 1e-4, "file": {"lr": 1e-4}}, None),
         (None, None),
     ],
 )
 def test_settings_line(settings: dict[str, Any] | None, line: str | None) -> None:
     lines = results_table(_results(settings=settings), []).splitlines()
     if line is None:
-        assert not any("not the paper's" in text for text in lines)
+        assert not any("not the configuration file's" in text for text in lines)
     else:
         assert line in lines
 

@@ -9,6 +9,10 @@ from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.features.packed import Packed, pad
 from s3prl_emotion.pooling import Pooling, poolings
 
+GROUPS = 4
+GROUP_SIZE = 8
+"""A batch is pooled in up to 4 groups, of at least 8 utterances of similar length."""
+
 
 class Head(nn.Module):
     """Projector -> dropout -> pooling -> linear classifier.
@@ -29,24 +33,28 @@ class Head(nn.Module):
         self.classifier = nn.Linear(self.pooling.output_size, classes)
 
     def forward(self, features: Packed) -> Tensor:
-        """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``."""
-        return self.classifier(self.pooling(*self._project(features)))
+        """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``.
+
+        Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
+        Poolings do not mix utterances, so no result changes; those that see padding (``variant: released``) get the
+        whole batch, padded first as S3PRL does, so that padding holds the projector's bias.
+        """
+        if not self.pooling.masks_padding:
+            x, lengths = pad(features)
+            return self.classifier(self.pooling(self.dropout(self.projector(x)), lengths))
+        frames = self.dropout(self.projector(features.flat)).split(features.lengths)
+        order = sorted(range(len(frames)), key=lambda index: features.lengths[index])
+        size = max(GROUP_SIZE, -(-len(order) // GROUPS))
+        groups = [order[start : start + size] for start in range(0, len(order), size)]
+        pooled = [self.pooling(*pad([frames[index] for index in group])) for group in groups]
+        places = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=pooled[0].device)
+        return self.classifier(torch.cat(pooled).index_select(0, places))
 
     @torch.no_grad()
     def frame_weights(self, features: Packed) -> Tensor:
         """The weight of every frame in the pooled vector, ``(batch, frames)``, rows summing to 1, zero on padding."""
-        return self.pooling.frame_weights(*self._project(features))
-
-    def _project(self, features: Packed) -> tuple[Tensor, Tensor]:
-        """Projected features, padded, ``(batch, frames, width)``, and their lengths.
-
-        Frames are projected without padding. Only poolings that see padding (``variant: released``) get it as S3PRL
-        makes it: padded first, so that it holds the projector's bias.
-        """
-        if self.pooling.masks_padding:
-            return pad(self.dropout(self.projector(features.flat)), features.lengths)
-        x, lengths = pad(features.flat, features.lengths)
-        return self.dropout(self.projector(x)), lengths
+        x, lengths = pad(features)
+        return self.pooling.frame_weights(self.dropout(self.projector(x)), lengths)
 
 
 def sees_only_means(config: ModelConfig) -> bool:

@@ -30,9 +30,7 @@ def pack(features: list[Tensor]) -> Packed:
     return Packed(torch.cat(features), [len(item) for item in features])
 
 
-def pad(flat: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """``(sum of frames_i, width)`` to ``(batch, frames, width)``, zero-padded, and ``lengths (batch,)`` on the CPU."""
-    counts = torch.tensor(lengths)
-    if len(set(lengths)) == 1:
-        return flat.view(len(lengths), lengths[0], flat.shape[-1]), counts
-    return pad_sequence(list(flat.split(list(lengths))), batch_first=True), counts
+def pad(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """``(frames_i, width)`` each to ``(batch, frames, width)``, zero-padded, and ``lengths (batch,)`` on the CPU."""
+    lengths = torch.tensor([len(item) for item in features])
+    return pad_sequence(list(features), batch_first=True), lengths

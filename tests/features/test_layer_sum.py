@@ -70,7 +70,7 @@ def test_packing_copies_nothing_twice(blocks) -> None:
     assert isinstance(packed, list)
     assert pack(packed) is packed
     assert all(torch.equal(one, two) for one, two in zip(packed, features, strict=True))
-    padded, lengths = pad(packed.flat, packed.lengths)
+    padded, lengths = pad(packed)
     assert padded.shape == (3, 9, 6)
     assert lengths.tolist() == list(LENGTHS)
     assert padded[2, 2:].abs().max() == 0
@@ -104,6 +104,23 @@ def test_mean_pooling_needs_one_vector_for_each_layer(blocks) -> None:
 )
 def test_other_heads_need_frames(config: ModelConfig) -> None:
     assert not sees_only_means(config)
+
+
+@pytest.mark.parametrize("pooling", ["mean_std", "attentive_correlation", "attention"])
+def test_pooling_by_length_changes_no_result(pooling: str) -> None:
+    """A batch of 37 in its groups, against every utterance alone, logits and gradients."""
+    torch.manual_seed(0)
+    head = Head(6, 3, ModelConfig(pooling={"name": pooling}, projector_dim=5)).double().eval()
+    features = [torch.randn(frames, 6, dtype=torch.float64) for frames in torch.randint(1, 40, (37,)).tolist()]
+    together = head(pack(features))
+    alone = torch.cat([head(pack([item])) for item in features])
+    torch.testing.assert_close(together, alone)
+    for one, two in zip(
+        torch.autograd.grad(together.square().sum(), list(head.parameters())),
+        torch.autograd.grad(alone.square().sum(), list(head.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, two)
 
 
 def test_released_poolings_see_the_projectors_bias_as_padding() -> None:

@@ -52,12 +52,21 @@ def read_table(
     classes = [item.strip() for item in labels.split(",")] if isinstance(labels, str) else labels
     utterances: list[Utterance] = []
     rows_of: dict[str, int] = {}
+    spellings: dict[str, str] = {}
+    warned: set[tuple[str, str]] = set()
     for row, values in _rows(table):
         where = f"{table}: row {row}"
         utterance = _utterance(values, where)
         if utterance.id in rows_of:
             column = "id" if values.get("id") else "path"
-            raise CorpusError(f"{where}, column {column!r}: {utterance.id!r} is already in row {rows_of[utterance.id]}")
+            raise CorpusError(
+                f"{where}, column {column!r}: {utterance.id!r} is already in row {rows_of[utterance.id]}. Without a column "
+                "'id', the path without its ending is the id: give ids where that is not unique"
+            )
+        twin = spellings.setdefault(utterance.label.casefold(), utterance.label)
+        if twin != utterance.label and (twin, utterance.label) not in warned:
+            warned.add((twin, utterance.label))
+            logger.warning("%s: labels %r and %r differ by case only and are two classes", where, twin, utterance.label)
         if classes is not None and utterance.label not in classes:
             guess = nearest(utterance.label, classes)
             raise CorpusError(f"{where}, column 'label': {utterance.label!r} is not one of the labels given. {guess}")

@@ -60,8 +60,8 @@ def read_table(
         if utterance.id in rows_of:
             column = "id" if values.get("id") else "path"
             raise CorpusError(
-                f"{where}, column {column!r}: {utterance.id!r} is already in row {rows_of[utterance.id]}. Without a column "
-                "'id', the path without its ending is the id: give ids where that is not unique"
+                f"{where}, column {column!r}: {utterance.id!r} is already in row {rows_of[utterance.id]}. Without a "
+                "column 'id', the path without its ending is the id: give ids where that is not unique"
             )
         twin = spellings.setdefault(utterance.label.casefold(), utterance.label)
         if twin != utterance.label and (twin, utterance.label) not in warned:

@@ -19,7 +19,7 @@ def test_labels_that_differ_by_case(tmp_path, caplog) -> None:
 def test_paths_that_differ_by_their_ending_only(tmp_path) -> None:
     table = tmp_path / "t.csv"
     table.write_text("path,label,speaker\na.wav,x,s1\na.mp3,y,s1\n")
-    with pytest.raises(CorpusError, match="row 3, column 'path': 'a' is already in row 2.* give ids"):
+    with pytest.raises(CorpusError, match=r"row 3, column 'path': 'a' is already in row 2.* give ids"):
         corpora.get("table").read(table)
 
 

@@ -30,9 +30,10 @@ import soundfile
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import launch
-from s3prl_emotion.bridge.cache import CacheOptions, open_cache, states
+from s3prl_emotion.bridge import arguments, launch
+from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.bridge.selection import states
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.validation import validate
@@ -100,7 +101,7 @@ def prepare(
         # S3PRL's own wrapper of transformers models: padded batches with an attention mask
         values.update(upstream="hf_hubert_custom", upstream_ckpt=str(folder.parent / model))
     (folder / "fold1").mkdir(exist_ok=True)
-    return launch.arguments(**values), config
+    return arguments.arguments(**values), config
 
 
 @contextlib.contextmanager

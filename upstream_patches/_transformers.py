@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
@@ -45,7 +46,7 @@ class TransformersUpstream(nn.Module):
             model, report = AutoModel.from_pretrained(
                 ckpt, config=config, output_loading_info=True, force_download=refresh, trust_remote_code=False
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UpstreamError(f"-k {ckpt}: the weights cannot be loaded: {error}") from error
         # Models without a masking embedding in their checkpoint are usual; it is used by spec-augment only.
         missing = sorted(key for key in report["missing_keys"] if "masked_spec_embed" not in key)

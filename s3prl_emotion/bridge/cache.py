@@ -16,16 +16,14 @@ from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, read_audio, waveform_key
 from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.bridge.selection import check_selection, explained
+from s3prl_emotion.bridge.selection import check_selection, explained, probe_waveform, states
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.errors import ConfigError, UpstreamError
+from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.extraction import Utterance, extract
 from s3prl_emotion.features.store import Store, StoreKey
 from s3prl_emotion.features.upstream import CachedUpstream
 
 logger = logging.getLogger(__name__)
-
-TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def open_cache(
         rate=rate,
         means_only=means_only,
     )
-    probe = compute(torch.randn(SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0)).to(args.device))
+    probe = compute(probe_waveform(args.device))
     check_selection(args, probe.shape[0])
     key = StoreKey(
         upstream=args.upstream,
@@ -100,47 +98,6 @@ def open_cache(
     extract(store, utterances, compute, args.device, options.limit_bytes)
     keys = [item.key for item in utterances]
     return CachedUpstream(store, keys, compute, args.device, options.device or args.device)
-
-
-@torch.no_grad()
-def states(
-    upstream: nn.Module,
-    waveform: Tensor,
-    *,
-    selection: str,
-    layer: int | None,
-    rate: int,
-    means_only: bool = False,
-) -> Tensor:
-    """One waveform through the upstream, alone: what S3PRL's featurizer would select, cut as it would cut it.
-
-    Returns:
-        ``(layers, frames, width)``, with one frame if ``means_only``
-
-    Raises:
-        UpstreamError: if the upstream does not give what is asked for
-    """
-    features = upstream([waveform])
-    if selection not in features:
-        raise UpstreamError(f"-s {selection}: the upstream gives {', '.join(map(str, features))}")
-    chosen = features[selection]
-    layers = list(chosen.values()) if isinstance(chosen, dict) else chosen
-    layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
-    if layer is not None:
-        if not -len(layers) <= layer < len(layers):
-            raise UpstreamError(f"-l {layer}: with -s {selection} the upstream has layers 0 to {len(layers) - 1}")
-        layers = [layers[layer]]
-    if len({item.shape for item in layers}) > 1:
-        shapes = ", ".join(str(tuple(item.shape)) for item in layers[:4])
-        raise UpstreamError(f"its layers differ in shape ({shapes}, ...): choose one with -l, or use --no-cache")
-    expected = round(len(waveform) / rate)
-    given = layers[0].shape[1]
-    if abs(given - expected) >= TOLERANCE_FRAMES:
-        raise UpstreamError(
-            f"the upstream gives {given} frames for {len(waveform)} samples, its rate promises {expected}"
-        )
-    stacked = torch.stack([item[0, : max(1, expected)] for item in layers])
-    return stacked.mean(dim=1, keepdim=True) if means_only else stacked
 
 
 def fingerprint(upstream: nn.Module) -> str:

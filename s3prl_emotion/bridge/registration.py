@@ -57,6 +57,14 @@ def upstreams() -> dict[str, Callable[..., Any]]:
     return found
 
 
+def upstream_names() -> dict[str, bool]:
+    """Every ``-u`` name, sorted, and whether it is one of ours."""
+    register()
+    ours = upstreams()
+    hub = importlib.import_module("s3prl.hub")
+    return {name: name in ours for name in sorted({*hub.options(), *ours})}
+
+
 class _DownstreamFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Serves ``s3prl.downstream.<name>`` and ``.expert`` for our configurations, last of all finders.
 

@@ -20,9 +20,9 @@ import torch
 from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
-from s3prl_emotion.bridge.selection import check_selection, explained
+from s3prl_emotion.bridge.selection import check_selection, explained, probe_waveform, states
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
-from s3prl_emotion.errors import RunError, UpstreamError
+from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
 
 logger = logging.getLogger(__name__)
@@ -47,24 +47,21 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_featurizer(self) -> Any:
         if self.cached is None:
-            return self._stock_featurizer()
+            # S3PRL's featurizer falls back, or ignores an option, without an error
+            upstream = self.upstream.model.eval()
+            layers = len(
+                states(
+                    upstream,
+                    probe_waveform(self.args.device),
+                    selection=self.args.upstream_feature_selection,
+                    layer=self.args.upstream_layer_selection,
+                    rate=upstream.get_downsample_rates(self.args.upstream_feature_selection),
+                )
+            )
+            check_selection(self.args, layers)
+            return super()._get_featurizer()
         model = BlockFeaturizer(self.cached.store, self.args.upstream_feature_normalize).to(self.args.device)
         return self._init_model(model, "Featurizer", trainable=True, interfaces=["output_dim", "downsample_rate"])
-
-    def _stock_featurizer(self) -> Any:
-        """S3PRL's featurizer, which falls back, or ignores an option, without an error."""
-        try:
-            entry = super()._get_featurizer()
-        except IndexError:
-            raise UpstreamError(
-                f"-l {self.args.upstream_layer_selection}: {self.args.upstream} has fewer layers"
-            ) from None
-        if entry.model.feature_selection != self.args.upstream_feature_selection:
-            raise UpstreamError(
-                f"-s {self.args.upstream_feature_selection}: {self.args.upstream} gives hidden_states, not this"
-            )
-        check_selection(self.args, getattr(entry.model, "layer_num", 1))
-        return entry
 
     def _get_downstream(self) -> Any:
         seed_everything(self.args.seed)  # the head starts the same whatever the upstream drew

@@ -4,9 +4,59 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from s3prl_emotion.errors import EmotionError, UpstreamError
+import torch
+from torch import Tensor, nn
+
+from s3prl_emotion.audio import SAMPLE_RATE_HZ
+from s3prl_emotion.bridge.registration import upstream_names
+from s3prl_emotion.errors import EmotionError, UpstreamError, nearest
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
+_TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
+
+
+def check_upstream(name: str, checkpoint: str | None, model_config: str | None) -> None:
+    """Check that ``-u`` exists, and that it reads ``-k`` and ``-g`` where they are given.
+
+    Raises:
+        UpstreamError: S3PRL's named upstreams ignore both silently; the message names the variants that do not
+    """
+    names = upstream_names()
+    from s3prl import hub
+
+    if name not in names:
+        raise UpstreamError(f"-u {name!r} is not an upstream of S3PRL, nor one of ours. {_near_upstreams(name, names)}")
+    reads_checkpoint = name.endswith(_TAKES_CHECKPOINT) or names[name]
+    given = [flag for flag, value in (("-k", checkpoint), ("-g", model_config)) if value is not None]
+    if model_config is not None and names[name]:
+        raise UpstreamError(f"-u {name} ignores -g: everything it needs comes with -k")
+    if given and not reads_checkpoint:
+        module = getattr(hub, name).__module__
+        variants = sorted(
+            other for other in names if other.endswith(_TAKES_CHECKPOINT) and getattr(hub, other).__module__ == module
+        )
+        local = f"use -u {' or '.join(variants)}" if variants else "it has no variant that reads one"
+        raise UpstreamError(f"-u {name} ignores {' and '.join(given)}: it always loads its own checkpoint; {local}")
+    if name.endswith(("_local", "_custom")) or names[name]:
+        if checkpoint is None and name != "baseline_local":
+            raise UpstreamError(f"-u {name} needs a checkpoint: give its path with -k")
+        if checkpoint is not None and name.endswith("_local") and not Path(checkpoint).exists():
+            raise UpstreamError(f"-k {checkpoint}: no such file or folder")
+
+
+def _near_upstreams(name: str, names: Iterable[str]) -> str:
+    hint = nearest(name, names)
+    return (
+        hint.split(" Known:")[0] + " `s3prl-emotion ls upstreams` lists all."
+        if "Did you mean" in hint
+        else ("`s3prl-emotion ls upstreams` lists all.")
+    )
 
 
 @contextlib.contextmanager
@@ -25,8 +75,55 @@ def explained(upstream: str) -> Iterator[None]:
             f"-u {upstream}: its files cannot be had: {error}. Named upstreams are downloaded on first use; without a "
             "network, fetch the checkpoint elsewhere and use the _local variant with -k"
         ) from error
-    except Exception as error:  # upstreams of many authors: anything can come
+    except Exception as error:  # code of many authors: anything can come, and nothing is kept back
+        logger.debug("-u %s", upstream, exc_info=True)  # --verbose shows it
         raise UpstreamError(f"-u {upstream} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def probe_waveform(device: str) -> Tensor:
+    """One second of noise, the same at every call, to ask an upstream what it gives."""
+    return torch.randn(SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+@torch.no_grad()
+def states(
+    upstream: nn.Module,
+    waveform: Tensor,
+    *,
+    selection: str,
+    layer: int | None,
+    rate: int,
+    means_only: bool = False,
+) -> Tensor:
+    """One waveform through the upstream, alone: what S3PRL's featurizer would select, cut as it would cut it.
+
+    Returns:
+        ``(layers, frames, width)``, with one frame if ``means_only``
+
+    Raises:
+        UpstreamError: if the upstream does not give what is asked for
+    """
+    features = upstream([waveform])
+    if selection not in features:
+        raise UpstreamError(f"-s {selection}: the upstream gives {', '.join(map(str, features))}")
+    chosen = features[selection]
+    layers = list(chosen.values()) if isinstance(chosen, dict) else chosen
+    layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+    if layer is not None:
+        if not -len(layers) <= layer < len(layers):
+            raise UpstreamError(f"-l {layer}: with -s {selection} the upstream has layers 0 to {len(layers) - 1}")
+        layers = [layers[layer]]
+    if len({item.shape for item in layers}) > 1:
+        shapes = ", ".join(str(tuple(item.shape)) for item in layers[:4])
+        raise UpstreamError(f"its layers differ in shape ({shapes}, ...): choose one with -l, or use --no-cache")
+    expected = round(len(waveform) / rate)
+    given = layers[0].shape[1]
+    if abs(given - expected) >= TOLERANCE_FRAMES:
+        raise UpstreamError(
+            f"the upstream gives {given} frames for {len(waveform)} samples, its rate promises {expected}"
+        )
+    stacked = torch.stack([item[0, : max(1, expected)] for item in layers])
+    return stacked.mean(dim=1, keepdim=True) if means_only else stacked
 
 
 def check_selection(args: argparse.Namespace, layers: int) -> None:

@@ -100,7 +100,12 @@ def _audio_loading() -> bool:
             warnings.simplefilter("ignore")
             torchaudio.load(probe)
         return False
-    except Exception as error:  # noqa: BLE001 - ImportError, OSError or RuntimeError, depending on what is missing
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+        AttributeError,
+    ) as error:  # codec package, FFmpeg, backend, function gone
         logger.debug("torchaudio.load cannot read a WAV file here (%s): soundfile is used", error)
     torchaudio.load = _load_with_soundfile
     return True

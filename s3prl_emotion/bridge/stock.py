@@ -6,8 +6,9 @@ loads whole files with one resampler. It is given exactly that, made from our ma
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import soundfile
 
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, read_audio
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.downstream.expert import DownstreamExpert
 from s3prl_emotion.errors import ProtocolError, RunError
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.protocols.split import Fold, Folds
@@ -92,6 +94,25 @@ def write_stock_predictions(
         predicted = line.rpartition(" ")[2]
         rows.append(Prediction(fold.number, item, utterance.speaker, utterance.label, predicted, tuple(row)))
     write_predictions(expdir / f"{split}_predictions.csv", rows, manifest.labels)
+
+
+@contextlib.contextmanager
+def collected_probabilities(runner: Any) -> Iterator[list[list[float]]]:
+    """Collect the class probabilities that S3PRL's own expert computes and does not write; of ours, nothing."""
+    rows: list[list[float]] = []
+    expert = runner.downstream.model
+    if isinstance(expert, DownstreamExpert):
+        yield rows
+        return
+
+    def collect(_module: Any, _inputs: Any, output: Any) -> None:
+        rows.extend(output[0].detach().float().softmax(-1).cpu().tolist())
+
+    handle = expert.model.register_forward_hook(collect)
+    try:
+        yield rows
+    finally:
+        handle.remove()
 
 
 def _whole_file(manifest: Manifest, utterance: Utterance, folder: Path) -> Path:

@@ -40,11 +40,7 @@ def _entries(kind: str) -> list[tuple[str, str]]:
         return [(name, _first_comment(str(path))) for name, path in registration.downstream_configs().items()]
     if kind == "shims":
         return [(name, (getattr(shims, f"_{name}").__doc__ or "").strip().splitlines()[0]) for name in shims.apply()]
-    registration.register()
-    from s3prl import hub
-
-    ours = registration.upstreams()
-    return [(name, "ours" if name in ours else "s3prl") for name in sorted({*hub.options(), *ours})]
+    return [(name, "ours" if is_ours else "s3prl") for name, is_ours in registration.upstream_names().items()]
 
 
 def _first_comment(path: str) -> str:

@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import launch, stock
-from s3prl_emotion.bridge.cache import CacheOptions, open_cache
+from s3prl_emotion.bridge import arguments, launch, stock
+from s3prl_emotion.bridge.cache import CacheOptions
+from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import ModelConfig, check_config, fold_number
-from s3prl_emotion.downstream.head import sees_only_means
+from s3prl_emotion.downstream.config import check_config, fold_number
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.folder import (
     FOLD_FILE,
@@ -25,6 +25,7 @@ from s3prl_emotion.experiment.folder import (
     only_here,
     read_json,
 )
+from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
@@ -103,7 +104,7 @@ def resume(
             "would be ignored. Start a new run for other settings"
         )
     if checkpoint.is_dir():
-        newest = launch.newest_checkpoint(checkpoint)
+        newest = newest_checkpoint(checkpoint)
         if newest is None:
             raise RunError(f"-e {checkpoint}: no states-<step>.ckpt in this folder can be read")
         checkpoint = newest
@@ -112,7 +113,11 @@ def resume(
     with only_here(folder):
         args.init_ckpt = str(checkpoint)
         launch.save_command(folder, args, config)
-        cached = _cache_of(args, config, folder, cache_options)
+        datarc = config["downstream_expert"]["datarc"]
+        cached = None
+        if datarc.get("cached"):
+            manifest = Manifest.read(folder / datarc.get("manifest", "../manifest.jsonl"))
+            cached = stored_states(args, config, manifest, dataclasses.replace(cache_options, dtype=datarc["cached"]))
         launch.start(args, config, cached).train()
         score_best(folder, device, cached)
     return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
@@ -132,8 +137,8 @@ def score_best(expdir: Path, device: str | None, cached: CachedUpstream | None =
         )
     written = evaluate_checkpoint(best, "test", device, None, cached)
     text = written.read_text(encoding="utf-8")
-    content = launch.load_checkpoint(best)
-    last = launch.load_checkpoint(launch.newest_checkpoint(expdir) or best)
+    content = load_checkpoint(best)
+    last = load_checkpoint(newest_checkpoint(expdir) or best)
     write_atomically(expdir / PREDICTIONS, text)
     about = {
         "step": int(content["Step"]),
@@ -159,38 +164,20 @@ def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
     return found
 
 
-def _cache_of(
-    args: argparse.Namespace, config: dict[str, Any], folder: Path, options: CacheOptions
-) -> CachedUpstream | None:
-    """The hidden states that a checkpoint was trained on, stored again where they are missing."""
-    datarc = config["downstream_expert"]["datarc"]
-    if not datarc.get("cached"):
-        return None
-    expert = config["downstream_expert"]
-    return open_cache(
-        args,
-        Manifest.read(folder / datarc["manifest"]),
-        dataclasses.replace(options, dtype=datarc["cached"]),
-        (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config)),
-        sees_only_means(ModelConfig(**expert["modelrc"])) and not args.upstream_feature_normalize,
-        datarc["max_duration_s"],
-    )
-
-
 def from_checkpoint(
     checkpoint: Path, device: str | None, override: str | None
 ) -> tuple[argparse.Namespace, dict[str, Any]]:
     """Arguments and configuration that a checkpoint was trained with; its folder is where it lies now."""
     if not checkpoint.is_file():
         raise RunError(f"-e {checkpoint}: no such checkpoint")
-    content = launch.load_checkpoint(checkpoint)
-    stored = {key: value for key, value in vars(content["Args"]).items() if key in launch.ARGUMENTS}
-    args = launch.arguments(**{**stored, "expdir": str(checkpoint.parent), "past_exp": str(checkpoint)})
+    content = load_checkpoint(checkpoint)
+    stored = {key: value for key, value in vars(content["Args"]).items() if key in arguments.ARGUMENTS}
+    args = arguments.arguments(**{**stored, "expdir": str(checkpoint.parent), "past_exp": str(checkpoint)})
     config = content["Config"]
     stock_data = checkpoint.parent.parent / "stock"
     if args.downstream in STOCK_DOWNSTREAMS and stock_data.is_dir():
         config["downstream_expert"]["datarc"].update(root=str(stock_data), meta_data=str(stock_data))
-    launch.override(config, args, override)
+    arguments.override(config, args, override)
     check_config(config, str(checkpoint), ours=args.downstream not in STOCK_DOWNSTREAMS)
-    args.device = launch.resolve_device(device)
+    args.device = arguments.resolve_device(device)
     return args, config

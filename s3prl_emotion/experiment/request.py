@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge import arguments, launch, stock
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.config import read_yaml
@@ -61,7 +61,7 @@ class Request:
 
 def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
     """Arguments and configuration with file, ``--demo`` and ``-o`` applied; and what is worth printing of it."""
-    args = launch.arguments(**request.s3prl)
+    args = arguments.arguments(**request.s3prl)
     known = downstream_configs()
     if args.downstream not in known:
         raise ConfigError(
@@ -73,7 +73,7 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config.get(section, {}), **values}
-    launch.override(config, args, args.override)
+    arguments.override(config, args, args.override)
     for key in ("root", "meta_data"):
         if key in config.get("downstream_expert", {}).get("datarc", {}):
             raise ConfigError(
@@ -82,7 +82,7 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
     ours = args.downstream not in STOCK_DOWNSTREAMS
     file = check_config(file, str(path), ours=ours)
     checked = check_config(config, str(path), ours=ours)
-    args.device = launch.resolve_device(args.device)
+    args.device = arguments.resolve_device(args.device)
     launch.check_extras(checked, args.device, str(path))
     args.override = None  # applied; a checkpoint must not carry it on
     return args, checked, _notable(request, args, checked, file)

@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import launch, stock
-from s3prl_emotion.bridge.cache import open_cache
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
+from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import ModelConfig, fold_number
-from s3prl_emotion.downstream.head import sees_only_means
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.folder import (
     FOLD_FILE,
     RUN_FILE,
     check,
-    checkpoint_sha256,
     claim,
     collect,
     identity_of,
@@ -31,6 +29,7 @@ from s3prl_emotion.experiment.folder import (
 )
 from s3prl_emotion.experiment.preparation import prepare
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, protocol_name, settle, uses_cache
+from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 
@@ -47,7 +46,7 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
         EmotionError: with a message for the user; folds finished before stay finished
     """
     args, config, settings = settle(request)
-    launch.check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+    check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
     if args.mode == "evaluate" and args.evaluate_split != "test":
         raise ConfigError(f"-m evaluate -t {args.evaluate_split} needs -e CKPT; without it, test is scored again")
     folder = run_folder_of(request, args)
@@ -59,7 +58,8 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
     todo = [
         number for number in wanted if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
     ]
-    cached = _open_cache(request, args, config, manifest) if todo else None
+    stores = bool(todo) and uses_cache(request, args)
+    cached = stored_states(args, config, manifest, request.cache_options) if stores else None
     for count, number in enumerate(wanted, start=1):
         if number not in todo:
             logger.info("fold %d is finished already", number)
@@ -81,28 +81,6 @@ def _prepare(request: Request, args: argparse.Namespace, folder: Path) -> tuple[
         folder,
         request.skip_bad,
         request.trim_zeros,
-    )
-
-
-def _open_cache(
-    request: Request, args: argparse.Namespace, config: dict[str, Any], manifest: Manifest
-) -> CachedUpstream | None:
-    if not uses_cache(request, args):
-        return None
-    is_stock = args.downstream in STOCK_DOWNSTREAMS
-    expert = config["downstream_expert"]
-    means_only = (
-        not args.upstream_feature_normalize
-        and config.get("specaug") is None
-        and (stock.sees_only_means(expert) if is_stock else sees_only_means(ModelConfig(**expert["modelrc"])))
-    )
-    return open_cache(
-        args,
-        manifest,
-        request.cache_options,
-        (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config)),
-        means_only,
-        None if is_stock else expert["datarc"]["max_duration_s"],
     )
 
 
@@ -159,8 +137,8 @@ def _run_fold(
                 manifest="../manifest.jsonl",
                 folds="../folds.json",
                 test_fold=f"fold{number}",
-                cached=None if cached is None else cached.store.key.dtype,
             )
+        config["downstream_expert"]["datarc"]["cached"] = None if cached is None else cached.store.key.dtype
         fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
         if args.mode == "train":
             launch.train(fold_args, config, cached)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from s3prl_emotion.pooling._masking import check_input, uniform_weights, valid_f
 from s3prl_emotion.pooling._options import check_integer
 
 
-class Pooling(nn.Module):
+class Pooling(nn.Module, abc.ABC):
     """Frames to one vector per utterance.
 
     Every pooling promises:
@@ -78,6 +80,7 @@ class Pooling(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.weights(v, valid)
 
+    @abc.abstractmethod
     def pool(self, v: Tensor, valid: Tensor) -> Tensor:
         """The pooling itself.
 
@@ -88,7 +91,6 @@ class Pooling(nn.Module):
         Returns:
             ``(batch, output_size)``
         """
-        raise NotImplementedError(f"{type(self).__name__} has to define pool(v, valid)")
 
     def weights(self, v: Tensor, valid: Tensor) -> Tensor:
         """Frame weights ``(batch, frames)`` for the same arguments as :meth:`pool`; uniform unless overridden."""

@@ -7,7 +7,7 @@ import argparse
 import pytest
 import torch
 
-from s3prl_emotion.bridge import launch
+from s3prl_emotion.bridge import arguments, checkpoints, launch, selection
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
 
 
@@ -22,8 +22,8 @@ def guard():
 
 
 def test_override_means_what_it_means_in_s3prl() -> None:
-    config, args = {"optimizer": {"lr": 1.0}, "runner": {}}, launch.arguments()
-    launch.override(config, args, "config.optimizer.lr=1e-3,,config.runner.eval_dataloaders=['dev'],,args.seed=7")
+    config, args = {"optimizer": {"lr": 1.0}, "runner": {}}, arguments.arguments()
+    arguments.override(config, args, "config.optimizer.lr=1e-3,,config.runner.eval_dataloaders=['dev'],,args.seed=7")
     assert config == {"optimizer": {"lr": 1e-3}, "runner": {"eval_dataloaders": ["dev"]}}
     assert args.seed == 7
 
@@ -39,13 +39,13 @@ def test_override_means_what_it_means_in_s3prl() -> None:
 )
 def test_malformed_overrides(string: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        launch.override({}, launch.arguments(), string)
+        arguments.override({}, arguments.arguments(), string)
     assert message in str(caught.value)
 
 
 def test_unknown_arguments_are_a_programming_error() -> None:
     with pytest.raises(TypeError, match="sed"):
-        launch.arguments(sed=3)
+        arguments.arguments(sed=3)
 
 
 @pytest.mark.parametrize(
@@ -61,27 +61,27 @@ def test_unknown_arguments_are_a_programming_error() -> None:
 )
 def test_upstreams_that_would_ignore_what_is_given(name: str, checkpoint: str | None, message: str) -> None:
     with pytest.raises(UpstreamError, match=message):
-        launch.check_upstream(name, checkpoint, None)
+        selection.check_upstream(name, checkpoint, None)
 
 
 def test_upstreams_that_are_fine(tmp_path) -> None:
     (tmp_path / "h.pt").touch()
-    launch.check_upstream("fbank", None, None)
-    launch.check_upstream("hubert_local", str(tmp_path / "h.pt"), None)
-    launch.check_upstream("hubert_base", None, None)
+    selection.check_upstream("fbank", None, None)
+    selection.check_upstream("hubert_local", str(tmp_path / "h.pt"), None)
+    selection.check_upstream("hubert_base", None, None)
 
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert launch.resolve_device(None) == "cpu"
+    assert arguments.resolve_device(None) == "cpu"
     with pytest.raises(RunError, match="use --device cpu"):
-        launch.resolve_device("cuda")
+        arguments.resolve_device("cuda")
 
 
 def test_distributed_launchers_are_refused(monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RunError, match="Run folds in parallel"):
-        launch.start(launch.arguments(), {})
+        launch.start(arguments.arguments(), {})
 
 
 def _runner_like_step(parameter: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -133,12 +133,12 @@ def test_torn_and_foreign_checkpoints(tmp_path) -> None:
     torch.save(good, tmp_path / "states-10.ckpt")
     torn = (tmp_path / "states-10.ckpt").read_bytes()
     (tmp_path / "states-10.ckpt").write_bytes(torn[: len(torn) // 2])
-    assert launch.newest_checkpoint(tmp_path) == tmp_path / "states-5.ckpt"
+    assert checkpoints.newest_checkpoint(tmp_path) == tmp_path / "states-5.ckpt"
     with pytest.raises(RunError, match=r"states-10\.ckpt: not a readable checkpoint"):
-        launch.load_checkpoint(tmp_path / "states-10.ckpt")
+        checkpoints.load_checkpoint(tmp_path / "states-10.ckpt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
     with pytest.raises(RunError, match="Args, Config, Downstream, Step missing"):
-        launch.load_checkpoint(tmp_path / "other.ckpt")
+        checkpoints.load_checkpoint(tmp_path / "other.ckpt")
 
 
 class _Payload:
@@ -151,5 +151,21 @@ class _Payload:
 def test_loading_a_checkpoint_executes_nothing(tmp_path) -> None:
     torch.save({"Step": _Payload()}, tmp_path / "states-1.ckpt")
     with pytest.raises(RunError, match="not a readable checkpoint"):
-        launch.load_checkpoint(tmp_path / "states-1.ckpt")
+        checkpoints.load_checkpoint(tmp_path / "states-1.ckpt")
     assert not _Payload.ran
+
+
+def test_whatever_a_kill_leaves_of_a_checkpoint_is_not_readable(tmp_path) -> None:
+    """Cut at every hundredth of its length, and with a byte changed: a RunError each time, or an intact content."""
+    good = {"Step": 5, "Args": argparse.Namespace(a=1), "Config": {}, "Downstream": {"w": torch.zeros(500)}}
+    torch.save(good, tmp_path / "whole.ckpt")
+    whole = (tmp_path / "whole.ckpt").read_bytes()
+    path = tmp_path / "torn.ckpt"
+    for hundredth in range(100):
+        path.write_bytes(whole[: len(whole) * hundredth // 100])
+        with pytest.raises(RunError, match="not a readable checkpoint"):
+            checkpoints.load_checkpoint(path)
+    for junk in (b"", b"junk", b"\x80\x02}q\x00.", bytes(range(256)) * 10, b"PK\x03\x04" + bytes(200)):
+        path.write_bytes(junk)
+        with pytest.raises(RunError, match=r"torn\.ckpt: not a"):
+            checkpoints.load_checkpoint(path)

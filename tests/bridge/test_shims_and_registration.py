@@ -17,7 +17,7 @@ import torch
 import torchaudio
 
 import s3prl_emotion
-from s3prl_emotion.bridge import launch, registration, shims
+from s3prl_emotion.bridge import arguments, registration, shims
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,9 +92,9 @@ def test_audio_is_loaded_as_torchaudio_did() -> None:
         writer.setsampwidth(2)
         writer.setframerate(8000)
         writer.writeframes(b"\x00\x40\x00\xc0" * 5)
-    for arguments, shape in (({}, (2, 5)), ({"channels_first": False}, (5, 2)), ({"num_frames": 3}, (2, 3))):
+    for options, shape in (({}, (2, 5)), ({"channels_first": False}, (5, 2)), ({"num_frames": 3}, (2, 3))):
         buffer.seek(0)
-        samples, rate = torchaudio.load(buffer, **arguments)
+        samples, rate = torchaudio.load(buffer, **options)
         assert (tuple(samples.shape), rate, samples.dtype) == (shape, 8000, torch.float32)
     assert samples[:, 0].tolist() == [0.5, -0.5]
 
@@ -131,7 +131,7 @@ def test_our_arguments_are_those_of_s3prl(monkeypatch) -> None:
     monkeypatch.undo()
     theirs = {action.dest: action for action in captured[0]._actions if action.dest != "help"}
     assert {name: action.default for name, action in theirs.items()} == {
-        **launch.ARGUMENTS,
+        **arguments.ARGUMENTS,
         "mode": None,  # required there, train by default here
         "push_to_hf_hub": False,
     }

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from s3prl_emotion.bridge.launch import load_checkpoint
+from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.cli import main
 from s3prl_emotion.evaluation.predictions import read_predictions
 
@@ -134,8 +134,9 @@ def test_s3prls_own_expert_draws_the_split_that_we_call_superb(run, tmp_path, de
         ((*FBANK, "-n", "x"), "both name the run folder: give one"),
         ((*FBANK, "-v", "fold2"), "--fold 1 and -v fold2 name different test folds"),
         ((*FBANK, "-s", "nosuch"), "-s nosuch: the upstream gives last_hidden_state, hidden_states"),
-        ((*FBANK, "-s", "nosuch", "--no-cache"), "-s nosuch: fbank gives hidden_states, not this"),
+        ((*FBANK, "-s", "nosuch", "--no-cache"), "-s nosuch: the upstream gives last_hidden_state, hidden_states"),
         ((*FBANK, "-l", "9"), "-l 9: with -s hidden_states the upstream has layers 0 to 0"),
+        ((*FBANK, "-l", "9", "--no-cache"), "-l 9: with -s hidden_states the upstream has layers 0 to 0"),
         ((*FBANK, "--upstream_feature_normalize"), "acts on the weighted sum of several layers"),
         ((*FBANK, "--cache-limit", "much"), "--cache-limit 'much'"),
         ((*FBANK, "-m", "evaluate", "-t", "dev"), "-m evaluate -t dev needs -e CKPT"),
@@ -201,7 +202,7 @@ def test_a_start_that_computed_nothing_leaves_the_folder_free(run, tmp_path, tin
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     assert run(*options) == 2
-    assert "error: -u hf_auto_custom cannot be built" in capsys.readouterr().err
+    assert "the weights cannot be loaded" in capsys.readouterr().err
     weights.write_bytes(whole)
     assert run(*options) == 0
 

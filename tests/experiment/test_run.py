@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_emotion.bridge.launch import load_checkpoint
+from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.errors import RunError
 
 FBANK = ("-u", "fbank", "-d", "emotion_mean_std")

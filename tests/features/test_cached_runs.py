@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge.cache import CacheOptions, fingerprint, open_cache, states
-from s3prl_emotion.bridge.launch import arguments, load_checkpoint
+from s3prl_emotion.bridge.arguments import arguments
+from s3prl_emotion.bridge.cache import CacheOptions, fingerprint, open_cache
+from s3prl_emotion.bridge.checkpoints import load_checkpoint
+from s3prl_emotion.bridge.selection import states
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora.validation import validate
 from s3prl_emotion.errors import ConfigError, UpstreamError
@@ -137,21 +139,22 @@ def test_evaluation_without_the_store_gives_the_same(run, tmp_path, tiny_hubert)
         torch.testing.assert_close(torch.tensor(one.probabilities), torch.tensor(two.probabilities), atol=1e-4, rtol=0)
 
 
-def test_s3prls_own_expert_can_use_the_store(run, tmp_path) -> None:
-    options = (
-        "-u",
-        "fbank_no_cmvn",
-        "-d",
-        "emotion",
-        "--fold",
-        "1",
-        "--cache",
-        "--cache-root",
-        str(tmp_path / "cache"),
-    )
+def test_s3prls_own_expert_can_use_the_store(run, tmp_path, capsys) -> None:
+    """It trains on time means, is scored alike without the store, and goes on with the store when resumed."""
+    root = ("--cache-root", str(tmp_path / "cache"))
+    options = ("-u", "fbank_no_cmvn", "-d", "emotion", "--fold", "1", "--cache", *root)
     assert run(*options, more="config.runner.gradient_accumulate_steps=1") == 0
     (about,) = (tmp_path / "cache").glob("*/key.json")
     assert json.loads(about.read_text())["form"] == "mean"
+    fold = tmp_path / "run" / "fold1"
+    before = (fold / "test_fold1_predict.txt").read_text()
+    assert main(["run", "-m", "evaluate", "-e", str(fold), "--device", "cpu"]) == 0
+    assert (fold / "test_fold1_predict.txt").read_text() == before
+    index = next((tmp_path / "cache").glob("*/index-*.jsonl"))
+    index.unlink()
+    capsys.readouterr()
+    assert main(["run", "-e", str(fold), "-o", "config.runner.total_steps=6", "--device", "cpu", *root]) == 0
+    assert "extracting hidden states of 80 utterances" in capsys.readouterr().err
 
 
 def test_fine_tuning_and_a_cache_exclude_each_other(run, tmp_path, tiny_hubert, manifest, capsys) -> None:

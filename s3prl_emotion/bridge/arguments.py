@@ -1,0 +1,136 @@
+"""S3PRL's arguments: their names and defaults, ``-o``, and the device."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import logging
+import os
+from typing import Any
+
+import torch
+
+from s3prl_emotion.errors import ConfigError, RunError, nearest
+
+logger = logging.getLogger(__name__)
+
+ARGUMENTS: dict[str, Any] = {
+    "mode": "train",
+    "evaluate_split": "test",
+    "override": None,
+    "backend": "nccl",
+    "local_rank": None,
+    "past_exp": None,
+    "init_ckpt": None,
+    "config": None,
+    "downstream": None,
+    "downstream_variant": None,
+    "hub": "torch",
+    "upstream": None,
+    "upstream_ckpt": None,
+    "upstream_model_config": None,
+    "upstream_refresh": False,
+    "upstream_trainable": False,
+    "upstream_feature_selection": "hidden_states",
+    "upstream_layer_selection": None,
+    "upstream_feature_normalize": False,
+    "upstream_model_name": "model.pt",
+    "upstream_revision": None,
+    "expname": None,
+    "expdir": None,
+    "auto_resume": False,
+    "push_to_hf_hub": False,
+    "hf_hub_org": None,
+    "seed": 1337,
+    "device": "cuda",
+    "cache_dir": None,
+    "verbose": False,
+    "disable_cudnn": False,
+}
+"""Every argument of S3PRL's ``run_downstream`` with its default; a test holds this against S3PRL's own parser."""
+
+
+def arguments(**values: Any) -> argparse.Namespace:
+    """S3PRL's arguments with ``values`` in place of defaults, plain values only, as its checkpoints need them."""
+    unknown = set(values) - set(ARGUMENTS)
+    if unknown:
+        raise TypeError(f"not arguments of S3PRL: {sorted(unknown)}")
+    plain = {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in values.items()}
+    return argparse.Namespace(**{**ARGUMENTS, **plain})
+
+
+def override(config: dict[str, Any], args: argparse.Namespace, string: str | None) -> None:
+    """Apply S3PRL's ``-o "config.optimizer.lr=1e-3,,args.seed=7"`` in place.
+
+    A value is a Python literal, else a text; S3PRL evaluates any expression, here nothing is executed.
+
+    Raises:
+        ConfigError: if a part is not ``key=value``, its key leads nowhere, or has an option of its own
+    """
+    if string is None or string.lower() == "none":
+        return
+    for part in string.split(",,"):
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        root, *path = key.split(".")
+        where = f"-o {part.strip()!r}"
+        if not equals or root not in ("args", "config") or not path or not all(path):
+            raise ConfigError(f"{where}: expected config.KEY=VALUE or args.NAME=VALUE, several joined by ',,'")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        logger.debug("-o %s = %r", key, value)
+        if root == "args":
+            _override_argument(args, ".".join(path), value, where)
+            continue
+        place: Any = config
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{where}: config.{name} is {place!r}, it has no keys below")
+        place[path[-1]] = value
+
+
+_ARGUMENTS_FOR_OVERRIDE: dict[str, tuple[type, ...]] = {
+    "seed": (int,),
+    "upstream_trainable": (bool,),
+    "upstream_feature_selection": (str,),
+    "upstream_layer_selection": (int, type(None)),
+    "upstream_feature_normalize": (bool,),
+    "upstream_refresh": (bool,),
+    "disable_cudnn": (bool,),
+}
+
+
+def _override_argument(args: argparse.Namespace, name: str, value: Any, where: str) -> None:
+    if name not in ARGUMENTS:
+        raise ConfigError(f"{where}: unknown argument {name!r}. {nearest(name, _ARGUMENTS_FOR_OVERRIDE)}")
+    if name not in _ARGUMENTS_FOR_OVERRIDE:
+        raise ConfigError(
+            f"{where}: give {name} as an option of its own; -o takes {', '.join(_ARGUMENTS_FOR_OVERRIDE)}"
+        )
+    kinds = _ARGUMENTS_FOR_OVERRIDE[name]
+    if type(value) not in kinds:
+        raise ConfigError(f"{where}: expected {' or '.join(kind.__name__ for kind in kinds)}, found {value!r}")
+    if name == "seed" and value < 0:
+        raise ConfigError(f"{where}: a seed is 0 or more")
+    setattr(args, name, value)
+
+
+def resolve_device(device: str | None) -> str:
+    """``--device``, or the GPU where there is one.
+
+    Raises:
+        RunError: if CUDA is asked for and not there
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = device
+    if kind not in ("cpu", "cuda"):
+        raise RunError(f"--device {device}: expected cpu, cuda or cuda:N")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise RunError(f"--device {device}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
+    return device

@@ -1,0 +1,36 @@
+"""The stored hidden states that a configuration trains on."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from s3prl_emotion.bridge import stock
+from s3prl_emotion.bridge.cache import CacheOptions, open_cache
+from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
+from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.downstream.head import sees_only_means
+from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.features.upstream import CachedUpstream
+
+
+def stored_states(
+    args: argparse.Namespace, config: dict[str, Any], manifest: Manifest, options: CacheOptions
+) -> CachedUpstream:
+    """Store what is missing, in the form that the head needs: all frames, or one mean for each layer.
+
+    Args:
+        args: S3PRL's arguments
+        config: a checked configuration
+        manifest: the corpus
+        options: where and how to store
+    """
+    expert = config["downstream_expert"]
+    if args.downstream in STOCK_DOWNSTREAMS:
+        is_mean, cut_s = stock.sees_only_means(expert), None
+    else:
+        is_mean, cut_s = sees_only_means(ModelConfig(**expert["modelrc"])), expert["datarc"]["max_duration_s"]
+    commutes = not args.upstream_feature_normalize and not config.get("specaug")
+    checkpoints = (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config))
+    return open_cache(args, manifest, options, checkpoints, is_mean and commutes, cut_s)

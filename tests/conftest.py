@@ -53,6 +53,12 @@ def tiny_hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in a folder of its own: what a default path writes to is not the checkout."""
+    monkeypatch.chdir(tmp_path)
+
+
 SHORT = (
     "config.runner.total_steps={steps},,config.runner.eval_step={every},,config.runner.save_step={every},,"
     "config.runner.log_step={every},,config.optimizer.lr=1e-3"

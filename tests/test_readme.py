@@ -37,7 +37,8 @@ def test_commands_on_a_users_corpus_stop_at_its_place_only(
     monkeypatch.chdir(tmp_path)
     arguments = [str(tiny_hubert) if word == "path/to/folder" else word for word in _arguments(line)]
     assert main([*arguments, "--device", "cpu"]) == 2
-    assert "no such file or folder. Corpus iemocap expects" in capsys.readouterr().err
+    corpus = arguments[arguments.index("--corpus") + 1] if "--corpus" in arguments else "iemocap"
+    assert f"no such file or folder. Corpus {corpus} expects" in capsys.readouterr().err
 
 
 def test_the_short_commands_run_in_order(tmp_path, monkeypatch, capsys) -> None:

@@ -76,17 +76,15 @@ class Store:
     Args:
         root: the folder of all stores
         key: what the entries depend on
-        layers: number of layers of an entry; None reads it from the store
-        width: number of features; None reads it from the store
-        rate: samples per frame, for S3PRL's ``get_downsample_rates``; None reads it from the store
+        layers: number of layers of an entry
+        width: number of features
+        rate: samples per frame, for S3PRL's ``get_downsample_rates``
 
     Raises:
         RunError: if the store was made with other shapes, or its description cannot be read
     """
 
-    def __init__(
-        self, root: Path, key: StoreKey, layers: int | None = None, width: int | None = None, rate: int | None = None
-    ) -> None:
+    def __init__(self, root: Path, key: StoreKey, layers: int, width: int, rate: int) -> None:
         self.folder = root / key.folder()
         self.key = key
         self.dtype = DTYPES[key.dtype]
@@ -94,8 +92,6 @@ class Store:
         about = self.folder / "key.json"
         shapes = {"layers": layers, "width": width, "rate": rate}
         if not about.is_file():
-            if None in shapes.values():
-                raise RunError(f"{self.folder}: no hidden states are stored here yet")
             write_atomically(about, json.dumps({**asdict(key), **shapes}, indent=1) + "\n")
         try:
             content = json.loads(about.read_text(encoding="utf-8"))
@@ -103,7 +99,7 @@ class Store:
         except (ValueError, KeyError) as error:
             raise RunError(f"{about}: not readable ({error}); delete the folder {self.folder}") from error
         for name, value in shapes.items():
-            if value is not None and value != getattr(self, name):
+            if value != getattr(self, name):
                 raise RunError(f"{self.folder}: holds {name} {getattr(self, name)}, the upstream gives {value}")
         self._files: list[Path] = []
         self._maps: list[mmap.mmap | None] = []

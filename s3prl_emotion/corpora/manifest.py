@@ -21,6 +21,8 @@ from s3prl_emotion.errors import ConfigError, CorpusError, nearest
 from s3prl_emotion.files import write_atomically
 
 SCHEMA = 1
+SOFT_TOLERANCE = 1e-6
+_LISTS = ("train_order", "dev_order")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Utterance:
     end_s: float | None = None  # where it ends in the file; at its end if not given
     duration_s: float | None = None  # filled by validation
     content: str | None = None  # fingerprint of the waveform at 16 kHz; filled by validation
+    corpus: str | None = None  # the corpus it comes from, in a manifest that combines several
+    source: str | None = None  # id of the utterance that this one was made from by augmentation
+    soft: dict[str, float] | None = None  # annotators' votes as rates over classes, summing to 1
 
     def __post_init__(self) -> None:
         for name in ("id", "path", "label", "speaker"):
@@ -53,6 +58,12 @@ class Utterance:
                 raise ValueError(f"{name} must be a finite number of seconds, not below 0; found {value}")
         if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
             raise ValueError(f"end_s ({self.end_s:g}) must come after start_s ({self.start_s or 0.0:g})")
+        if self.soft is not None:
+            rates = list(self.soft.values())
+            if not all(isinstance(rate, (int, float)) and 0 <= rate <= 1 for rate in rates):
+                raise ValueError(f"soft must hold a rate in [0, 1] for each class, found {self.soft}")
+            if abs(math.fsum(rates) - 1) > SOFT_TOLERANCE:
+                raise ValueError(f"soft must sum to 1, found {math.fsum(rates):.6g}")
 
 
 @dataclass(frozen=True)
@@ -65,9 +76,10 @@ class Manifest:
         root: the folder that relative paths start from
         utterances: the order matters, since a protocol may divide by position
         train_order: for corpora that prescribe it, the ids of each fold's training list in their order
+        dev_order: for corpora that prescribe it, the ids of each fold's dev list in their order
 
     Raises:
-        CorpusError: if an id or a class appears twice, or ``train_order`` names an unknown utterance
+        CorpusError: if an id or a class appears twice, a list names an unknown utterance, or votes an unknown class
     """
 
     corpus: str
@@ -75,6 +87,7 @@ class Manifest:
     root: str
     utterances: tuple[Utterance, ...]
     train_order: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    dev_order: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(item.id for item in self.utterances).items() if count > 1]
@@ -82,11 +95,18 @@ class Manifest:
             raise CorpusError(f"{self.corpus}: {len(twice)} utterance ids appear twice: {', '.join(twice[:10])}")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise CorpusError(f"{self.corpus}: expected different class names, found {list(self.labels)}")
-        for fold, ids in self.train_order.items():
-            unknown = [name for name in ids if name not in self.by_id]
-            if unknown:
+        for kind, lists in (("training", self.train_order), ("dev", self.dev_order)):
+            for fold, ids in lists.items():
+                unknown = [name for name in ids if name not in self.by_id]
+                if unknown:
+                    raise CorpusError(
+                        f"{self.corpus}: the {kind} list of fold {fold} names {unknown[0]!r}, not a known id"
+                    )
+        for item in self.utterances:
+            if item.soft is not None and not set(item.soft) <= set(self.labels):
+                strange = sorted(set(item.soft) - set(self.labels))
                 raise CorpusError(
-                    f"{self.corpus}: the training list of fold {fold} names {unknown[0]!r}, not a known id"
+                    f"{self.corpus}: {item.id}: soft names {strange[0]!r}. {nearest(strange[0], self.labels)}"
                 )
 
     @cached_property
@@ -113,15 +133,23 @@ class Manifest:
         """The same corpus with other utterances; training lists lose the ids that are gone."""
         kept = tuple(utterances)
         ids = {item.id for item in kept}
-        order = {fold: tuple(name for name in names if name in ids) for fold, names in self.train_order.items()}
-        return dataclasses.replace(self, utterances=kept, train_order=order)
+
+        def thinned(lists: Mapping[int, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
+            return {fold: tuple(name for name in names if name in ids) for fold, names in lists.items()}
+
+        return dataclasses.replace(
+            self, utterances=kept, train_order=thinned(self.train_order), dev_order=thinned(self.dev_order)
+        )
 
     def sha256(self) -> str:
         """Fingerprint of what decides a result: corpus, classes, and of each utterance, in order, the id, label,
-        speaker, fold and segment, and the training lists. Folders, texts and durations do not enter."""
-        rows = [[u.id, u.label, u.speaker, u.fold, u.start_s, u.end_s] for u in self.utterances]
-        order = [[fold, list(ids)] for fold, ids in sorted(self.train_order.items())]
-        content = json.dumps([self.corpus, list(self.labels), rows, order], ensure_ascii=False, separators=(",", ":"))
+        votes, speaker, fold and segment, and the prescribed lists. Folders, texts and durations do not enter."""
+        rows = [
+            [u.id, u.label, u.speaker, u.fold, u.start_s, u.end_s, u.corpus, u.soft and sorted(u.soft.items())]
+            for u in self.utterances
+        ]
+        orders = [[[fold, list(ids)] for fold, ids in sorted(o.items())] for o in (self.train_order, self.dev_order)]
+        content = json.dumps([self.corpus, list(self.labels), rows, orders], ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
     def write(self, path: str | Path) -> None:
@@ -133,8 +161,9 @@ class Manifest:
             "root": self.root,
             "count": len(self.utterances),
         }
-        if self.train_order:
-            header["train_order"] = {str(fold): list(ids) for fold, ids in sorted(self.train_order.items())}
+        for key in _LISTS:
+            if lists := getattr(self, key):
+                header[key] = {str(fold): list(ids) for fold, ids in sorted(lists.items())}
         rows = [{k: v for k, v in dataclasses.asdict(item).items() if v is not None} for item in self.utterances]
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in (header, *rows)]
         write_atomically(path, "\n".join(lines) + "\n")
@@ -170,10 +199,10 @@ class Manifest:
                 raise CorpusError(str(error)) from error
         if len(utterances) != header["count"]:
             raise CorpusError(f"{path}: its header says {header['count']} utterances, found {len(utterances)}")
-        order = _read_train_order(header.get("train_order", {}), f"{path}, line 1")
+        lists = {key: _read_lists(header.get(key, {}), f"{path}, line 1: header key {key!r}") for key in _LISTS}
         folder = Path(header["root"] if root is None else root).as_posix()
         try:
-            return cls(header["corpus"], tuple(header["labels"]), folder, tuple(utterances), order)
+            return cls(header["corpus"], tuple(header["labels"]), folder, tuple(utterances), **lists)
         except CorpusError as error:
             raise CorpusError(f"{path}: {error}") from error
 
@@ -194,17 +223,15 @@ def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
         if not isinstance(header.get(key), kind):
             raise CorpusError(f"{where}: header key {key!r}: expected {kind.__name__}, found {header.get(key)!r}")
     for key in header:
-        if key not in expected and key != "train_order":
+        if key not in expected and key not in _LISTS:
             raise CorpusError(f"{where}: unknown header key {key!r}. {nearest(key, expected)}")
     if header["schema"] != SCHEMA:
         raise CorpusError(f"{where}: header key 'schema': this version reads {SCHEMA}, found {header['schema']}")
     return header
 
 
-def _read_train_order(content: Any, where: str) -> dict[int, tuple[str, ...]]:
+def _read_lists(content: Any, where: str) -> dict[int, tuple[str, ...]]:
     try:
         return {int(fold): tuple(str(name) for name in ids) for fold, ids in content.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise CorpusError(
-            f"{where}: header key 'train_order': expected fold numbers and lists of ids: {error}"
-        ) from error
+        raise CorpusError(f"{where}: expected fold numbers and lists of ids: {error}") from error

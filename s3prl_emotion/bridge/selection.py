@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -44,7 +45,9 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         local = f"use -u {' or '.join(variants)}" if variants else "it has no variant that reads one"
         raise UpstreamError(f"-u {name} ignores {' and '.join(given)}: it always loads its own checkpoint; {local}")
     if name.endswith(("_local", "_custom")) or names[name]:
-        if checkpoint is None and name != "baseline_local":
+        optional = inspect.signature(getattr(hub, name)).parameters.get("ckpt")
+        has_own = names[name] and optional is not None and optional.default is not inspect.Parameter.empty
+        if checkpoint is None and not has_own and name != "baseline_local":
             raise UpstreamError(f"-u {name} needs a checkpoint: give its path with -k")
         if checkpoint is not None and name.endswith("_local") and not Path(checkpoint).exists():
             raise UpstreamError(f"-k {checkpoint}: no such file or folder")

@@ -1,0 +1,58 @@
+"""Resemblyzer's speaker encoder, trained with the generalised end-to-end loss (Wan et al., ICASSP 2018)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s3prl_emotion.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HOP = 160  # samples; the encoder's mel spectrogram has 40 channels, a window of 25 ms and a step of 10 ms
+
+
+def ge2e(ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
+    """The three LSTM layers of width 256 as hidden states, at 100 Hz; the wheel of resemblyzer carries the weights.
+
+    ``ckpt`` may name another checkpoint of that form. As in Resemblyzer a waveform below -30 dBFS is raised to that
+    level; silences are kept, so that frames stay in place.
+
+    Raises:
+        UpstreamError: if resemblyzer is not installed
+    """
+    import librosa
+    import torch
+
+    found = importlib.util.find_spec("resemblyzer")
+    if found is None or found.origin is None:
+        raise UpstreamError("-u ge2e needs Resemblyzer: pip install 's3prl-emotion[ge2e]'")
+    path = Path(ckpt) if ckpt is not None else Path(found.origin).with_name("pretrained.pt")
+    weights = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+
+    class GE2E(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = (40, 256, 256)
+            self.layers = torch.nn.ModuleList(torch.nn.LSTM(size, 256, batch_first=True) for size in sizes)
+            for number, layer in enumerate(self.layers):
+                names = [name.removesuffix("0") for name in layer.state_dict()]
+                layer.load_state_dict({f"{name}0": weights[f"lstm.{name}{number}"] for name in names})
+
+        def get_downsample_rates(self, key: str | None = None) -> int:
+            return HOP
+
+        def forward(self, wavs: list[torch.Tensor]) -> dict[str, Any]:
+            x = torch.nn.utils.rnn.pad_sequence([self.mel(wav) for wav in wavs], batch_first=True)
+            states = [x := layer(x)[0] for layer in self.layers]
+            return {"hidden_states": tuple(states), "last_hidden_state": states[-1]}
+
+        def mel(self, wav: torch.Tensor) -> torch.Tensor:
+            level = 10 * torch.log10(wav.square().mean() + 1e-12)
+            samples = (wav * 10 ** ((-30 - level).clamp(0, 90) / 20)).detach().cpu().numpy()
+            mel = librosa.feature.melspectrogram(y=samples, sr=16000, n_fft=400, hop_length=HOP, n_mels=40)
+            return torch.from_numpy(mel.T.copy()).to(wav)
+
+    return GE2E()

@@ -14,6 +14,7 @@ from s3prl_emotion.errors import EmotionError
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
+    "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",
     "evaluate": "compute results.json again from a run folder's predictions",
     "cache": "list or delete stored hidden states",
     "ls": "list downstreams, upstreams, corpora, protocols, poolings or shims",

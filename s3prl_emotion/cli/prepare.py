@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli.run import _options
+from s3prl_emotion.cli.run import _options, add_audit_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip"
     )
+    add_audit_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -31,7 +32,15 @@ def main(args: argparse.Namespace) -> int:
     from s3prl_emotion.experiment.preparation import prepare
 
     manifest, folds = prepare(
-        args.corpus, args.data, _options(args.corpus_option), args.protocol, args.out, args.skip_bad, args.trim_zeros
+        args.corpus,
+        args.data,
+        _options(args.corpus_option),
+        args.protocol,
+        args.out,
+        args.skip_bad,
+        args.trim_zeros,
+        args.drop_leaks,
+        args.pretraining_data,
     )
     print(f"{manifest.corpus}: {len(manifest.utterances)} utterances, {len(manifest.speakers)} speakers")
     print(", ".join(f"{label} {count}" for label, count in manifest.counts().items()))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from s3prl_emotion.bridge.cache import CacheOptions
 
 OURS = ("corpus", "data", "corpus_option", "protocol", "fold", "root", "demo", "skip_bad", "trim_zeros", "command")
+AUDIT = ("drop_leaks", "pretraining_data")
 OURS_TOO = ("cache", "cache_root", "cache_dtype", "cache_limit", "cache_device")
 NOT_SUPPORTED = {
     "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     ours.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
     ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
+    add_audit_arguments(ours)
     ours.add_argument(
         "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
     )
@@ -102,6 +104,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         machine.add_argument(flag, type=kind, default="nccl" if flag == "--backend" else None, help=argparse.SUPPRESS)
 
 
+def add_audit_arguments(group: argparse._ActionsContainer) -> None:
+    """What `run` and `prepare` need to know about leaks."""
+    group.add_argument(
+        "--drop-leaks",
+        action="store_true",
+        help="leave out of train and dev what is in a later part under another id, as audio or as augmented sibling",
+    )
+    group.add_argument(
+        "--pretraining-data",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="MANIFEST",
+        help="manifest of what the upstream was pretrained on, for the audit; may be given several times",
+    )
+
+
 def main(args: argparse.Namespace) -> int:
     """Run the request and print its table."""
     set_up_logging(args.verbose)
@@ -155,7 +174,7 @@ def _run(args: argparse.Namespace) -> int:
     from s3prl_emotion.experiment.run import run
 
     request = Request(
-        s3prl={key: value for key, value in vars(args).items() if key not in (*OURS, *OURS_TOO)},
+        s3prl={key: value for key, value in vars(args).items() if key not in (*OURS, *OURS_TOO, *AUDIT)},
         corpus=args.corpus or ("demo" if args.demo else "iemocap"),
         data=args.data,
         corpus_options=_options(args.corpus_option),
@@ -165,6 +184,8 @@ def _run(args: argparse.Namespace) -> int:
         demo=args.demo,
         skip_bad=args.skip_bad,
         trim_zeros=args.trim_zeros,
+        drop_leaks=args.drop_leaks,
+        pretraining=tuple(args.pretraining_data),
         cache=args.cache,
         cache_options=_cache_options(args),
     )

@@ -17,6 +17,7 @@ from s3prl_emotion.config import from_mapping
 from s3prl_emotion.errors import ConfigError, nearest
 
 SAMPLERS = ("shuffle", "class_weighted")
+TARGETS = ("hard", "soft")
 MIN_DURATION_S = 0.025
 
 
@@ -72,6 +73,7 @@ class DataConfig:
     num_workers: int = 0  # audio is decoded once and kept, so workers rarely pay
     pre_load: bool = True  # keep decoded audio in memory
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
+    labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
     cached: str | None = None  # filled by the launcher: dtype of the stored hidden states, null if they are not stored
 
@@ -83,6 +85,8 @@ class DataConfig:
             raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {self.sampler!r}. {nearest(self.sampler, SAMPLERS)}")
+        if self.labels not in TARGETS:
+            raise ValueError(f"unknown labels {self.labels!r}. {nearest(self.labels, TARGETS)}")
         if self.max_duration_s is not None and not self.max_duration_s >= MIN_DURATION_S:
             raise ValueError(f"max_duration_s must be at least {MIN_DURATION_S}, one frame, got {self.max_duration_s}")
         if self.test_fold is not None:

@@ -80,9 +80,14 @@ class DownstreamExpert(nn.Module):
         folds = Folds.read(self._input(config.datarc.folds, "folds"))
         fold = folds[self.fold]
         self.labels = manifest.labels
-        self.speakers = {utterance.id: utterance.speaker for utterance in manifest.utterances}
+        self.utterances = manifest.by_id
         self.selection = METRICS[protocols.get(folds.protocol).selection]
         data = config.datarc
+        if data.labels == "soft" and not any(self.utterances[item].soft for item in fold.train):
+            raise ConfigError(
+                f"downstream_expert.datarc.labels is soft, but no training utterance of {manifest.corpus} has "
+                "annotators' votes: use labels: hard, or a corpus that has them"
+            )
         self.datasets = {
             split: UtteranceDataset(
                 manifest, getattr(fold, split), data.max_duration_s, data.pre_load, cached=data.cached is not None
@@ -141,7 +146,8 @@ class DownstreamExpert(nn.Module):
             self._look_at_mean(packed)
         truth = torch.tensor(labels, device=packed.flat.device)
         logits = self.head(packed)
-        loss: Tensor = self.objective(logits, truth)
+        soft = split == "train" and self.config.datarc.labels == "soft"
+        loss: Tensor = self.objective(logits, self._votes(ids).to(logits) if soft else truth)
         if split == "train":
             self._used_batches += 1
         records["loss"].append(loss.detach())
@@ -235,6 +241,11 @@ class DownstreamExpert(nn.Module):
         """The Runner passes step 0 exactly when an evaluation was asked for from outside of training."""
         return global_step > 0
 
+    def _votes(self, ids: list[str]) -> Tensor:
+        """The annotators' rates ``(batch, classes)`` of utterances; one-hot where there are none."""
+        soft = [self.utterances[item].soft or {self.utterances[item].label: 1.0} for item in ids]
+        return torch.tensor([[rates.get(label, 0.0) for label in self.labels] for rates in soft])
+
     def _log_layer_weights(self, logger: Any, global_step: int) -> None:
         if self.layer_weights is None:
             return
@@ -248,7 +259,9 @@ class DownstreamExpert(nn.Module):
         self, split: str, ids: list[str], truth: list[str], predicted: list[str], probabilities: np.ndarray
     ) -> None:
         rows = [
-            Prediction(self.fold, item, self.speakers[item], label, guess, tuple(float(value) for value in row))
+            Prediction(
+                self.fold, item, self.utterances[item].speaker, label, guess, tuple(float(value) for value in row)
+            )
             for item, label, guess, row in zip(ids, truth, predicted, probabilities, strict=True)
         ]
         write_predictions(self.expdir / f"{split}_predictions.csv", rows, self.labels)

@@ -18,7 +18,7 @@ from s3prl_emotion.evaluation.predictions import read_predictions, write_predict
 from s3prl_emotion.evaluation.results import summarise, versions, write_results
 from s3prl_emotion.experiment.request import Request, protocol_name, uses_cache
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.split import Folds
 
 RUN_FILE = "run.json"
@@ -47,6 +47,8 @@ def identity_of(
         "protocol": protocol_name(request, args),
         "skip_bad": request.skip_bad,
         "trim_zeros": request.trim_zeros,
+        "drop_leaks": request.drop_leaks,
+        "pretraining": [checkpoint_sha256(str(path)) for path in request.pretraining],
         "cache": request.cache_options.dtype if uses_cache(request, args) else None,
         "settings": settings,
     }
@@ -84,6 +86,12 @@ def _incompleteness(manifest: Manifest) -> list[str]:
     name = "iemocap" if manifest.corpus == "superb_metadata" else manifest.corpus
     known = corpora.get(name).difference(manifest) if name in corpora.names() else ""
     return [known] if known else []
+
+
+def _shared(folder: Path) -> list[dict[str, Any]]:
+    """What the audit found that train, dev and test share: declared by the protocol, or no leak."""
+    path = folder / audit.FILE
+    return audit.summary(audit.read(path)) if path.is_file() else []
 
 
 def differences(key: str, earlier: Any, now: Any) -> list[str]:
@@ -133,13 +141,7 @@ def collect(folder: Path) -> dict[str, Any]:
         checkpoint_sha256=about["checkpoint_sha256"],
         downstream=about["downstream"],
         corpus=manifest.corpus,
-        protocol={
-            "name": protocol.name,
-            "split_sha256": folds.sha256(),
-            "dev": protocol.dev,
-            "selection": f"dev {protocol.selection}",
-            "transductive": protocol.transductive,
-        },
+        protocol={**protocol.record(), "split_sha256": folds.sha256(), "shared": _shared(folder)},
         steps=steps,
         seed=about["seed"],
         versions=versions(),

@@ -15,10 +15,13 @@ from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import CorpusError
-from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.split import Folds, make_folds
 
 logger = logging.getLogger(__name__)
+
+PRETRAINING_FILE = "pretraining.jsonl"
+"""In a checkpoint's folder: the manifest of what it was pretrained on."""
 
 
 def prepare(
@@ -29,11 +32,25 @@ def prepare(
     folder: Path,
     skip_bad: bool = False,
     trim: bool = False,
+    drop_leaks: bool = False,
+    pretraining: Sequence[Path] = (),
 ) -> tuple[Manifest, Folds]:
-    """Read a corpus, check its audio, divide it, and write ``manifest.jsonl`` and ``folds.json`` into ``folder``.
+    """Read a corpus, check its audio, divide and audit it, and write ``manifest.jsonl`` and ``folds.json``.
+
+    Args:
+        corpus: a corpus' name
+        data: its folder
+        options: of its reader
+        protocol: a protocol's name; None takes the corpus' own
+        folder: where the files go
+        skip_bad: leave out files that cannot be used
+        trim: leave out digital zeros at both ends
+        drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
+        pretraining: manifests of what the upstream was pretrained on
 
     Raises:
-        EmotionError: naming the files that cannot be used; ``problems.csv`` in ``folder`` lists them all
+        EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or leaks
+            that the protocol does not declare (``audit.json``)
     """
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
@@ -51,9 +68,29 @@ def prepare(
     if trim:
         manifest = trim_zeros(manifest)
     folds = make_folds(manifest, chosen)
+    if drop_leaks:
+        folds, dropped = audit.without_leaks(manifest, folds)
+        logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
+    check_leaks(manifest, folds, folder, pretraining)
     manifest.write(folder / "manifest.jsonl")
     folds.write(folder / "folds.json")
     return manifest, folds
+
+
+def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Sequence[Path]) -> None:
+    """Audit a division before anything is trained on it, into ``audit.json``, and say what train and test share.
+
+    Raises:
+        ProtocolError: if something leaks that the protocol does not declare
+    """
+    protocol = protocols.get(folds.protocol)
+    findings = audit.audit(manifest, folds, protocol, {str(path): Manifest.read(path) for path in pretraining})
+    audit.write(findings, folder / audit.FILE)
+    audit.refuse_leaks(findings, protocol, manifest.corpus)
+    for item in audit.summary(findings):
+        first, second = item["between"]
+        log = logger.warning if item["status"] == audit.DECLARED and second == "test" else logger.info
+        log("%s: %s and %s share %.0f %% of %s's", item["kind"], first, second, 100 * item["share"], second)
 
 
 def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:

@@ -41,6 +41,8 @@ class Request:
         demo: make the demo corpus and train briefly
         skip_bad: leave out files that cannot be used, instead of stopping
         trim_zeros: leave out exact digital zeros at both ends of each utterance
+        drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
+        pretraining: manifests of what the upstream was pretrained on, for the audit
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
     """
@@ -55,6 +57,8 @@ class Request:
     demo: bool = False
     skip_bad: bool = False
     trim_zeros: bool = False
+    drop_leaks: bool = False
+    pretraining: tuple[Path, ...] = ()
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
 
@@ -96,7 +100,8 @@ def _notable(
     def pick(source: dict[str, Any]) -> dict[str, Any]:
         return {"total_steps": source["runner"]["total_steps"], "lr": source["optimizer"].get("lr")}
 
-    cut = config["downstream_expert"].get("datarc", {}).get("max_duration_s")
+    datarc = config["downstream_expert"].get("datarc", {})
+    cut, targets = datarc.get("max_duration_s"), datarc.get("labels")
     deviations = [
         text
         for text, applies in (
@@ -108,6 +113,8 @@ def _notable(
             (f"audio cut to {cut} s", cut is not None),
             ("--trim-zeros", request.trim_zeros),
             ("--skip-bad", request.skip_bad),
+            ("--drop-leaks", request.drop_leaks),
+            ("trained on annotators' votes", targets == "soft"),
         )
         if applies
     ]

@@ -27,7 +27,7 @@ from s3prl_emotion.experiment.folder import (
     identity_of,
     only_here,
 )
-from s3prl_emotion.experiment.preparation import prepare
+from s3prl_emotion.experiment.preparation import PRETRAINING_FILE, check_leaks, prepare
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, protocol_name, settle, uses_cache
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
@@ -71,8 +71,11 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
 
 def _prepare(request: Request, args: argparse.Namespace, folder: Path) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
+    pretraining = _pretraining_data(request, args)
     if all((folder / name).is_file() for name in (RUN_FILE, "manifest.jsonl", "folds.json")):
-        return Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
+        manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
+        check_leaks(manifest, folds, folder, pretraining)
+        return manifest, folds
     return prepare(
         request.corpus,
         request.data,
@@ -81,7 +84,15 @@ def _prepare(request: Request, args: argparse.Namespace, folder: Path) -> tuple[
         folder,
         request.skip_bad,
         request.trim_zeros,
+        request.drop_leaks,
+        pretraining,
     )
+
+
+def _pretraining_data(request: Request, args: argparse.Namespace) -> tuple[Path, ...]:
+    """The manifests named by the user, and the one that lies in the checkpoint's folder."""
+    own = () if args.upstream_ckpt is None else (Path(args.upstream_ckpt) / PRETRAINING_FILE,)
+    return (*request.pretraining, *(path for path in own if path.is_file()))
 
 
 def _wanted_folds(request: Request, args: argparse.Namespace, config: dict[str, Any], folds: Folds) -> tuple[int, ...]:

@@ -32,9 +32,9 @@ def check_fold(manifest: Manifest, protocol: Protocol, number: int, parts: dict[
         speakers[part] = {manifest.by_id[name].speaker for name in ids}
     for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
         shared = sorted(set(parts[first]) & set(parts[second]))
-        if shared:
+        if shared and not (second == "test" and first == "dev" and protocol.selection_on_test):
             raise ProtocolError(f"{where}: {first} and {second} share {len(shared)} utterances: {_listed(shared)}")
-        if (first, second) == ("train", "dev") and not protocol.speaker_disjoint_dev:
+        if shared or not (protocol.speaker_disjoint_dev if second == "dev" else protocol.speaker_disjoint_test):
             continue
         common = sorted(speakers[first] & speakers[second])
         if common:

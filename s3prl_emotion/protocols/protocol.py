@@ -1,22 +1,28 @@
-"""What a protocol is: how the dev set is made, and what it selects by."""
+"""What a protocol is: how test and dev sets are made, and what the dev set selects by."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from s3prl_emotion.corpora.manifest import Utterance
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.protocols.test_sets import TestSets, corpus_folds
 
 SELECTIONS = ("accuracy", "ua", "macro_f1")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a protocol divides: the utterances of one fold that are not tested on."""
+    """What a protocol divides: the utterances of one fold that it may train and select on."""
 
     fold: int
     utterances: tuple[Utterance, ...]  # in the order of the fold's training list
     test_speakers: Mapping[int, frozenset[str]]  # of every fold
+    test: tuple[Utterance, ...] = ()  # what the fold is tested on
+    dev: tuple[Utterance, ...] = ()  # the dev list that the corpus prescribes, if it does
 
 
 Divide = Callable[[Training], tuple[tuple[str, ...], tuple[str, ...]]]
@@ -27,18 +33,43 @@ Divide = Callable[[Training], tuple[tuple[str, ...], tuple[str, ...]]]
 class Protocol:
     """A named way to divide a corpus and to choose a checkpoint. The test set is scored once, at the chosen one.
 
+    What a protocol allows beyond strictly separate sets it declares here; whatever it does not declare is refused
+    (:mod:`s3prl_emotion.protocols.audit`).
+
     Raises:
         ValueError: if ``selection`` is not one of ``accuracy`` (WA), ``ua`` and ``macro_f1``
     """
 
     name: str
-    dev: str  # how the dev set is made, in words, for the record
-    selection: str  # the dev metric that chooses the checkpoint
-    speaker_disjoint_dev: bool  # dev speakers are not trained on
-    transductive: bool  # unlabelled test speech is seen in training
     description: str
-    divide: Divide = field(repr=False, compare=False)
+    folds: str  # how the test sets are made, in words, for the record
+    dev: str  # how the dev set is made, in words, for the record
+    selection: str  # the metric that chooses the checkpoint
+    labels: str = "those of the corpus"  # the label set, in words
+    speaker_disjoint_dev: bool = True  # dev speakers are not trained on
+    speaker_disjoint_test: bool = True  # test speakers are neither trained nor selected on
+    selection_on_test: bool = False  # the checkpoint is chosen on the test set itself
+    transductive: bool = False  # unlabelled test speech may be seen in pretraining
+    follows_lists: bool = True  # training and dev lists that a corpus prescribes are used
+    test_sets: Callable[[Manifest], TestSets] = field(default=corpus_folds, repr=False, compare=False)
+    divide: Divide = field(kw_only=True, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
             raise ValueError(f"protocol {self.name}: selection must be one of {SELECTIONS}, found {self.selection!r}")
+
+    def record(self) -> dict[str, Any]:
+        """Everything declared, as plain values for ``results.json``, with its fingerprint."""
+        declared = {
+            "name": self.name,
+            "folds": self.folds,
+            "dev": self.dev,
+            "selection": f"{'test' if self.selection_on_test else 'dev'} {self.selection}",
+            "label_set": self.labels,
+            "speaker_disjoint_dev": self.speaker_disjoint_dev,
+            "speaker_disjoint_test": self.speaker_disjoint_test,
+            "selection_on_test": self.selection_on_test,
+            "transductive": self.transductive,
+        }
+        text = json.dumps(declared, sort_keys=True, separators=(",", ":"))
+        return {**declared, "sha256": hashlib.sha256(text.encode("utf-8")).hexdigest()}

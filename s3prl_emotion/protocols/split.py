@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols import protocols
@@ -16,8 +15,6 @@ from s3prl_emotion.protocols._checks import check_fold
 from s3prl_emotion.protocols.protocol import Protocol, Training
 
 SCHEMA = 1
-MAX_FOLDS = 5
-"""Folds made for a corpus that brings none."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,8 @@ class Folds:
 def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
     """Divide a corpus.
 
-    The folds are those of the manifest. A manifest without any gets up to five speaker-disjoint ones. Where the
-    manifest prescribes training lists, each fold's train and dev come from its list, in its order.
+    The protocol makes the test sets and divides what is left. Where the manifest prescribes training lists, each fold's
+    train and dev come from its list, in its order; a protocol that makes test sets of its own ignores those lists.
 
     Args:
         manifest: the corpus
@@ -109,77 +106,21 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
         protocol = protocols.get(protocol)
     if len(manifest.labels) < 2:
         raise ProtocolError(f"{manifest.corpus}: one class only ({manifest.labels[0]}): nothing to tell apart")
-    tests = _test_sets(manifest)
+    tests = protocol.test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
     folds = []
     for number, test in tests.items():
         tested = {item.id for item in test}
-        if number in manifest.train_order:
-            training = tuple(manifest.by_id[name] for name in manifest.train_order[number])
-        else:
-            training = tuple(item for item in manifest.utterances if item.id not in tested)
-        train, dev = protocol.divide(Training(number, training, test_speakers))
+        listed = manifest.train_order.get(number) if protocol.follows_lists else None
+        given_dev = manifest.dev_order.get(number, ()) if protocol.follows_lists else ()
+        training = (
+            tuple(item for item in manifest.utterances if item.id not in tested)
+            if listed is None
+            else tuple(manifest.by_id[name] for name in listed)
+        )
+        part = Training(number, training, test_speakers, tuple(test), tuple(manifest.by_id[name] for name in given_dev))
+        train, dev = protocol.divide(part)
         fold = Fold(number, train, dev, tuple(item.id for item in test))
         check_fold(manifest, protocol, number, {"train": fold.train, "dev": fold.dev, "test": fold.test})
         folds.append(fold)
     return Folds(protocol.name, tuple(folds))
-
-
-def folds_by_speaker(utterances: Sequence[Utterance], corpus: str) -> list[int]:
-    """A fold number, from 1, for every utterance: up to five folds that share no speaker, with similar class rates.
-
-    Deterministic: scikit-learn's ``StratifiedGroupKFold`` without shuffling, or ``GroupKFold`` where the former
-    would leave a fold empty.
-
-    Raises:
-        ProtocolError: if there are fewer than two speakers
-    """
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
-
-    speakers = [item.speaker for item in utterances]
-    labels = [item.label for item in utterances]
-    count = min(MAX_FOLDS, len(set(speakers)))
-    if count < 2:
-        found = ", ".join(sorted(set(speakers))) or "none"
-        raise ProtocolError(f"{corpus}: speaker-disjoint folds need at least 2 speakers, found {found}")
-    makers = [GroupKFold(count)]
-    if count <= max(labels.count(label) for label in set(labels)):
-        makers.insert(0, StratifiedGroupKFold(count))
-    for maker in makers:
-        numbers = [0] * len(utterances)
-        for number, (_, test) in enumerate(maker.split(labels, labels, speakers), start=1):
-            for index in test:
-                numbers[index] = number
-        if set(numbers) == set(range(1, count + 1)):
-            break
-    return numbers
-
-
-def _test_sets(manifest: Manifest) -> dict[int, list[Utterance]]:
-    """The utterances that each fold tests on, by fold number."""
-    numbers = [item.fold for item in manifest.utterances]
-    without = [item.id for item in manifest.utterances if item.fold is None]
-    if len(without) == len(numbers):
-        numbers = list(folds_by_speaker(manifest.utterances, manifest.corpus))
-    elif without and not manifest.train_order:
-        raise ProtocolError(
-            f"{manifest.corpus}: {len(without)} of {len(numbers)} utterances have no fold, first {without[0]!r}. "
-            "Give all of them a fold, or none"
-        )
-    tests: dict[int, list[Utterance]] = {}
-    for item, number in zip(manifest.utterances, numbers, strict=True):
-        if number is not None:
-            tests.setdefault(number, []).append(item)
-    if len(tests) < 2 and not manifest.train_order:
-        raise ProtocolError(f"{manifest.corpus}: at least 2 folds are needed, found {len(tests)}")
-    folds_of: dict[str, set[int]] = {}
-    for number, items in tests.items():
-        for item in items:
-            folds_of.setdefault(item.speaker, set()).add(number)
-    divided = sorted(speaker for speaker, found in folds_of.items() if len(found) > 1)
-    if divided:
-        raise ProtocolError(
-            f"{manifest.corpus}: {len(divided)} speakers are in several folds, such as {divided[0]} in "
-            f"{', '.join(map(str, sorted(folds_of[divided[0]])))}. Give every speaker's utterances one fold number"
-        )
-    return dict(sorted(tests.items()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.protocol import Protocol, Training
@@ -25,14 +27,22 @@ def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return train, tuple(item.id for item in training.utterances if item.speaker in held_out)
 
 
-protocols.register("strict")(
+STRICT = protocols.register("strict")(
     Protocol(
         name="strict",
+        description="speaker-disjoint train, dev and test; the checkpoint with the best dev UA is tested",
+        folds="those of the corpus, or up to five; speaker-disjoint",
         dev="the test speakers of the next fold, cyclically; no speaker shared with train",
         selection="ua",
-        speaker_disjoint_dev=True,
-        transductive=False,
-        description="speaker-disjoint train, dev and test; the checkpoint with the best dev UA is tested",
         divide=divide,
+    )
+)
+
+protocols.register("strict-transductive")(
+    dataclasses.replace(
+        STRICT,
+        name="strict-transductive",
+        description="strict, with pretraining that may have seen the test audio without its labels",
+        transductive=True,
     )
 )

@@ -6,6 +6,8 @@ shares its speakers with the training set (Yang et al., SUPERB, Interspeech 2021
 
 from __future__ import annotations
 
+import dataclasses
+
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.protocol import Protocol, Training
 
@@ -26,14 +28,23 @@ def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(ids[k] for k in permutation[:count]), tuple(ids[k] for k in permutation[count:])
 
 
-protocols.register("superb")(
+SUPERB = protocols.register("superb")(
     Protocol(
         name="superb",
+        description="S3PRL's exact division; the checkpoint with the best dev accuracy is tested",
+        folds="those of the corpus, speaker-disjoint",
         dev="a random 20 % of the training utterances under seed 0, as S3PRL divides them; speakers shared with train",
         selection="accuracy",
         speaker_disjoint_dev=False,
-        transductive=False,
-        description="S3PRL's own split and selection; comparable with the SUPERB leaderboard",
         divide=divide,
+    )
+)
+
+protocols.register("superb-transductive")(
+    dataclasses.replace(
+        SUPERB,
+        name="superb-transductive",
+        description="superb, with pretraining that may have seen the test audio without its labels",
+        transductive=True,
     )
 )

@@ -1,4 +1,8 @@
-"""Training objectives: ``forward(logits (batch, classes), labels (batch,)) -> scalar loss``, mean over the batch."""
+"""Training objectives: ``forward(logits (batch, classes), labels) -> scalar loss``, mean over the batch.
+
+``labels`` are class indices ``(batch,)``; where annotators' votes are the target, rates ``(batch, classes)`` that sum
+to 1.
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from s3prl_emotion.downstream.objectives import objectives
 
 @objectives.register("cross_entropy")
 class CrossEntropy(nn.Module):
-    """``-log softmax(logits)[label]``, mean over the batch (nats, at least 0)."""
+    """``-sum_k y_k log softmax(logits)_k`` for a one-hot or soft ``y``, batch mean (nats, at least 0)."""
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """``logits (batch, classes)``, ``labels (batch,)`` as class indices, to a scalar."""
+        """``logits (batch, classes)`` and indices ``(batch,)`` or rates ``(batch, classes)`` to a scalar."""
         return functional.cross_entropy(logits, labels)

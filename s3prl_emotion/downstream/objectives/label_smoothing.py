@@ -10,7 +10,7 @@ from s3prl_emotion.downstream.objectives import objectives
 
 @objectives.register("label_smoothing")
 class LabelSmoothing(nn.Module):
-    """Cross-entropy against ``y (1 - p_l) + p_l / K`` for a one-hot ``y`` over ``K`` classes, batch mean (nats).
+    """Cross-entropy against ``y (1 - p_l) + p_l / K`` for one-hot or soft ``y``, ``K`` classes, batch mean (nats).
 
     Args:
         smoothing: ``p_l`` in [0, 1); the paper uses 0.25, and 0 is plain cross-entropy
@@ -26,5 +26,5 @@ class LabelSmoothing(nn.Module):
         self.smoothing = float(smoothing)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """``logits (batch, classes)``, ``labels (batch,)`` as class indices, to a scalar."""
+        """``logits (batch, classes)`` and indices ``(batch,)`` or rates ``(batch, classes)`` to a scalar."""
         return functional.cross_entropy(logits, labels, label_smoothing=self.smoothing)

@@ -1,0 +1,60 @@
+"""Across corpora: train on some, test on another, over the classes that they share."""
+
+from __future__ import annotations
+
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.errors import ProtocolError
+from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.test_sets import TestSets, corpus_folds, folds_by_speaker
+
+
+def test_sets(manifest: Manifest) -> TestSets:
+    """The folds of a combined corpus, each testing on corpora that it does not train on.
+
+    Raises:
+        ProtocolError: if the manifest combines no corpora, or a fold trains and tests on the same one
+    """
+    if any(item.corpus is None for item in manifest.utterances):
+        raise ProtocolError(
+            f"{manifest.corpus}: protocol cross needs several corpora: --corpus combined with "
+            "--corpus-option parts=A,B, or train=A and test=B"
+        )
+    tests = corpus_folds(manifest)
+    for number, items in tests.items():
+        tested = {item.corpus for item in items}
+        listed = manifest.train_order.get(number)
+        training = manifest.utterances if listed is None else [manifest.by_id[name] for name in listed]
+        chosen = {item.id for item in items}
+        both = sorted({str(item.corpus) for item in training if item.id not in chosen and item.corpus in tested})
+        if both:
+            raise ProtocolError(f"{manifest.corpus}, protocol cross, fold {number}: trains and tests on {both[0]}")
+    return tests
+
+
+def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Dev is, in each training corpus, the first of up to five speaker-disjoint folds; a lone speaker trains."""
+    by_corpus: dict[str | None, list[Utterance]] = {}
+    for item in training.utterances:
+        by_corpus.setdefault(item.corpus, []).append(item)
+    held_out: set[str] = set()
+    for corpus, items in by_corpus.items():
+        if len({item.speaker for item in items}) > 1:
+            numbers = folds_by_speaker(items, str(corpus))
+            held_out |= {item.speaker for item, number in zip(items, numbers, strict=True) if number == 1}
+    train = tuple(item.id for item in training.utterances if item.speaker not in held_out)
+    return train, tuple(item.id for item in training.utterances if item.speaker in held_out)
+
+
+protocols.register("cross")(
+    Protocol(
+        name="cross",
+        description="train on some corpora, test on another; best UA on held-out speakers of the training corpora",
+        folds="one corpus each, or the corpora named as test; none of them trained on",
+        dev="of each training corpus the first of up to five speaker-disjoint folds; no speaker shared with train",
+        selection="ua",
+        labels="those that all corpora share, unless the corpus says otherwise",
+        test_sets=test_sets,
+        divide=divide,
+    )
+)

@@ -1,0 +1,142 @@
+"""How the test sets of a division are made: the corpus' own folds, one speaker each, or a random share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.errors import ProtocolError
+
+TestSets = dict[int, list[Utterance]]
+"""The utterances that each fold tests on, by fold number."""
+
+MAX_FOLDS = 5
+"""Folds made for a corpus that brings none."""
+
+
+def corpus_folds(manifest: Manifest) -> TestSets:
+    """The folds that the corpus prescribes; up to five speaker-disjoint ones where it prescribes none.
+
+    Raises:
+        ProtocolError: if only some utterances have a fold, there is one fold only, or a speaker is in several
+    """
+    tests = published_folds(manifest) if any(item.fold is not None for item in manifest.utterances) else None
+    if tests is None:
+        tests = {}
+        numbers = folds_by_speaker(manifest.utterances, manifest.corpus)
+        for item, number in zip(manifest.utterances, numbers, strict=True):
+            tests.setdefault(number, []).append(item)
+    if len(tests) < 2 and not manifest.train_order:
+        raise ProtocolError(f"{manifest.corpus}: at least 2 folds are needed, found {len(tests)}")
+    folds_of: dict[str, set[int]] = {}
+    for number, items in tests.items():
+        for item in items:
+            folds_of.setdefault(item.speaker, set()).add(number)
+    divided = sorted(speaker for speaker, found in folds_of.items() if len(found) > 1)
+    if divided:
+        raise ProtocolError(
+            f"{manifest.corpus}: {len(divided)} speakers are in several folds, such as {divided[0]} in "
+            f"{', '.join(map(str, sorted(folds_of[divided[0]])))}. Give every speaker's utterances one fold number, or "
+            "use the protocol published, which allows and shows it"
+        )
+    return dict(sorted(tests.items()))
+
+
+def published_folds(manifest: Manifest) -> TestSets:
+    """The folds that the corpus prescribes, whoever speaks in them.
+
+    Raises:
+        ProtocolError: if it prescribes none, or prescribes them for some utterances without lists to train on
+    """
+    without = [item.id for item in manifest.utterances if item.fold is None]
+    if len(without) == len(manifest.utterances):
+        raise ProtocolError(f"{manifest.corpus}: it prescribes no folds. Use the protocol strict, which makes some")
+    if without and not manifest.train_order:
+        raise ProtocolError(
+            f"{manifest.corpus}: {len(without)} of {len(manifest.utterances)} utterances have no fold, first "
+            f"{without[0]!r}. Give all of them a fold, or none"
+        )
+    tests: TestSets = {}
+    for item in manifest.utterances:
+        if item.fold is not None:
+            tests.setdefault(item.fold, []).append(item)
+    return dict(sorted(tests.items()))
+
+
+def one_speaker_each(manifest: Manifest) -> TestSets:
+    """One fold for every speaker, numbered from 1 in the order of their names; the corpus' own folds are not used.
+
+    Raises:
+        ProtocolError: if there are fewer than three speakers, one each to train, to select and to test on
+    """
+    speakers = manifest.speakers
+    if len(speakers) < 3:
+        raise ProtocolError(
+            f"{manifest.corpus}: leaving one speaker out needs at least 3 speakers, found {', '.join(speakers)}"
+        )
+    number = {speaker: index for index, speaker in enumerate(speakers, start=1)}
+    tests: TestSets = {index: [] for index in number.values()}
+    for item in manifest.utterances:
+        tests[number[item.speaker]].append(item)
+    return tests
+
+
+def random_share(share: float, seed: int, manifest: Manifest) -> TestSets:
+    """One fold: a random share of the utterances, stratified by class, whoever speaks.
+
+    Raises:
+        ProtocolError: if a class has too few utterances to be divided
+    """
+    _, test = stratified_cut(manifest.utterances, share, seed, manifest.corpus)
+    return {1: test}
+
+
+def stratified_cut(
+    utterances: Sequence[Utterance], share: float, seed: int, corpus: str
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Divide at random with equal class rates (scikit-learn's ``train_test_split``); the order stays that given.
+
+    Returns:
+        the larger part, and the part of ``share``
+
+    Raises:
+        ProtocolError: if a class has too few utterances to be divided
+    """
+    from sklearn.model_selection import train_test_split
+
+    labels = [item.label for item in utterances]
+    try:
+        first, second = train_test_split(range(len(utterances)), test_size=share, random_state=seed, stratify=labels)
+    except ValueError as error:
+        raise ProtocolError(f"{corpus}: cannot be divided into {1 - share:.0%} and {share:.0%}: {error}") from error
+    return [utterances[k] for k in sorted(first)], [utterances[k] for k in sorted(second)]
+
+
+def folds_by_speaker(utterances: Sequence[Utterance], corpus: str) -> list[int]:
+    """A fold number, from 1, for every utterance: up to five folds that share no speaker, with similar class rates.
+
+    Deterministic: scikit-learn's ``StratifiedGroupKFold`` without shuffling, or ``GroupKFold`` where the former
+    would leave a fold empty.
+
+    Raises:
+        ProtocolError: if there are fewer than two speakers
+    """
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    speakers = [item.speaker for item in utterances]
+    labels = [item.label for item in utterances]
+    count = min(MAX_FOLDS, len(set(speakers)))
+    if count < 2:
+        found = ", ".join(sorted(set(speakers))) or "none"
+        raise ProtocolError(f"{corpus}: speaker-disjoint folds need at least 2 speakers, found {found}")
+    makers = [GroupKFold(count)]
+    if count <= max(labels.count(label) for label in set(labels)):
+        makers.insert(0, StratifiedGroupKFold(count))
+    for maker in makers:
+        numbers = [0] * len(utterances)
+        for number, (_, test) in enumerate(maker.split(labels, labels, speakers), start=1):
+            for index in test:
+                numbers[index] = number
+        if set(numbers) == set(range(1, count + 1)):
+            break
+    return numbers

@@ -1,0 +1,208 @@
+"""Leaks planted in each way are refused, or declared and shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from s3prl_emotion.cli import main
+from s3prl_emotion.corpora import Manifest, Utterance
+from s3prl_emotion.errors import ProtocolError
+from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
+from s3prl_emotion.protocols.audit import audit, read, refuse_leaks, summary, without_leaks, write
+
+LABELS = ("neu", "ang")
+
+
+def corpus(texts=False):
+    """Six speakers, two in each fold; the third utterance of each class has a text that all speakers say."""
+    utterances = [
+        Utterance(
+            f"s{s}-{label}-{n}",
+            f"{s}/{label}{n}.wav",
+            label,
+            f"s{s}",
+            fold=s % 3 + 1,
+            text="the same words" if texts and n == 2 else None,
+            content=f"{s}{label}{n}",
+        )
+        for s in range(6)
+        for label in LABELS
+        for n in range(4)
+    ]
+    return Manifest("mine", LABELS, ".", tuple(utterances))
+
+
+def altered(manifest, name, **changes):
+    return manifest.with_utterances(
+        dataclasses.replace(item, **changes) if item.id == name else item for item in manifest.utterances
+    )
+
+
+def look(manifest, protocol="strict", pretraining=None):
+    return audit(manifest, make_folds(manifest, protocol), protocols.get(protocol), pretraining)
+
+
+def kinds(findings, status="leak"):
+    return {(item.fold, item.kind, item.between) for item in findings if item.status == status}
+
+
+def test_nothing_is_found_where_nothing_is_shared():
+    assert look(corpus()) == []
+
+
+def test_a_shared_speaker_in_folds_made_by_hand():
+    manifest = corpus()
+    fold = make_folds(manifest, "strict")[1]
+    moved = Fold(1, (*fold.train, fold.test[0]), fold.dev, fold.test[1:])
+    findings = audit(manifest, Folds("strict", (moved,)), protocols.get("strict"))
+    assert kinds(findings) == {(1, "speaker", ("train", "test"))}
+    with pytest.raises(ProtocolError, match=r"fold 1: speaker: train and test share 1 of test's 2 \(s0\)"):
+        refuse_leaks(findings, protocols.get("strict"), "mine")
+
+
+def test_speakers_shared_with_dev_are_declared_by_superb():
+    findings = look(corpus(), "superb")
+    assert kinds(findings) == set()
+    assert kinds(findings, "declared") == {(k, "speaker", ("train", "dev")) for k in (1, 2, 3)}
+
+
+def test_duplicated_audio_under_another_name():
+    manifest = altered(corpus(), "s0-neu-0", content="1neu1")  # s0 is tested in fold 1, s1 in fold 2, s2 in fold 3
+    findings = look(manifest)
+    assert kinds(findings) == {
+        (1, "audio", ("dev", "test")),
+        (2, "audio", ("train", "test")),
+        (3, "audio", ("train", "dev")),
+    }
+    with pytest.raises(ProtocolError, match=r"--drop-leaks|Drop-leaks"):
+        refuse_leaks(findings, protocols.get("strict"), "mine")
+
+
+def test_drop_leaks_takes_them_out_of_the_earlier_part_only():
+    manifest = altered(corpus(), "s0-neu-0", content="1neu1")
+    folds = make_folds(manifest, "strict")
+    cleaned, dropped = without_leaks(manifest, folds)
+    assert dropped == 3
+    assert audit(manifest, cleaned, protocols.get("strict")) == []
+    assert [fold.test for fold in cleaned.folds] == [fold.test for fold in folds.folds]
+    assert set(folds[1].dev) - set(cleaned[1].dev) == {"s1-neu-1"}
+    assert set(folds[2].train) - set(cleaned[2].train) == {"s0-neu-0"}
+    assert cleaned.sha256() != folds.sha256()
+
+
+def test_drop_leaks_leaves_the_oracle_its_dev_set():
+    manifest = corpus()
+    folds = make_folds(manifest, "oracle")
+    assert without_leaks(manifest, folds) == (folds, 0)
+
+
+def test_augmented_siblings_also_over_two_steps():
+    manifest = altered(corpus(), "s3-neu-0", source="s0-neu-0")  # same fold: no leak
+    assert look(manifest) == []
+    manifest = altered(manifest, "s1-neu-0", source="s3-neu-0")
+    assert {(1, "sibling", ("dev", "test")), (2, "sibling", ("train", "test"))} <= kinds(look(manifest))
+    cleaned, _ = without_leaks(manifest, make_folds(manifest, "strict"))
+    assert audit(manifest, cleaned, protocols.get("strict")) == []
+
+
+def test_a_circle_of_sources_ends():
+    manifest = altered(altered(corpus(), "s0-neu-0", source="s0-neu-1"), "s0-neu-1", source="s0-neu-0")
+    assert kinds(look(manifest)) == set()
+
+
+def test_siblings_of_a_recording_that_is_not_in_the_corpus():
+    manifest = altered(altered(corpus(), "s0-neu-0", source="gone"), "s1-neu-0", source="gone")
+    assert (1, "sibling", ("dev", "test")) in kinds(look(manifest))
+
+
+def test_pretraining_on_test_audio_is_refused_or_declared():
+    manifest = corpus()
+    heard = Manifest("pretraining", LABELS, ".", (dataclasses.replace(manifest.utterances[0], id="x", speaker="y"),))
+    findings = look(manifest, "strict", {"data": heard})
+    assert kinds(findings) == {(1, "pretraining", ("pretraining data data", "test"))}
+    with pytest.raises(ProtocolError, match=r"share 1 of test's 16 \(s0-neu-0\)\nA protocol that declares it"):
+        refuse_leaks(findings, protocols.get("strict"), "mine")
+    declared = look(manifest, "strict-transductive", {"data": heard})
+    assert kinds(declared, "declared") == kinds(findings)
+    refuse_leaks(declared, protocols.get("strict-transductive"), "mine")
+
+
+def test_pretraining_on_a_test_speakers_other_audio_is_reported():
+    other = Manifest("other", LABELS, ".", (Utterance("x", "x.wav", "neu", "s0", content="new"),))
+    findings = look(corpus(), "strict", {"data": other})
+    assert [(item.kind, item.status, item.examples) for item in findings] == [
+        ("pretraining speaker", "reported", ("s0",))
+    ]
+
+
+def test_pretraining_data_without_fingerprints_is_an_error():
+    other = Manifest("other", LABELS, ".", (Utterance("x", "x.wav", "neu", "s0"),))
+    with pytest.raises(ProtocolError, match=r"data: 1 utterances have no 'content', first 'x'.*`prepare`"):
+        look(corpus(), "strict", {"data": other})
+
+
+def test_sentences_are_reported_never_refused():
+    findings = look(corpus(texts=True))
+    assert {item.status for item in findings} == {"reported"}
+    share = {tuple(entry["between"]): entry for entry in summary(findings)}
+    assert share["train", "test"]["share"] == 0.25
+    assert share["train", "test"]["folds"] == [1, 2, 3]
+
+
+def test_oracle_and_paper_d_declare_what_they_share():
+    declared = {item[1:] for item in kinds(look(corpus(), "oracle"), "declared")}
+    assert declared == {("utterance", ("dev", "test")), ("speaker", ("dev", "test"))}
+    findings = look(corpus(), "paper-d")
+    assert kinds(findings) == set()
+    assert ("speaker", ("train", "test")) in {item[1:] for item in kinds(findings, "declared")}
+
+
+def test_files(tmp_path):
+    findings = look(corpus(texts=True))
+    write(findings, tmp_path / "audit.json")
+    assert read(tmp_path / "audit.json") == findings
+    (tmp_path / "audit.json").write_text('[{"fold": 1}]')
+    with pytest.raises(ProtocolError, match=r"audit\.json: not an audit"):
+        read(tmp_path / "audit.json")
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    manifest = corpus(texts=True)
+    manifest.write(tmp_path / "manifest.jsonl")
+    make_folds(manifest, "strict").write(tmp_path / "folds.json")
+    return tmp_path
+
+
+def test_the_command_prints_findings_and_refuses_leaks(prepared, capsys):
+    assert main(["audit", str(prepared)]) == 0
+    printed = capsys.readouterr().out
+    assert "reported fold 1: sentence: train and test share 4 of test's 16" in printed
+    assert "mine, protocol strict, 3 folds: no undeclared leak" in printed
+    manifest = Manifest.read(prepared / "manifest.jsonl")
+    manifest.with_utterances(manifest.utterances[:1]).write(prepared / "pretraining.jsonl")
+    assert main(["audit", str(prepared), "--pretraining-data", str(prepared / "pretraining.jsonl")]) == 2
+    captured = capsys.readouterr()
+    assert "leak     fold 1: pretraining" in captured.out
+    assert "which protocol strict does not declare" in captured.err
+
+
+def test_a_leak_stops_a_run_before_training(run, tmp_path, demo_manifest, demo_root, capsys):
+    """Through the command line: the checkpoint's own record of its pretraining data, and a duplicated recording."""
+    manifest = tmp_path / "data.jsonl"
+    run_folder = tmp_path / "first"
+    assert main(["prepare", "--corpus", "demo", "--data", str(demo_root), "--out", str(run_folder)]) == 0
+    (run_folder / "manifest.jsonl").rename(manifest)
+    assert run("-u", "fbank", "-d", "emotion_mean_std", "--fold", "1", "--pretraining-data", str(manifest)) == 2
+    assert "pretraining data" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("fold*/*.ckpt"))
+    options = ("-u", "fbank", "-d", "emotion_mean_std", "--fold", "1", "--protocol", "superb-transductive")
+    assert run(*options, "--pretraining-data", str(manifest)) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["protocol"]["transductive"] is True
+    shared = {(entry["kind"], entry["status"]) for entry in results["protocol"]["shared"]}
+    assert ("pretraining", "declared") in shared
+    assert "transductive" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 HOP = 160  # samples; the encoder's mel spectrogram has 40 channels, a window of 25 ms and a step of 10 ms
 
 
-def ge2e(ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
+def ge2e(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """The three LSTM layers of width 256 as hidden states, at 100 Hz; the wheel of resemblyzer carries the weights.
 
     ``ckpt`` may name another checkpoint of that form. As in Resemblyzer a waveform below -30 dBFS is raised to that
@@ -23,11 +23,11 @@ def ge2e(ckpt: str | None = None, model_config: str | None = None, refresh: bool
     Raises:
         UpstreamError: if resemblyzer is not installed
     """
-    import librosa
     import torch
+    from torchaudio.transforms import MelSpectrogram
 
-    found = importlib.util.find_spec("resemblyzer")
-    if found is None or found.origin is None:
+    found = find_spec("resemblyzer")
+    if ckpt is None and (found is None or found.origin is None):
         raise UpstreamError("-u ge2e needs Resemblyzer: pip install 's3prl-emotion[ge2e]'")
     path = Path(ckpt) if ckpt is not None else Path(found.origin).with_name("pretrained.pt")
     weights = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
@@ -36,6 +36,8 @@ def ge2e(ckpt: str | None = None, model_config: str | None = None, refresh: bool
         def __init__(self) -> None:
             super().__init__()
             sizes = (40, 256, 256)
+            options = {"n_mels": 40, "pad_mode": "constant", "norm": "slaney", "mel_scale": "slaney"}
+            self.mel = MelSpectrogram(16000, 400, hop_length=HOP, **options)
             self.layers = torch.nn.ModuleList(torch.nn.LSTM(size, 256, batch_first=True) for size in sizes)
             for number, layer in enumerate(self.layers):
                 names = [name.removesuffix("0") for name in layer.state_dict()]
@@ -45,14 +47,12 @@ def ge2e(ckpt: str | None = None, model_config: str | None = None, refresh: bool
             return HOP
 
         def forward(self, wavs: list[torch.Tensor]) -> dict[str, Any]:
-            x = torch.nn.utils.rnn.pad_sequence([self.mel(wav) for wav in wavs], batch_first=True)
+            x = torch.nn.utils.rnn.pad_sequence([self.frames(wav) for wav in wavs], batch_first=True)
             states = [x := layer(x)[0] for layer in self.layers]
             return {"hidden_states": tuple(states), "last_hidden_state": states[-1]}
 
-        def mel(self, wav: torch.Tensor) -> torch.Tensor:
+        def frames(self, wav: torch.Tensor) -> torch.Tensor:
             level = 10 * torch.log10(wav.square().mean() + 1e-12)
-            samples = (wav * 10 ** ((-30 - level).clamp(0, 90) / 20)).detach().cpu().numpy()
-            mel = librosa.feature.melspectrogram(y=samples, sr=16000, n_fft=400, hop_length=HOP, n_mels=40)
-            return torch.from_numpy(mel.T.copy()).to(wav)
+            return self.mel(wav * 10 ** ((-30 - level).clamp(0, 90) / 20)).T
 
     return GE2E()

@@ -15,6 +15,8 @@ from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -35,13 +37,20 @@ class Corpus:
     layout: str  # what the folder given as root holds
     counts: Mapping[str, int] = field(default_factory=dict)  # utterances per label of a complete copy
     fold_counts: Mapping[int, int] = field(default_factory=dict)  # test utterances per fold of a complete copy
-    folds: int | None = None  # number of folds; None: from the data
+    speaker_counts: Mapping[str, int] = field(default_factory=dict)  # utterances per speaker of a complete copy
+    speakers: int | None = None  # number of speakers, where not the utterances of each are known
+    folds: int | None = None  # number of folds; None: from the data, or made by the protocol
     default_protocol: str = "strict"
 
     @property
     def count(self) -> int | None:
         """Utterances of a complete copy, None where that is not known."""
         return sum(self.counts.values()) or None
+
+    @property
+    def speaker_count(self) -> int | None:
+        """Speakers of a complete copy, None where that is not known."""
+        return self.speakers or len(self.speaker_counts) or None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -73,15 +82,33 @@ class Corpus:
         return manifest
 
     def difference(self, manifest: Manifest) -> str:
-        """How a manifest differs from a complete copy: one sentence, empty if it does not or nothing is known."""
-        found = manifest.counts()
-        labels = [(label, found.get(label, 0), count) for label, count in self.counts.items()]
-        by_fold = Counter(item.fold for item in manifest.utterances)
-        folds = [(f"fold {fold}", by_fold[fold], count) for fold, count in self.fold_counts.items()]
-        wrong = [f"{name} {have} of {count}" for name, have, count in (*labels, *folds) if have != count]
+        """How a manifest differs from a complete copy: one sentence, empty if it does not or nothing is known.
+
+        It names labels, then folds, then speakers, at most five of each.
+        """
+        items = manifest.utterances
+        wrong = [
+            *_wrong("", self.counts, Counter(item.label for item in items)),
+            *_wrong("fold ", self.fold_counts, Counter(item.fold for item in items)),
+            *_wrong("speaker ", self.speaker_counts, Counter(item.speaker for item in items)),
+        ]
+        if self.speakers is not None and len(manifest.speakers) != self.speakers:
+            wrong.append(f"speakers {len(manifest.speakers)} of {self.speakers}")
         if not wrong:
             return ""
+        expected = "" if self.count is None else f", expected {self.count}"
         return (
-            f"not the complete {self.name} corpus: {len(manifest.utterances)} utterances, expected {self.count} "
-            f"({'; '.join(wrong)}). Results are not comparable with published ones"
+            f"not the complete {self.name} corpus: {len(items)} utterances{expected} ({'; '.join(wrong)}). "
+            "Results are not comparable with published ones"
         )
+
+
+def _wrong(kind: str, expected: Mapping[Any, int], found: Mapping[Any, int]) -> list[str]:
+    """What is not as often there as expected: ``fold 5 0 of 1241``."""
+    wrong = [
+        f"{kind}{name} {found.get(name, 0)} of {count}"
+        for name, count in expected.items()
+        if found.get(name, 0) != count
+    ]
+    more = len(wrong) - _SHOWN
+    return wrong if more <= 0 else [*wrong[:_SHOWN], f"{more} more"]

@@ -232,6 +232,7 @@ corpora.register("demo")(
         citation="none: synthetic sound, for trying programs",
         source="make_demo_corpus",
         layout="a folder that make_demo_corpus made",
+        speakers=2 * SESSIONS,
         folds=SESSIONS,
         default_protocol="superb",
     )

@@ -27,6 +27,11 @@ _EMOTIONS = {
     "N": "neutral",
     "T": "sadness",  # Trauer
 }
+_ACTORS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+_SPEAKERS = {
+    "emodb": dict(zip(_ACTORS, (49, 58, 43, 38, 55, 35, 61, 69, 56, 71), strict=True)),
+    "emodb4": dict(zip(_ACTORS, (39, 42, 30, 21, 35, 22, 36, 41, 34, 39), strict=True)),
+}
 _COUNTS = {"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happiness": 71, "neutral": 79, "sadness": 62}
 LABELS = tuple(_COUNTS)
 LABELS_4 = ("anger", "happiness", "neutral", "sadness")
@@ -106,6 +111,7 @@ for _name, _reader, _labels in (("emodb", read_emodb, LABELS), ("emodb4", read_e
             source="Technical University of Berlin, Institute of Communication Science",
             layout=LAYOUT,
             counts={label: _COUNTS[label] for label in _labels},
+            speaker_counts=_SPEAKERS[_name],
             folds=len(FOLDS),
         )
     )

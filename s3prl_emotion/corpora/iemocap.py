@@ -1,7 +1,10 @@
 """IEMOCAP with SUPERB's four classes: neutral, happy (with excited), angry and sad.
 
 The labels are those of ``Session<k>/dialog/EmoEvaluation/*.txt``, lines of the form
-``[6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]``.
+``[6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]``. Lines below, such as
+``C-E2:<TAB>Anger; Frustration;<TAB>()``, are the votes of single annotators, which become :attr:`Utterance.soft`: a
+vote for several emotions is split evenly, votes for emotions outside of the classes are dropped, and the rest is made
+to sum to 1. The actors' own votes (``C-F1``, ``C-M1``) do not count.
 A speaker is the session plus the F or M before the last number: in ``Ses01F_impro01_M003`` the first F tells who wore
 the markers, the M tells who speaks.
 """
@@ -10,11 +13,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
 
@@ -22,6 +27,20 @@ logger = logging.getLogger(__name__)
 
 LABELS = ("neu", "hap", "ang", "sad")
 _MERGED = {"neu": "neu", "hap": "hap", "exc": "hap", "ang": "ang", "sad": "sad"}
+_EVERY = {name: name for name in ("neu", "hap", "exc", "ang", "sad", "fea", "sur", "dis", "fru", "oth", "xxx")}
+_VOTES = {
+    "neutral state": "neu",
+    "neutral": "neu",
+    "happiness": "hap",
+    "excited": "exc",
+    "anger": "ang",
+    "sadness": "sad",
+    "fear": "fea",
+    "surprise": "sur",
+    "disgust": "dis",
+    "frustration": "fru",
+}  # any other name is a vote for "oth"
+_VOTE = re.compile(r"^C-E\d+:\s*(.*?)\s*(?:\(|$)")
 _NAME = re.compile(r"^(Ses(\d\d))[FM]_.+_([FM])[A-Za-z]*\d+$")
 _TRANSCRIPT = re.compile(r"^(Ses\d\d[FM]_\S+)\s+\[[\d.]+\s*-\s*[\d.]+\]:\s*(.*)$")
 LAYOUT = "folders Session1 to Session5, each with dialog/EmoEvaluation/*.txt and sentences/wav/<dialog>/*.wav"
@@ -39,43 +58,48 @@ def session_of(name: str) -> int | None:
     return int(match.group(2)) if match else None
 
 
-def read_sessions(root: Path, corpus: str) -> Manifest:
+def read_sessions(root: Path, corpus: str, merged: Mapping[str, str] = _MERGED) -> Manifest:
     """Read a folder in IEMOCAP's layout; the fold that tests on an utterance is its session.
 
     Args:
         root: the folder with the sessions, or the one that contains ``IEMOCAP_full_release``
         corpus: the name given to the manifest
+        merged: the class of each of IEMOCAP's labels; utterances with other labels are left out
 
     Returns:
-        utterances of the four classes in the order of sessions, label files and lines
+        utterances of the classes in the order of sessions, label files and lines
 
     Raises:
-        CorpusError: if the folder has another layout, no label of the four classes, or a line cannot be read
+        CorpusError: if the folder has another layout, no label of the classes, or a line cannot be read
     """
+    classes = tuple(dict.fromkeys(merged.values()))
     root = _find_root(root)
     utterances: list[Utterance] = []
     for folder in _sessions(root):
         number = int(folder.name.removeprefix("Session"))
         texts = _read_transcriptions(folder / "dialog" / "transcriptions")
         for labels in _text_files(folder / "dialog" / "EmoEvaluation"):
-            for name, label, speaker in _read_labels(labels):
+            for turn in _read_labels(labels):
+                if turn.label not in merged:
+                    continue
                 utterances.append(
                     Utterance(
-                        id=name,
-                        path=f"{folder.name}/sentences/wav/{name.rpartition('_')[0]}/{name}.wav",
-                        label=label,
-                        speaker=speaker,
+                        id=turn.name,
+                        path=f"{folder.name}/sentences/wav/{turn.name.rpartition('_')[0]}/{turn.name}.wav",
+                        label=merged[turn.label],
+                        speaker=_known_speaker(turn),
                         session=folder.name,
                         fold=number,
-                        text=texts.get(name),
+                        text=texts.get(turn.name),
+                        soft=_soft(turn.votes, merged, classes),
                     )
                 )
     if not utterances:
-        raise CorpusError(f"{root}: no utterance labelled {', '.join(_MERGED)} in Session*/dialog/EmoEvaluation/*.txt")
+        raise CorpusError(f"{root}: no utterance labelled {', '.join(merged)} in Session*/dialog/EmoEvaluation/*.txt")
     without_text = sum(item.text is None for item in utterances)
     if without_text:
         logger.info("%s: %d of %d utterances have no transcription", root, without_text, len(utterances))
-    return Manifest(corpus, LABELS, root.as_posix(), tuple(utterances))
+    return Manifest(corpus, classes, root.as_posix(), tuple(utterances))
 
 
 def _find_root(root: Path) -> Path:
@@ -93,23 +117,58 @@ def _text_files(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.glob("*.txt")) if not file.name.startswith(".")]
 
 
-def _read_labels(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Name, class and speaker of every utterance of the four classes in a label file."""
+@dataclass(frozen=True)
+class _Turn:
+    """What a label file says of an utterance."""
+
+    name: str
+    label: str
+    where: str  # file and line
+    votes: dict[str, float] = field(default_factory=dict)  # of annotators, by IEMOCAP's labels; filled line by line
+
+
+def _read_labels(path: Path) -> Iterator[_Turn]:
+    """Every utterance of a label file."""
+    turn: _Turn | None = None
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.startswith("["):
+            if turn is not None and (vote := _VOTE.match(line)):
+                _count(vote.group(1), turn.votes)
             continue
-        fields = [field.strip() for field in line.split("\t") if field.strip()]
+        if turn is not None:
+            yield turn
+        fields = [item.strip() for item in line.split("\t") if item.strip()]
         if len(fields) < 3:
             raise CorpusError(
                 f"{path}, line {number}: expected [start - end], name and label between tabs, found {line!r}"
             )
-        if fields[2] not in _MERGED:
-            continue
-        speaker = speaker_of(fields[1])
-        if speaker is None:
-            raise CorpusError(f"{path}, line {number}: expected a name like Ses01F_impro01_F000, found {fields[1]!r}")
-        yield fields[1], _MERGED[fields[2]], speaker
+        turn = _Turn(fields[1], fields[2], f"{path}, line {number}")
+    if turn is not None:
+        yield turn
+
+
+def _count(vote: str, votes: dict[str, float]) -> None:
+    """Add one annotator's vote, split evenly over the emotions that it names."""
+    names = [name.strip().casefold() for name in vote.split(";") if name.strip()]
+    for name in names:
+        label = _VOTES.get(name, "oth")
+        votes[label] = votes.get(label, 0.0) + 1 / len(names)
+
+
+def _soft(votes: Mapping[str, float], merged: Mapping[str, str], classes: tuple[str, ...]) -> dict[str, float] | None:
+    by_class = dict.fromkeys(classes, 0.0)
+    for label, weight in votes.items():
+        if label in merged:
+            by_class[merged[label]] += weight
+    return renormalised(by_class, classes)
+
+
+def _known_speaker(turn: _Turn) -> str:
+    speaker = speaker_of(turn.name)
+    if speaker is None:
+        raise CorpusError(f"{turn.where}: expected a name like Ses01F_impro01_F000, found {turn.name!r}")
+    return speaker
 
 
 def _read_transcriptions(folder: Path) -> dict[str, str]:
@@ -127,18 +186,32 @@ def read_iemocap(root: Path) -> Manifest:
     return read_sessions(root, "iemocap")
 
 
-corpora.register("iemocap")(
+def read_iemocap_labels(root: Path) -> Manifest:
+    """Read IEMOCAP with its own eleven labels, nothing merged or left out; ``xxx`` is where annotators disagree."""
+    return read_sessions(root, "iemocap", _EVERY)
+
+
+IEMOCAP = corpora.register("iemocap")(
     Corpus(
         name="iemocap",
         reader=read_iemocap,
         labels=LABELS,
-        licence="by agreement with the University of Southern California, for research",
+        licence="for research, by agreement with USC",
         citation="Busso et al., IEMOCAP: Interactive emotional dyadic motion capture database, LREV 42, 2008",
         source="Signal Analysis and Interpretation Laboratory, University of Southern California",
         layout=LAYOUT,
         counts={"neu": 1708, "hap": 1636, "ang": 1103, "sad": 1084},
         fold_counts={1: 1085, 2: 1023, 3: 1151, 4: 1031, 5: 1241},
+        speakers=10,
         folds=5,
         default_protocol="superb",
     )
 )
+IEMOCAP_LABELS = replace(
+    IEMOCAP,
+    reader=read_iemocap_labels,
+    labels=tuple(_EVERY),
+    counts={"neu": 1708, "hap": 595, "exc": 1041, "ang": 1103, "sad": 1084},
+    fold_counts={},
+)
+"""IEMOCAP with its own labels, for corpora that choose among them; the counts are of those whose number is known."""

@@ -1,7 +1,9 @@
 """Any corpus through a table: CSV, TSV or JSON lines with one row per utterance.
 
 Columns: ``path``, ``label`` and ``speaker``; optional ``id``, ``fold`` (the fold that tests on the row), ``session``,
-``text``, and ``start_s`` and ``end_s`` (seconds) where a row is a stretch of a longer file.
+``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of a longer file, ``source`` (the id of the
+utterance that this one was made from by augmentation), and ``soft:<label>``, one column per class, for annotators'
+votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from s3prl_emotion.errors import CorpusError, nearest
 logger = logging.getLogger(__name__)
 
 REQUIRED = ("path", "label", "speaker")
-OPTIONAL = ("id", "fold", "session", "text", "start_s", "end_s")
+OPTIONAL = ("id", "fold", "session", "text", "start_s", "end_s", "source")
+SOFT = "soft:"
+SOFT_TOLERANCE = 1e-3  # rates in tables are rounded; they are made to sum to 1 exactly
 LAYOUT = "a .csv, .tsv or .jsonl file with the columns path, label and speaker"
 
 
@@ -75,6 +79,7 @@ def read_table(
     if not utterances:
         raise CorpusError(f"{table}: the table has no rows")
     found = tuple(classes) if classes is not None else tuple(sorted({item.label for item in utterances}))
+    _check_soft(utterances, found, table, rows_of)
     root = table.parent if audio_root is None else Path(audio_root).expanduser().absolute()
     return Manifest(name, found, root.as_posix(), tuple(utterances))
 
@@ -137,7 +142,7 @@ def _check_columns(found: Sequence[str], where: str) -> None:
         if column not in found:
             raise CorpusError(f"{where}: no column {column!r}. {nearest(column, [item for item in found if item])}")
     for column in found:
-        if column not in REQUIRED + OPTIONAL:
+        if column not in REQUIRED + OPTIONAL and not column.startswith(SOFT):
             logger.warning("%s: column %r is not used. %s", where, column, nearest(column, REQUIRED + OPTIONAL))
 
 
@@ -152,8 +157,12 @@ def _utterance(values: dict[str, Any], where: str) -> Utterance:
     times = (
         "" if start_s is None and end_s is None else f"@{start_s or 0.0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
     )
+    name = _optional(values, "id") or PurePosixPath(path).with_suffix("").as_posix() + times
+    source = _optional(values, "source")
+    if source == name:
+        raise CorpusError(f"{where}, column 'source': {source!r} is the row itself; leave it empty for a recording")
     return Utterance(
-        id=_optional(values, "id") or PurePosixPath(path).with_suffix("").as_posix() + times,
+        id=name,
         path=path,
         label=label,
         speaker=speaker,
@@ -162,7 +171,34 @@ def _utterance(values: dict[str, Any], where: str) -> Utterance:
         text=_optional(values, "text"),
         start_s=start_s,
         end_s=end_s,
+        source=source,
+        soft=_soft(values, where),
     )
+
+
+def _soft(values: dict[str, Any], where: str) -> dict[str, float] | None:
+    rates: dict[str, float] = {}
+    for column in values:
+        rate = _number(values, column, where) if column.startswith(SOFT) else None
+        if rate is not None and rate > 1:
+            raise CorpusError(f"{where}, column {column!r}: expected a rate in [0, 1], found {values[column]!r}")
+        if rate is not None:
+            rates[column.removeprefix(SOFT)] = rate
+    total = math.fsum(rates.values())
+    if rates and abs(total - 1) > SOFT_TOLERANCE:
+        columns = ", ".join(repr(SOFT + label) for label in rates)
+        raise CorpusError(f"{where}, columns {columns}: expected rates that sum to 1, found {total:g}")
+    return {label: rate / total for label, rate in rates.items() if rate} or None
+
+
+def _check_soft(utterances: Sequence[Utterance], labels: Sequence[str], table: Path, rows_of: dict[str, int]) -> None:
+    for item in utterances:
+        for label in item.soft or {}:
+            if label not in labels:
+                raise CorpusError(
+                    f"{table}: row {rows_of[item.id]}, column {SOFT + label!r}: no class {label!r}. "
+                    f"{nearest(label, labels)}"
+                )
 
 
 def _optional(values: dict[str, Any], column: str) -> str | None:

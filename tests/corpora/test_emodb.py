@@ -43,6 +43,36 @@ def test_seven_classes(root, caplog):
     assert "70 utterances, expected 535 (anger 10 of 127" in caplog.text
 
 
+CLIPS = {  # clips of each speaker per emotion W L E A F N T, counted in a complete copy
+    "03": (14, 5, 1, 4, 7, 11, 7),
+    "08": (12, 10, 0, 6, 11, 10, 9),
+    "09": (13, 4, 8, 1, 4, 9, 4),
+    "10": (10, 8, 1, 8, 4, 4, 3),
+    "11": (11, 8, 2, 10, 8, 9, 7),
+    "12": (12, 5, 2, 6, 2, 4, 4),
+    "13": (12, 10, 8, 7, 10, 9, 5),
+    "14": (16, 8, 8, 12, 8, 7, 10),
+    "15": (13, 9, 5, 8, 6, 11, 4),
+    "16": (14, 14, 11, 7, 11, 5, 9),
+}
+
+
+@pytest.mark.parametrize(("name", "count"), [("emodb", 535), ("emodb4", 339)])
+def test_complete_copy(name, count, tmp_path, caplog):
+    for speaker, counts in CLIPS.items():
+        for emotion, clips in zip("WLEAFNT", counts, strict=True):
+            for clip in range(clips):
+                text = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03")[clip % 8]
+                (tmp_path / f"{speaker}{text}{emotion}{'ab'[clip // 8]}.wav").touch()
+    with caplog.at_level(logging.WARNING):
+        manifest = corpora.get(name).read(tmp_path)
+        assert not caplog.records
+        (tmp_path / "10a01Wa.wav").unlink()
+        corpora.get(name).read(tmp_path)
+    assert len(manifest.utterances) == count
+    assert "(anger 126 of 127; speaker 10 " in caplog.text
+
+
 def test_four_classes_and_root_without_subfolder(root):
     manifest = corpora.get("emodb4").read(root / "wav")
     assert manifest.labels == ("anger", "happiness", "neutral", "sadness")

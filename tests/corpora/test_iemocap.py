@@ -7,17 +7,21 @@ import logging
 import pytest
 
 from s3prl_emotion.corpora import corpora
-from s3prl_emotion.corpora.iemocap import session_of, speaker_of
+from s3prl_emotion.corpora.iemocap import IEMOCAP_LABELS, session_of, speaker_of
 from s3prl_emotion.errors import CorpusError
 
 LINES = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
 
 [6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
 C-E2:\tNeutral;\t()
-C-F1:\tNeutral;\t(curious)
+C-E3:\tAnger; Frustration;\t(annoyed)
+C-E4:\tNeutral state; Happiness; Excited; Other;\t()
+C-F1:\tSadness;\t(curious)
 A-F1:\tval 3; act 2; dom  2;\t(curious)
 
 [10.0100 - 11.3925]\tSes01F_impro01_M003\texc\t[2.5000, 2.5000, 2.5000]
+C-E1:\tFrustration;\t()
+C-M1:\tExcited;\t()
 [14.8872 - 18.0175]\tSes01F_impro01_F001\txxx\t[2.5000, 2.5000, 2.5000]
 [19.2900 - 20.7875]\tSes01F_impro01_F002\tfru\t[2.0000, 3.5000, 3.5000]
 [21.0 - 22.0]\tSes01F_impro01_M001\tsad\t[2.0000, 3.5000, 3.5000]
@@ -67,6 +71,38 @@ def test_utterances(root, caplog):
     assert "5 utterances, expected 5531" in caplog.text
     assert "hap 2 of 1636" in caplog.text
     assert "fold 5 0 of 1241" in caplog.text
+
+
+def test_annotators_votes(root):
+    first, second, third = corpora.get("iemocap").read(root).utterances[:3]
+    # neutral 1 + 1/4, angry 1/2, happy 2/4 (happiness and excited); frustration and other go; the actors do not vote
+    assert first.soft == pytest.approx({"neu": 1.25 / 2.25, "hap": 0.5 / 2.25, "ang": 0.5 / 2.25})
+    assert second.soft is None, "the only annotator heard frustration"
+    assert third.soft is None
+
+
+def test_own_labels(root):
+    manifest = IEMOCAP_LABELS.read(root)
+    assert [u.label for u in manifest.utterances] == ["neu", "exc", "xxx", "fru", "sad", "ang", "hap"]
+    votes = {"neu": 1.25, "hap": 0.25, "exc": 0.25, "ang": 0.5, "fru": 0.5, "oth": 0.25}
+    assert manifest.utterances[0].soft == pytest.approx({label: count / 3 for label, count in votes.items()})
+    assert manifest.utterances[1].soft == {"fru": 1.0}
+
+
+def test_complete_copy(tmp_path, caplog):
+    """5531 utterances in five label files, session by session, as many of each class as IEMOCAP has."""
+    counts = {"neu": 1708, "exc": 1041, "hap": 595, "ang": 1103, "sad": 1084}
+    labels = iter([label for label, count in counts.items() for _ in range(count)])
+    for session, size in enumerate((1085, 1023, 1151, 1031, 1241), start=1):
+        lines = [
+            f"[{k}.0 - {k + 1}.0]\tSes0{session}F_impro01_{'FM'[k % 2]}{k:04d}\t{next(labels)}\t[]" for k in range(size)
+        ]
+        write(tmp_path / f"Session{session}" / "dialog" / "EmoEvaluation" / "a.txt", "\n".join(lines))
+    with caplog.at_level(logging.WARNING):
+        manifest = corpora.get("iemocap").read(tmp_path)
+        assert len(IEMOCAP_LABELS.read(tmp_path).utterances) == 5531
+    assert len(manifest.utterances) == 5531
+    assert not caplog.records
 
 
 def test_parent_folder_gives_the_same_manifest(root):

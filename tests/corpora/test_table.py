@@ -75,6 +75,26 @@ def test_misspelt_optional_column_is_said(tmp_path, caplog):
         ("path,label,speaker,start_s,end_s\na.wav,sad,s1,2,1\n", "row 2, column 'end_s': 1 does not come after"),
         ("path,label,speaker,fold\na.wav,sad,s1,1.5\n", "row 2, column 'fold': expected a whole number"),
         ("path,label,speaker\na.wav,sad,s1\na.wav,sad,s1\n", "row 3, column 'path': 'a' is already in row 2"),
+        ("path,label,speaker\n,sad,s1\n", "row 2, column 'path': empty"),
+        ("path,label,speaker\na.wav,sad, \n", "row 2, column 'speaker': empty"),
+        ("path,label,speaker\na.wav,sad,s1,x\n", "row 2: expected 3 columns, found 4"),
+        ("path,label,speaker,fold\na.wav,sad,s1,0\n", "row 2, column 'fold': expected a whole number from 1"),
+        ("path,label,speaker,fold\na.wav,sad,s1,one\n", "row 2, column 'fold': expected a number, found 'one'"),
+        ("path,label,speaker,end_s\na.wav,sad,s1,0\n", "row 2, column 'end_s': 0 does not come after the start, 0"),
+        ("path,label,speaker,start_s\na.wav,sad,s1,inf\n", "row 2, column 'start_s': .* not negative, found 'inf'"),
+        ("path,label,speaker,source\na.wav,sad,s1,a\n", "row 2, column 'source': 'a' is the row itself"),
+        ("path,label,speaker,soft:sad\na.wav,sad,s1,much\n", "row 2, column 'soft:sad': expected a number"),
+        ("path,label,speaker,soft:sad\na.wav,sad,s1,-1\n", "row 2, column 'soft:sad': .* not negative, found '-1'"),
+        ("path,label,speaker,soft:sad\na.wav,sad,s1,3\n", "row 2, column 'soft:sad': expected a rate in .* found '3'"),
+        (
+            "path,label,speaker,soft:sad,soft:glad\na.wav,sad,s1,.5,.4\nb.wav,glad,s1,,\n",
+            "row 2, columns 'soft:sad', 'soft:glad': expected rates that sum to 1, found 0.9",
+        ),
+        ("path,label,speaker,soft:sad\na.wav,sad,s1,0\n", "row 2, columns 'soft:sad': .* sum to 1, found 0"),
+        (
+            "path,label,speaker,soft:sda\na.wav,sad,s1,\nb.wav,sad,s1,1\n",
+            "row 3, column 'soft:sda': no class 'sda'. Did you mean 'sad'",
+        ),
         ("path,label,speaker,id\na.wav,sad,s1,k\nb.wav,sad,s1,k\n", "row 3, column 'id': 'k' is already in row 2"),
     ],
 )
@@ -82,6 +102,19 @@ def test_errors_name_file_row_and_column(tmp_path, content, words):
     with pytest.raises(CorpusError, match=words) as caught:
         read(table(tmp_path, content))
     assert "clips.csv" in str(caught.value)
+
+
+def test_votes_and_sources(tmp_path, caplog):
+    rows = (
+        "path,label,speaker,source,soft:sad,soft:glad\na.wav,sad,s1,,.333,.6666\nb.wav,glad,s1,a,1,\nc.wav,sad,s1,,,\n"
+    )
+    with caplog.at_level(logging.WARNING):
+        first, second, third = read(table(tmp_path, rows)).utterances
+    assert not caplog.records
+    assert first.soft == pytest.approx({"sad": 0.333 / 0.9996, "glad": 0.6666 / 0.9996})
+    assert (first.source, second.source, second.soft, third.soft) == (None, "a", {"sad": 1.0}, None)
+    line = {"path": "a.wav", "label": "sad", "speaker": "s", "soft:sad": 1.0}
+    assert read(table(tmp_path, json.dumps(line), "clips.jsonl")).utterances[0].soft == {"sad": 1.0}
 
 
 def test_label_outside_of_the_set(tmp_path):

@@ -22,6 +22,7 @@ SAMPLE_RATE_HZ = 16_000
 
 _LFS_POINTER = b"version https://git-lfs"
 _SEGMENT_TOLERANCE_S = 0.01  # tables round their times; an end this far behind the last sample means "to the end"
+_LARGEST_KERNEL_STEP = 1000  # of all usual rates, 44.1 kHz has the largest: 441
 _UNKNOWN_WAV_SIZE = 0x7FFF0000  # writers that stream put a size from here upwards where the length is not known yet
 
 
@@ -111,7 +112,8 @@ def read_audio(path: str | Path, start_s: float | None = None, end_s: float | No
 
     Channels are averaged. Another sampling rate is converted with ``torchaudio.transforms.Resample`` and its default
     window, which is what S3PRL's own emotion dataset does, to the bit (``torchaudio.functional.resample`` makes its
-    kernel in float32 and differs in the last bit).
+    kernel in float32 and differs in the last bit). Its kernel grows with the square of the reduced rate, to hundreds of
+    megabytes for rates such as 24414 Hz: those are converted with ``scipy.signal.resample_poly``.
 
     Args:
         path: an audio file
@@ -130,7 +132,12 @@ def read_audio(path: str | Path, start_s: float | None = None, end_s: float | No
 def as_waveform(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     """Samples as stored, ``(frames, channels)`` at ``rate_hz``, to float32 mono at 16 kHz, ``(frames,)``."""
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    if rate_hz != SAMPLE_RATE_HZ:
+    common = math.gcd(rate_hz, SAMPLE_RATE_HZ)
+    if rate_hz // common > _LARGEST_KERNEL_STEP:
+        from scipy.signal import resample_poly
+
+        mono = resample_poly(mono, SAMPLE_RATE_HZ // common, rate_hz // common)
+    elif rate_hz != SAMPLE_RATE_HZ:
         import torch
 
         mono = _resampler(rate_hz)(torch.from_numpy(np.ascontiguousarray(mono))).numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_emotion.audio import AudioError, audio_info, read_audio, read_segment
+from s3prl_emotion.audio import AudioError, as_waveform, audio_info, read_audio, read_segment
 from s3prl_emotion.errors import CorpusError
 
 
@@ -145,3 +145,13 @@ def test_error_survives_a_worker_process(tmp_path):
 def test_import_is_light():
     code = "import sys, s3prl_emotion.audio; sys.exit('torch' in sys.modules or 'torchaudio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_rate_with_a_huge_kernel_is_converted_too() -> None:
+    """24414 Hz, TESS's rate, has no small ratio to 16 kHz: a 1 kHz tone stays one."""
+    rate = 24414
+    tone = np.sin(2 * np.pi * 1000 * np.arange(rate) / rate).astype(np.float32)[:, None]
+    converted = as_waveform(tone, rate)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    assert converted.shape == (16000,)
+    assert np.abs(converted - expected)[200:-200].max() < 2e-3

@@ -92,7 +92,8 @@ def write_stock_predictions(
     for item, line, row in zip(ids, lines, probabilities, strict=True):
         utterance = manifest.by_id[item]
         predicted = line.rpartition(" ")[2]
-        rows.append(Prediction(fold.number, item, utterance.speaker, utterance.label, predicted, tuple(row)))
+        soft = utterance.rates(manifest.labels) if utterance.soft else None
+        rows.append(Prediction(fold.number, item, utterance.speaker, utterance.label, predicted, tuple(row), soft))
     write_predictions(expdir / f"{split}_predictions.csv", rows, manifest.labels)
 
 

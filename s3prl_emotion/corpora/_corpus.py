@@ -41,6 +41,7 @@ class Corpus:
     speakers: int | None = None  # number of speakers, where not the utterances of each are known
     folds: int | None = None  # number of folds; None: from the data, or made by the protocol
     default_protocol: str = "strict"
+    named_by_data: bool = False  # one reader for many corpora: the folder's or table's own name tells which
 
     @property
     def count(self) -> int | None:

@@ -245,6 +245,7 @@ corpora.register("emobox")(
         citation="Ma et al., EmoBox: Multilingual multi-corpus speech emotion recognition toolkit and benchmark, "
         "Interspeech 2024",
         source="the user's own clone of EmoBox",
+        named_by_data=True,
         layout=LAYOUT,
         default_protocol="published",
     )

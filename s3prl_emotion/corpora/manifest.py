@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +64,11 @@ class Utterance:
                 raise ValueError(f"soft must hold a rate in [0, 1] for each class, found {self.soft}")
             if abs(math.fsum(rates) - 1) > SOFT_TOLERANCE:
                 raise ValueError(f"soft must sum to 1, found {math.fsum(rates):.6g}")
+
+    def rates(self, labels: Sequence[str]) -> tuple[float, ...]:
+        """The annotators' votes in the order of ``labels``; where there are none, 1 for the label."""
+        votes = self.soft or {self.label: 1.0}
+        return tuple(votes.get(label, 0.0) for label in labels)
 
 
 @dataclass(frozen=True)

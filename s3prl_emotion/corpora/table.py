@@ -234,6 +234,7 @@ corpora.register("table")(
         licence="that of the corpus the table describes",
         citation="that of the corpus the table describes",
         source="the user",
+        named_by_data=True,
         layout=LAYOUT,
     )
 )

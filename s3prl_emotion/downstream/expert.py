@@ -243,8 +243,7 @@ class DownstreamExpert(nn.Module):
 
     def _votes(self, ids: list[str]) -> Tensor:
         """The annotators' rates ``(batch, classes)`` of utterances; one-hot where there are none."""
-        soft = [self.utterances[item].soft or {self.utterances[item].label: 1.0} for item in ids]
-        return torch.tensor([[rates.get(label, 0.0) for label in self.labels] for rates in soft])
+        return torch.tensor([self.utterances[item].rates(self.labels) for item in ids])
 
     def _log_layer_weights(self, logger: Any, global_step: int) -> None:
         if self.layer_weights is None:
@@ -260,7 +259,13 @@ class DownstreamExpert(nn.Module):
     ) -> None:
         rows = [
             Prediction(
-                self.fold, item, self.utterances[item].speaker, label, guess, tuple(float(value) for value in row)
+                self.fold,
+                item,
+                self.utterances[item].speaker,
+                label,
+                guess,
+                tuple(float(value) for value in row),
+                self.utterances[item].rates(self.labels) if self.utterances[item].soft else None,
             )
             for item, label, guess, row in zip(ids, truth, predicted, probabilities, strict=True)
         ]

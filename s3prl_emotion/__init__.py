@@ -1,11 +1,15 @@
 """Emotion recognition benchmarks for speech models, as a plugin of S3PRL.
 
-Importing this package is light: neither torch nor s3prl is loaded until :func:`register` is called.
+Importing this package is light: neither torch nor s3prl is loaded until :func:`register` or :func:`load` is called.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s3prl_emotion.deployment.trained import EmotionRecogniser
 
 _here = Path(__file__).parent
 if not (_here / "downstream_configs").is_dir() and (_here.parent / "downstream_configs").is_dir():
@@ -14,7 +18,29 @@ if not (_here / "downstream_configs").is_dir() and (_here.parent / "downstream_c
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "register"]
+__all__ = ["__version__", "load", "register"]
+
+
+def load(
+    source: str | Path,
+    fold: int | str | None = None,
+    device: str | None = None,
+    upstream: str | None = None,
+    checkpoint: str | Path | None = None,
+    model_config: str | Path | None = None,
+    trust_checkpoint: bool = False,
+) -> EmotionRecogniser:
+    """A trained head for any audio: see :meth:`s3prl_emotion.deployment.trained.EmotionRecogniser.load`.
+
+    Example::
+
+        from s3prl_emotion import load
+        recogniser = load("result/downstream/fbank/emotion_attn_corr/demo-superb")
+        print(recogniser.predict(["a.wav"])[0].probabilities)
+    """
+    from s3prl_emotion.deployment.trained import EmotionRecogniser
+
+    return EmotionRecogniser.load(source, fold, device, upstream, checkpoint, model_config, trust_checkpoint)
 
 
 def register() -> None:

@@ -1,0 +1,173 @@
+"""``predict``: emotion probabilities of any audio files, each printed as soon as it is there."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from tqdm import tqdm
+
+from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.errors import CorpusError, RunError
+
+if TYPE_CHECKING:
+    from s3prl_emotion.deployment.recognised import Recognised
+    from s3prl_emotion.deployment.trained import EmotionRecogniser
+
+SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
+"""What counts as audio below a folder; files that are named themselves may be called anything."""
+WIDEST = 60
+"""Columns for file names in the table; longer ones lose their beginning."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio files, or folders of them")
+    parser.add_argument(
+        "--run", required=True, type=Path, metavar="PATH", help="run folder, fold folder, checkpoint or export"
+    )
+    add_head_arguments(parser)
+    parser.add_argument(
+        "--format", choices=["table", "jsonl"], default="table", help="table (default) or one JSON object per file"
+    )
+    parser.add_argument(
+        "--attention", action="store_true", help="add frame weights; to the table, the second with the most weight"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+
+
+def add_head_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that loads trained heads."""
+    parser.add_argument("--fold", metavar="N|all", help="one fold's head, or all finished folds together (default)")
+    parser.add_argument("-u", "--upstream", help="not needed: the run knows its upstream, and another is refused")
+    parser.add_argument("-k", "--upstream_ckpt", metavar="PATH", help="where the upstream's checkpoint is now")
+    parser.add_argument("-g", "--upstream_model_config", metavar="PATH", help="where its model configuration is now")
+    parser.add_argument(
+        "--trust-checkpoint", action="store_true", help="let the upstream's checkpoint execute the code it brings along"
+    )
+    parser.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
+    parser.add_argument("--verbose", action="store_true", help="log everything")
+
+
+def load_heads(source: Path, args: argparse.Namespace) -> EmotionRecogniser:
+    """The recogniser that the options of :func:`add_head_arguments` describe."""
+    from s3prl_emotion.deployment.trained import EmotionRecogniser
+
+    return EmotionRecogniser.load(
+        source,
+        fold=args.fold,
+        device=args.device,
+        upstream=args.upstream,
+        checkpoint=args.upstream_ckpt,
+        model_config=args.upstream_model_config,
+        trust_checkpoint=args.trust_checkpoint,
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print one line for each file; files that cannot be used are named on standard error.
+
+    Returns:
+        0; 2 if there were such files; 130 for an interruption
+    """
+    set_up_logging(args.verbose)
+    files = _audio_files(args.files)
+    recogniser = load_heads(args.run, args)
+    if len(recogniser.folds) > 1:
+        numbers = ", ".join(map(str, recogniser.folds))
+        print(f"mean over the heads of folds {numbers}; --fold N takes one", file=sys.stderr)
+    failed = done = 0
+    try:
+        with _opened(args.out) as out:
+            layout = _Table(files, recogniser.labels, args.attention) if args.format == "table" else None
+            if layout is not None:
+                print(layout.head(), file=out, flush=True)
+            for file in tqdm(files, desc="predict", disable=None if _free_for_bar(args.out) else True):
+                try:
+                    item = recogniser.recognise(file)
+                except CorpusError as error:
+                    failed += 1
+                    tqdm.write(f"error: {error}", file=sys.stderr)
+                    continue
+                row = json.dumps(item.as_dict(args.attention), ensure_ascii=False)
+                print(row if layout is None else layout.row(item), file=out, flush=True)
+                done += 1
+    except BrokenPipeError:  # the reader, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {done} of {len(files)} files are done", file=sys.stderr)
+        return 130
+    if failed:
+        print(f"{failed} of {len(files)} files could not be used", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def _audio_files(paths: Sequence[Path]) -> list[Path]:
+    """Files as given, folders as all audio files below them, in the order of their names.
+
+    Raises:
+        RunError: for a folder without audio
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)  # one that is not there is reported with the others, when its turn comes
+            continue
+        found = sorted(item for item in path.rglob("*") if item.suffix.lower() in SUFFIXES and item.name[0] != ".")
+        if not found:
+            raise RunError(f"{path}: no audio files in this folder or below it ({', '.join(SUFFIXES)})")
+        files += found
+    return files
+
+
+@contextlib.contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        yield file
+
+
+def _free_for_bar(out: Path | None) -> bool:
+    """Whether a progress bar on the terminal would not cross the lines printed there."""
+    return out is not None or not sys.stdout.isatty()
+
+
+class _Table:
+    """Lines of equal columns, whose widths are known before the first file is computed."""
+
+    def __init__(self, files: Sequence[Path], labels: Sequence[str], attention: bool) -> None:
+        self.file_width = max(4, min(WIDEST, max(len(str(file)) for file in files)))
+        self.label_width = max(9, *map(len, labels))
+        self.widths = {label: max(6, len(label)) for label in labels}
+        self.attention = attention
+
+    def head(self) -> str:
+        cells = [f"{'file':<{self.file_width}}", f"{'seconds':>8}", f"{'predicted':<{self.label_width}}"]
+        cells += [f"{label:>{width}}" for label, width in self.widths.items()]
+        return "  ".join([*cells, "most weight"] if self.attention else cells).rstrip()
+
+    def row(self, item: Recognised) -> str:
+        name = str(item.file)
+        if len(name) > self.file_width:
+            name = "..." + name[-(self.file_width - 3) :]
+        cells = [
+            f"{name:<{self.file_width}}",
+            f"{item.duration_s:>8.2f}",
+            f"{item.predicted:<{self.label_width}}",
+        ]
+        cells += [f"{item.probabilities[label]:>{width}.4f}" for label, width in self.widths.items()]
+        if self.attention:
+            span = item.strongest_second()
+            cells.append(
+                "the same everywhere" if span is None else f"{span[0]:.2f}-{span[1]:.2f} s ({100 * span[2]:.0f} %)"
+            )
+        return "  ".join(cells).rstrip()

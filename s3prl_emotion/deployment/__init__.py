@@ -1,0 +1,1 @@
+"""A trained head in; predictions for any audio, or an exported head, out."""

@@ -1,0 +1,152 @@
+"""The model card of an exported head: the README.md that the Hub shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from s3prl_emotion.deployment.format import UPSTREAM_FILE, ExportConfig
+from s3prl_emotion.evaluation.published import superb_rows
+from s3prl_emotion.reporting.table import confusion_table, results_table
+
+METRICS = {
+    "ua": ("recall", "UA (mean of per-class recalls), mean over folds"),
+    "wa": ("accuracy", "WA (accuracy), mean over folds"),
+    "macro_f1": ("f1", "macro-F1, mean over folds"),
+}
+
+
+def model_card(config: ExportConfig) -> str:
+    """The card of an export as Markdown, with the Hub's metadata in front. No network is used."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    data = ModelCardData(
+        license="other",
+        license_name="terms-of-the-corpus-and-the-upstream",
+        library_name="s3prl-emotion",
+        pipeline_tag="audio-classification",
+        base_model=config.upstream.checkpoint if config.upstream.checkpoint_revision else None,
+        tags=["speech-emotion-recognition", "s3prl", config.upstream.name, config.downstream],
+        model_name=_title(config),
+        eval_results=_eval_results(config),
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_body(config)}\n"))
+
+
+def _title(config: ExportConfig) -> str:
+    return f"{config.downstream} on {config.upstream.name}, {config.corpus.name}"
+
+
+def _eval_results(config: ExportConfig) -> list[Any] | None:
+    from huggingface_hub import EvalResult
+
+    if config.results is None or (config.results["settings"] or {}).get("demo"):
+        return None  # figures of a demo are none to be listed beside others
+    protocol = config.results["protocol"]
+    return [
+        EvalResult(
+            task_type="audio-classification",
+            task_name="speech emotion recognition",
+            dataset_type=config.corpus.name,
+            dataset_name=f"{config.corpus.name}, {len(config.labels)} classes, protocol {protocol['name']}",
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(config.results[rate]["mean"], 4),
+        )
+        for rate, (kind, name) in METRICS.items()
+    ]
+
+
+def _body(config: ExportConfig) -> str:
+    labels = ", ".join(config.labels)
+    sections = {
+        "": [
+            f"Recognises {len(config.labels)} emotions ({labels}) in speech. A small head, with weights for the layers "
+            f"of the upstream `{config.upstream.name}`, trained by [S3PRL](https://github.com/s3prl/s3prl) with the "
+            f"configuration `{config.downstream}` of s3prl-emotion. {_upstream(config)}",
+        ],
+        "How to use": [
+            "```python\n"
+            "from s3prl_emotion import load\n"
+            'recogniser = load("FOLDER")\n'
+            'print(recogniser.predict(["a.wav"])[0].probabilities)\n'
+            "```",
+            "`FOLDER` holds these files (`hf download OWNER/NAME --local-dir FOLDER`). Any sampling rate is converted "
+            f"to 16 kHz. {_audio(config)}The same for many files: `s3prl-emotion predict --run FOLDER FILES...`",
+        ],
+        "Results": _results(config),
+        "Limitations": _limitations(config),
+        "Licence": _licence(config),
+    }
+    parts = [f"# {_title(config)}"]
+    for title, paragraphs in sections.items():
+        parts += [f"## {title}"] if title else []
+        parts += paragraphs
+    return "\n\n".join(parts)
+
+
+def _upstream(config: ExportConfig) -> str:
+    use = config.upstream
+    if use.fine_tuned:
+        weights = f"The upstream was fine-tuned; its weights are in `{UPSTREAM_FILE}`"
+        weights += "" if use.checkpoint is None else f", its architecture comes with `-k {use.checkpoint}`"
+        return f"{weights}."
+    if use.checkpoint is None:
+        return "The upstream was frozen and is not part of this folder."
+    known = "" if use.checkpoint_sha256 is None else f" (SHA-256 `{use.checkpoint_sha256}`)"
+    if use.checkpoint_revision is not None:
+        known = f" (on the Hub, commit `{use.checkpoint_revision}`)"
+    return (
+        f"The upstream was frozen and is not part of this folder: its checkpoint is `{use.checkpoint}`{known}; where "
+        "it is not found by itself, `load(..., checkpoint=PATH)` names its place."
+    )
+
+
+def _audio(config: ExportConfig) -> str:
+    cut = "" if config.max_duration_s is None else f"As in training, the first {config.max_duration_s:g} s are used. "
+    return cut + ("As in training, digital zeros at both ends are left out. " if config.trim_zeros else "")
+
+
+def _results(config: ExportConfig) -> list[str]:
+    if config.results is None:
+        return ["No results came with these heads: they were not taken from a finished run."]
+    protocol: Mapping[str, Any] = config.results["protocol"]
+    table = results_table(config.results, superb_rows(config.upstream.name))
+    numbers = ", ".join(map(str, config.folds))
+    held = f"This folder holds the head of fold {numbers}."
+    if len(config.folds) > 1:
+        held = (
+            f"This folder holds the heads of folds {numbers}, whose probabilities are averaged. The figures are those "
+            "of single heads, each on its own fold; the average has no figure, since every speaker of the corpus was "
+            "in the training data of some head."
+        )
+    return [
+        f"Protocol `{protocol['name']}`: each fold is tested once, with the checkpoint that {protocol['selection']} "
+        f"selected; dev: {protocol['dev']}. {held}",
+        f"```text\n{table}\n```",
+        f"```text\n{confusion_table(config.results)}\n```",
+    ]
+
+
+def _limitations(config: ExportConfig) -> list[str]:
+    return [
+        f"- Trained on one corpus ({config.corpus.name}) and tested on it only. Corpora of emotional speech are mostly "
+        "acted or elicited, with few speakers, one language and clean recordings; expect lower accuracy elsewhere.\n"
+        f"- One of {', '.join(config.labels)} is always answered, whatever is heard: other emotions, mixtures, noise, "
+        "music and silence too. Probabilities are not calibrated.\n"
+        "- Labels are what listeners or actors took an utterance for, not what a speaker felt.\n"
+        "- Made for research. Not for diagnosis or therapy, surveillance, hiring, or any decision about a person.",
+    ]
+
+
+def _licence(config: ExportConfig) -> list[str]:
+    corpus = config.corpus
+    terms = "not known to s3prl-emotion" if corpus.licence is None else corpus.licence
+    cited = "" if corpus.citation is None else f" Citation: {corpus.citation}."
+    versions = ", ".join(f"{name} {value}" for name, value in (config.versions or {}).items() if value)
+    return [
+        f"These weights were learned from {corpus.name} on {config.upstream.name}: the terms of both apply. Licence of "
+        f"the corpus: {terms}.{cited}",
+        f"Exported with {versions}.",
+    ]

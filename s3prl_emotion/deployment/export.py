@@ -1,0 +1,224 @@
+"""Writing and reading an exported folder, see :mod:`s3prl_emotion.deployment.format`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from s3prl_emotion.config import from_mapping
+from s3prl_emotion.corpora import corpora
+from s3prl_emotion.deployment.card import model_card
+from s3prl_emotion.deployment.format import (
+    CARD_FILE,
+    CONFIG_FILE,
+    FILES,
+    FORMAT,
+    HEAD_FILE,
+    UPSTREAM_FILE,
+    VERSION,
+    CorpusFacts,
+    ExportConfig,
+    Features,
+)
+from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.evaluation.results import versions
+from s3prl_emotion.experiment.folder import checkpoint_sha256, read_json
+from s3prl_emotion.upstream_patches._hub import snapshot_source
+
+
+def is_export(folder: Path) -> bool:
+    """Whether ``folder`` looks like an export of ours."""
+    return (folder / CONFIG_FILE).is_file() and (folder / HEAD_FILE).is_file()
+
+
+def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
+    """Write trained heads as a folder, all of it or nothing.
+
+    Args:
+        parts: what to export
+        features: what the upstream gives
+        folder: a new or empty folder, or an earlier export, which is replaced
+
+    Returns:
+        the folder
+
+    Raises:
+        RunError: if the folder holds anything else
+    """
+    folder = Path(folder).expanduser().absolute()
+    _check_place(folder)
+    config = _config(parts, features)
+    temporary, earlier = (folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp") for _ in range(2))
+    temporary.mkdir(parents=True)
+    try:
+        _save(_head_tensors(parts), temporary / HEAD_FILE)
+        if parts.upstream.fine_tuned:
+            _save(_upstream_tensors(parts), temporary / UPSTREAM_FILE)
+        text = json.dumps(dataclasses.asdict(config), indent=2, ensure_ascii=False, allow_nan=False)
+        (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        (temporary / CARD_FILE).write_text(model_card(config), encoding="utf-8")
+        if folder.is_dir():
+            folder.replace(earlier)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
+    return folder
+
+
+def read_export(folder: Path, fold: int | None = None) -> Parts:
+    """Read an exported folder. Nothing in it is executed.
+
+    Args:
+        folder: with ``config.json`` and ``head.safetensors``
+        fold: read this fold only; None reads all
+
+    Raises:
+        RunError: if a file is missing, torn, of another format or a later version, or without that fold
+    """
+    config = read_config(folder)
+    if fold is not None and fold not in config.folds:
+        raise RunError(f"--fold {fold}: {folder} holds fold {', '.join(map(str, config.folds))}")
+    folds = []
+    for number in config.folds if fold is None else (fold,):
+        tensors = _load(folder / HEAD_FILE, number)
+        tensors.pop("layer_weights", None)
+        logits = tensors.pop("layer_logits", None)
+        head = {name.removeprefix("head."): value for name, value in tensors.items()}
+        upstream = _load(folder / UPSTREAM_FILE, number) if config.upstream.fine_tuned else None
+        folds.append(FoldParts(number, head, logits, upstream))
+    return Parts(
+        upstream=config.upstream,
+        downstream=config.downstream,
+        model=config.modelrc,
+        labels=config.labels,
+        folds=tuple(folds),
+        corpus=config.corpus.name,
+        max_duration_s=config.max_duration_s,
+        trim_zeros=config.trim_zeros,
+        results=config.results,
+    )
+
+
+def read_config(folder: Path) -> ExportConfig:
+    """Read and check ``config.json``.
+
+    Raises:
+        RunError: if it is none of ours, or of a later version
+        ConfigError: naming the key that is wrong
+    """
+    content = read_json(folder / CONFIG_FILE, "an export")
+    if content.get("format") != FORMAT:
+        raise RunError(f"{folder / CONFIG_FILE}: not an export of s3prl-emotion ('format' is not {FORMAT!r})")
+    if content.get("version") != VERSION:
+        raise RunError(
+            f"{folder / CONFIG_FILE}: has version {content.get('version')!r}, this s3prl-emotion reads {VERSION}; "
+            "install the one that exported it, see 'versions' there"
+        )
+    return from_mapping(ExportConfig, content, str(folder / CONFIG_FILE))
+
+
+def _check_place(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"--out {folder}: a file is in the way; name a folder")
+    if not folder.is_dir():
+        return
+    found = sorted(path.name for path in folder.iterdir())
+    if found and not (is_export(folder) and set(found) <= set(FILES)):
+        other = [name for name in found if name not in FILES] or found
+        raise RunError(
+            f"--out {folder}: holds {', '.join(other[:3])}{', ...' if len(other) > 3 else ''}, and is not just an "
+            "earlier export; name a new folder"
+        )
+
+
+def _config(parts: Parts, features: Features) -> ExportConfig:
+    known = corpora.get(parts.corpus) if parts.corpus in corpora.names() else None
+    return ExportConfig(
+        format=FORMAT,
+        version=VERSION,
+        upstream=_without_folders(parts.upstream),
+        features=features,
+        downstream=parts.downstream,
+        modelrc=parts.model,
+        labels=parts.labels,
+        folds=tuple(fold.number for fold in parts.folds),
+        corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),
+        max_duration_s=parts.max_duration_s,
+        trim_zeros=parts.trim_zeros,
+        results=None if parts.results is None else dict(parts.results),
+        versions=versions(),
+    )
+
+
+def _without_folders(use: UpstreamUse) -> UpstreamUse:
+    """Folders of this machine tell others nothing: of a path its last part stays, and the hash of what is there."""
+
+    def shortened(place: str | None, sha256: str | None) -> tuple[str | None, str | None, str | None]:
+        source = None if place is None else snapshot_source(place)
+        if source is not None:
+            return source[0], sha256, source[1]
+        found = sha256 or checkpoint_sha256(place)
+        return (place, None, None) if place is None or found is None else (Path(place).name, found, None)
+
+    checkpoint, checkpoint_hash, checkpoint_revision = shortened(use.checkpoint, use.checkpoint_sha256)
+    model_config, model_config_hash, model_config_revision = shortened(use.model_config, use.model_config_sha256)
+    return dataclasses.replace(
+        use,
+        checkpoint=checkpoint,
+        checkpoint_sha256=checkpoint_hash,
+        checkpoint_revision=checkpoint_revision,
+        model_config=model_config,
+        model_config_sha256=model_config_hash,
+        model_config_revision=model_config_revision,
+    )
+
+
+def _head_tensors(parts: Parts) -> dict[str, Tensor]:
+    tensors = {}
+    for fold in parts.folds:
+        tensors.update({f"fold{fold.number}.head.{name}": value for name, value in fold.head.items()})
+        if fold.layer_weights is not None:
+            tensors[f"fold{fold.number}.layer_weights"] = fold.layer_weights.softmax(dim=-1)
+            tensors[f"fold{fold.number}.layer_logits"] = fold.layer_weights
+    return tensors
+
+
+def _upstream_tensors(parts: Parts) -> dict[str, Tensor]:
+    tensors = {}
+    for fold in parts.folds:
+        for name, value in (fold.upstream or {}).items():
+            if not isinstance(value, Tensor):
+                raise RunError(
+                    f"fold {fold.number}: {name} of the fine-tuned upstream {parts.upstream.name} is no tensor "
+                    f"({type(value).__name__}), and safetensors holds nothing else: it cannot be exported"
+                )
+            tensors[f"fold{fold.number}.{name}"] = value
+    return tensors
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    # Copies: the format refuses tensors that share memory, as tied weights do.
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, path)
+
+
+def _load(path: Path, fold: int) -> dict[str, Tensor]:
+    prefix = f"fold{fold}."
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path}: missing or torn ({error}); export or download it again") from error
+    if not tensors:
+        raise RunError(f"{path}: holds nothing of fold {fold}, which {CONFIG_FILE} lists; export or download it again")
+    return tensors

@@ -1,0 +1,215 @@
+"""A trained head on its upstream, for any audio."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, as_waveform, read_segment
+from s3prl_emotion.bridge.arguments import resolve_device
+from s3prl_emotion.bridge.selection import probe_waveform, states
+from s3prl_emotion.bridge.trust import trusted_checkpoints
+from s3prl_emotion.corpora.validation import MIN_SAMPLES
+from s3prl_emotion.deployment.export import write_export
+from s3prl_emotion.deployment.format import Features
+from s3prl_emotion.deployment.parts import FoldParts, Parts
+from s3prl_emotion.deployment.recognised import Recognised
+from s3prl_emotion.deployment.sources import read_parts
+from s3prl_emotion.deployment.upstream import build, find
+from s3prl_emotion.downstream.head import Head
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.layer_sum import LayerSum
+from s3prl_emotion.features.packed import pack
+
+
+class EmotionRecogniser:
+    """Trained heads of a run on their upstream. It computes; nothing in it is trained or changed.
+
+    With several folds, their probabilities and frame weights are averaged. That ensemble is not what ``results.json``
+    scores: there each fold is tested alone, on speakers that it was not trained on. Every speaker of the corpus is in
+    the training data of some fold, so the corpus itself can give no figure for the ensemble.
+
+    Each recording is run alone, without padding, as hidden states are stored for training. So a result does not depend
+    on other recordings, and equals the run's own test prediction to the precision of the stored states. Runs without
+    stored states (``-f``, ``--no-cache``) were tested in padded batches, which changes the features of some upstreams.
+
+    Args:
+        parts: heads, and what is known about them
+        device: where to compute
+
+    Raises:
+        UpstreamError: if the upstream cannot be built
+        RunError: if heads and upstream do not fit each other
+    """
+
+    def __init__(self, parts: Parts, device: str) -> None:
+        self.parts = parts
+        self.device = device
+        use = parts.upstream
+        shared = None if use.fine_tuned else build(use, device)
+        self._upstreams = [build(use, device, fold.upstream) if shared is None else shared for fold in parts.folds]
+        self.rate = int(self._upstreams[0].get_downsample_rates(use.selection))  # samples per frame
+        self.layers, _, self.width = self._states(0, probe_waveform(device)).shape
+        self._heads = [self._build_head(fold) for fold in parts.folds]
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        fold: int | str | None = None,
+        device: str | None = None,
+        upstream: str | None = None,
+        checkpoint: str | Path | None = None,
+        model_config: str | Path | None = None,
+        trust_checkpoint: bool = False,
+    ) -> EmotionRecogniser:
+        """Load a run folder, a fold's folder, a checkpoint of the Runner, or an exported folder.
+
+        Args:
+            source: where from
+            fold: one fold's number; None or ``"all"`` takes all finished folds and averages them
+            device: where to compute; None takes the GPU where there is one
+            upstream: not needed; if given, it must be the one that the head was trained on
+            checkpoint: where the upstream's checkpoint (``-k``) is now, if it was moved
+            model_config: the same for ``-g``
+            trust_checkpoint: let the upstream's checkpoint execute the code that it brings along
+
+        Raises:
+            RunError: if there is nothing trained, or upstream or checkpoint are not those of the training
+            UpstreamError: if the upstream cannot be built
+        """
+        parts = read_parts(source, fold)
+        use = find(parts.upstream, upstream, checkpoint, model_config)
+        with trusted_checkpoints(trust_checkpoint):
+            return cls(dataclasses.replace(parts, upstream=use), resolve_device(device))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probabilities."""
+        return self.parts.labels
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The folds whose heads are averaged."""
+        return tuple(fold.number for fold in self.parts.folds)
+
+    def predict(self, audio: str | Path | np.ndarray | Iterable[str | Path | np.ndarray]) -> list[Recognised]:
+        """Recognise several recordings, in their order; with a progress bar if there are many and a terminal.
+
+        Args:
+            audio: audio files, or arrays of shape ``(samples,)`` at 16 kHz; one of these alone is a list of one
+
+        Raises:
+            AudioError: for the first that cannot be used; :meth:`recognise` takes them one by one
+        """
+        items = [audio] if isinstance(audio, (str, Path, np.ndarray)) else list(audio)
+        few = len(items) < 10
+        return [self.recognise(item) for item in tqdm(items, desc="recognise", disable=True if few else None)]
+
+    def export(self, folder: str | Path) -> Path:
+        """Write the heads, with layer weights, configuration and model card, as a folder that :meth:`load` reads.
+
+        Raises:
+            RunError: if the folder holds anything but an earlier export
+        """
+        return write_export(self.parts, Features(SAMPLE_RATE_HZ, self.rate, self.width, self.layers), folder)
+
+    @torch.no_grad()
+    def recognise(self, audio: str | Path | np.ndarray) -> Recognised:
+        """Recognise one recording.
+
+        Args:
+            audio: an audio file of any sampling rate, or an array of shape ``(samples,)`` at 16 kHz
+
+        Raises:
+            AudioError: if it cannot be read, holds less than 25 ms, or is too long for the device's memory
+        """
+        name = "the array" if isinstance(audio, np.ndarray) else str(audio)
+        samples, start_s, duration_s = self._prepared(audio, name)
+        try:
+            probabilities, weights = self._compute(torch.from_numpy(samples).to(self.device))
+        except torch.cuda.OutOfMemoryError as error:
+            raise AudioError(
+                f"{name}: its {duration_s:.0f} s do not fit into the memory of {self.device}. Cut it, or use "
+                "--device cpu",
+                kind="long",
+            ) from error
+        values = probabilities.cpu().tolist()
+        return Recognised(
+            file=None if isinstance(audio, np.ndarray) else name,
+            predicted=self.labels[int(probabilities.argmax())],
+            probabilities=dict(zip(self.labels, values, strict=True)),
+            frame_weights=tuple(weights.cpu().tolist()),
+            frame_rate_hz=SAMPLE_RATE_HZ / self.rate,
+            duration_s=duration_s,
+            start_s=start_s,
+        )
+
+    def _compute(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """A waveform ``(samples,)`` to probabilities ``(classes,)`` and frame weights ``(frames,)``."""
+        probabilities, weights = [], []
+        block = None
+        for index, (layer_sum, head) in enumerate(self._heads):
+            if block is None or self.parts.upstream.fine_tuned:
+                block = self._states(index, waveform)
+            features = pack([layer_sum([block])])
+            probabilities.append(head(features)[0].float().softmax(dim=-1))
+            weights.append(head.frame_weights(features)[0].float())
+        return torch.stack(probabilities).mean(dim=0), torch.stack(weights).mean(dim=0)
+
+    def _states(self, index: int, waveform: Tensor) -> Tensor:
+        use = self.parts.upstream
+        return states(self._upstreams[index], waveform, selection=use.selection, layer=use.layer, rate=self.rate)
+
+    def _build_head(self, fold: FoldParts) -> tuple[LayerSum, Head]:
+        learned = 1 if fold.layer_weights is None else len(fold.layer_weights)
+        if learned != self.layers:
+            raise RunError(
+                f"fold {fold.number} has weights for {learned} layers, and {self.parts.upstream.name} gives "
+                f"{self.layers}: it is not the upstream that the head was trained on"
+            )
+        layer_sum = LayerSum(self.layers, self.parts.upstream.normalize)
+        head = Head(self.width, len(self.labels), self.parts.model)
+        try:
+            if fold.layer_weights is not None:
+                layer_sum.load_state_dict({"weights": fold.layer_weights})
+            head.load_state_dict(dict(fold.head))
+        except RuntimeError as error:
+            raise RunError(
+                f"fold {fold.number}: its parameters do not fit a head on {self.parts.upstream.name} (width "
+                f"{self.width}): {' '.join(str(error).split())[:300]}"
+            ) from error
+        for module in (layer_sum, head):
+            module.to(self.device).eval().requires_grad_(False)
+        return layer_sum, head
+
+    def _prepared(self, audio: str | Path | np.ndarray, name: str) -> tuple[np.ndarray, float, float]:
+        """Samples as in training, where they begin in seconds, and the whole recording's duration in seconds."""
+        if isinstance(audio, np.ndarray):
+            if audio.ndim != 1 or audio.dtype.kind != "f" or not np.isfinite(audio).all():
+                raise AudioError(
+                    f"{name}: expected finite floating-point samples in [-1, 1] at 16 kHz of shape (samples,), found "
+                    f"{audio.dtype} of shape {audio.shape}",
+                    kind="array",
+                )
+            stored, rate_hz = audio.astype(np.float32)[:, None], SAMPLE_RATE_HZ
+        else:
+            stored, rate_hz = read_segment(audio)
+        first, last = 0, len(stored)
+        if self.parts.trim_zeros and stored.any():
+            sounding = np.flatnonzero(stored.any(axis=1))
+            first, last = int(sounding[0]), int(sounding[-1]) + 1
+        samples = as_waveform(stored[first:last], rate_hz)
+        if len(samples) < MIN_SAMPLES:
+            raise AudioError(
+                f"{name}: {len(samples)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed", kind="short"
+            )
+        if self.parts.max_duration_s is not None:
+            samples = samples[: max(1, round(self.parts.max_duration_s * SAMPLE_RATE_HZ))]
+        return samples, first / rate_hz, len(stored) / rate_hz

@@ -1,0 +1,104 @@
+"""``predict``: a line for every file as soon as it is there, and bad files do not stop the others."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from s3prl_emotion.cli import main
+from s3prl_emotion.deployment.trained import EmotionRecogniser
+
+
+@pytest.fixture
+def predict(trained):
+    """``predict(*words)``: the command on the frozen run."""
+
+    def start(*words: object) -> int:
+        return main(["predict", "--run", str(trained), "--device", "cpu", *map(str, words)])
+
+    return start
+
+
+def test_json_lines(predict, trained, some_test_files, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    assert predict("--format", "jsonl", "--attention", "--fold", "1", "-u", "hf_auto_custom", *files[:2]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = EmotionRecogniser.load(trained, fold=1, device="cpu").predict(files[:2])
+    assert [row["file"] for row in rows] == [str(file) for file in files[:2]]
+    for row, item in zip(rows, expected, strict=True):
+        assert row["probabilities"] == item.probabilities
+        assert row["frame_weights"] == list(item.frame_weights)
+        assert (row["frame_rate_hz"], row["start_s"], row["predicted"]) == (50.0, 0.0, item.predicted)
+    assert predict("--format", "jsonl", files[0]) == 0
+    captured = capsys.readouterr()
+    assert set(json.loads(captured.out)) == {"file", "predicted", "probabilities", "duration_s"}
+    assert "mean over the heads of folds 1, 2; --fold N takes one" in captured.err
+
+
+def test_table(predict, trained, some_test_files, tmp_path, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    folder = tmp_path / "speech"
+    (folder / "deep").mkdir(parents=True)
+    shutil.copy(files[0], folder / "b.wav")
+    shutil.copy(files[1], folder / "deep" / "a.WAV")
+    shutil.copy(files[1], folder / "._b.wav")
+    (folder / "notes.txt").write_text("not audio")
+    assert predict("--attention", folder) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["file", "seconds", "predicted", "neu", "hap", "ang", "sad", "most", "weight"]
+    assert [row.split()[0] for row in rows] == [str(folder / "b.wav"), str(folder / "deep" / "a.WAV")]
+    item = EmotionRecogniser.load(trained, device="cpu").predict(files[0])[0]
+    begin, end, share = item.strongest_second()
+    assert rows[0].split()[1:] == [
+        f"{item.duration_s:.2f}",
+        item.predicted,
+        *(f"{value:.4f}" for value in item.probabilities.values()),
+        *f"{begin:.2f}-{end:.2f} s ({100 * share:.0f} %)".split(),
+    ]
+
+
+def test_bad_files_are_named_and_the_others_go_on(predict, trained, some_test_files, tmp_path, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    (tmp_path / "torn.wav").write_bytes(files[0].read_bytes()[:1000])
+    (tmp_path / "text.wav").write_text("hello")
+    out = tmp_path / "new" / "lines.jsonl"
+    words = (files[0], tmp_path / "torn.wav", tmp_path / "text.wav", "nowhere.wav", files[1])
+    assert predict("--format", "jsonl", "--out", out, *words) == 2
+    assert [json.loads(line)["file"] for line in out.read_text().splitlines()] == [str(files[0]), str(files[1])]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.search(r"error: .*torn\.wav: cut off", captured.err)
+    assert re.search(r"error: .*text\.wav: not readable as audio", captured.err)
+    assert "error: nowhere.wav: no such audio file" in captured.err
+    assert "3 of 5 files could not be used" in captured.err
+
+
+def test_an_interruption_loses_nothing(predict, trained, some_test_files, tmp_path, monkeypatch, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    out = tmp_path / "lines.jsonl"
+    original, seen = EmotionRecogniser.recognise, []
+
+    def third_is_interrupted(self, audio):
+        seen.append(len(out.read_text().splitlines()))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return original(self, audio)
+
+    monkeypatch.setattr(EmotionRecogniser, "recognise", third_is_interrupted)
+    assert predict("--format", "jsonl", "--out", out, *files) == 130
+    assert seen == [0, 1, 2], "each line is in the file before the next recording is begun"
+    assert "interrupted: 2 of" in capsys.readouterr().err
+
+
+def test_mistakes(predict, tmp_path, capsys) -> None:
+    for words, message in [
+        ((tmp_path,), "no audio files in this folder"),
+        (("a.wav", "-u", "hubert"), "-u hubert: the head was trained on hf_auto_custom"),
+        (("a.wav", "-k", tmp_path), "its SHA-256 is"),
+        (("a.wav", "--fold", "9"), "--fold 9: not finished, or no fold of"),
+    ]:
+        assert predict(*words) == 2
+        assert message in capsys.readouterr().err

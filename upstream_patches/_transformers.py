@@ -1,82 +1,211 @@
-"""The module behind the transformers adapters."""
+"""Loading a speech encoder in transformers format, with everything about it checked."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import MODEL_MAPPING, AutoConfig, AutoFeatureExtractor
+from transformers.utils import logging as transformers_logging
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstream_patches import _files
+from s3prl_emotion.upstream_patches._formats import check_folder
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
 
+HEADS = (
+    *("lm_head", "classifier", "projector", "layer_weights", "quantizer", "project_q", "project_hid", "final_proj"),
+    *("masked_spec_embed", "label_embeddings_concat", "label_embs_concat", "speaker_proj", "tdnn", "objective"),
+    *("feature_extractor_xvec", "ctc_proj", "dropout_features", "layer_norm_for_extract", "decoder", "proj_out"),
+)
+"""Beginnings of the names of what sits on an encoder, or beside it, for pretraining and fine-tuning."""
 
-class TransformersUpstream(nn.Module):
-    """A transformers speech encoder with S3PRL's upstream interface.
+_EXTRACTORS = {
+    "whisper": ("WhisperFeatureExtractor", ("sampling_rate", "feature_size")),
+    "wav2vec2-bert": ("SeamlessM4TFeatureExtractor", ("sampling_rate", "num_mel_bins", "stride")),
+}
+_WAVEFORM_EXTRACTOR = ("Wav2Vec2FeatureExtractor", ("sampling_rate", "do_normalize"))
+_BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
 
-    Args:
-        ckpt: folder or Hub id
-        refresh: download again
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded model with what belongs to it."""
+
+    model: nn.Module  # float32
+    config: Any
+    extractor: Any
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration of a model that can be an upstream.
 
     Raises:
-        UpstreamError: if it cannot be loaded, or is no encoder of waveforms
+        UpstreamError: if it is missing, broken, of an unknown kind, or no speech encoder
     """
-
-    def __init__(self, ckpt: str, refresh: bool = False) -> None:
-        super().__init__()
-        try:
-            extractor = AutoFeatureExtractor.from_pretrained(ckpt, force_download=refresh)
-            config = AutoConfig.from_pretrained(ckpt, force_download=refresh)
-        except (OSError, ValueError) as error:
-            raise UpstreamError(f"-k {ckpt}: {error}") from error
-        strides = getattr(config, "conv_stride", None)
-        if strides is None or not hasattr(config, "num_hidden_layers"):
-            raise UpstreamError(f"-k {ckpt}: {config.model_type!r} is no encoder of raw waveforms with hidden states")
-        if extractor.sampling_rate != SAMPLE_RATE:
+    check_folder(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except _BROKEN as error:
+        if "auto_map" in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
             raise UpstreamError(
-                f"-k {ckpt}: its feature extractor asks for {extractor.sampling_rate} Hz, expected {SAMPLE_RATE}"
+                f"{folder}: refused, because the model is code beside its config.json (auto_map), which is not "
+                "executed; kinds that transformers itself knows are read"
+            ) from error
+        raise UpstreamError(f"{folder}/config.json: {_first_line(error)}") from error
+    is_speech = config.model_type in _EXTRACTORS or getattr(config, "conv_stride", None) is not None
+    if not is_speech or not hasattr(config, "num_hidden_layers") or type(config) not in MODEL_MAPPING:
+        raise UpstreamError(
+            f"{folder}: {config.model_type!r} is no speech encoder with hidden states that is known here. Known: "
+            "encoders of waveforms (hubert, wav2vec2, wavlm, data2vec-audio, unispeech-sat, ...), whisper, "
+            "wav2vec2-bert"
+        )
+    for name, value in (("layerdrop", 0.0), ("encoder_layerdrop", 0.0), ("dtype", torch.float32)):
+        if hasattr(config, name):
+            setattr(config, name, value)
+    return config
+
+
+def read_extractor(folder: Path, config: Any) -> Any:
+    """The feature extractor, whose settings must come with the checkpoint.
+
+    Raises:
+        UpstreamError: naming the settings that are missing, or do not fit
+    """
+    kind, settings = _EXTRACTORS.get(config.model_type, _WAVEFORM_EXTRACTOR)
+    example = ", ".join(f"{name}=..." for name in settings)
+    save = f"Save the model's feature extractor there: {kind}({example}).save_pretrained({str(folder)!r})"
+    found = [folder / name for name in ("preprocessor_config.json", "processor_config.json")]
+    found = [path for path in found if path.is_file()]
+    if not found:
+        raise UpstreamError(
+            f"{folder}: preprocessor_config.json is missing, which says how waveforms are normalised, and at which "
+            f"sampling rate. {save}"
+        )
+    try:
+        given = json.loads(found[0].read_text(encoding="utf-8"))
+        given = given.get("feature_extractor", given)
+        absent = [name for name in settings if name not in given]
+        if absent:
+            raise UpstreamError(f"{found[0]}: {' and '.join(absent)} missing. {save}")
+        extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
+    except _BROKEN as error:
+        raise UpstreamError(f"{found[0]}: {_first_line(error)}. {save}") from error
+    if any(not hasattr(extractor, name) for name in settings):
+        raise UpstreamError(f"{found[0]}: {type(extractor).__name__} does not fit {config.model_type}. {save}")
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise UpstreamError(
+            f"{found[0]}: the feature extractor asks for {extractor.sampling_rate} Hz, expected {SAMPLE_RATE}: "
+            "S3PRL gives waveforms at 16 kHz"
+        )
+    return extractor
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a model's weights: safetensors where there are some, else torch's.
+
+    Raises:
+        UpstreamError: if there are none
+    """
+    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
+        files = sorted(folder.glob(pattern))
+        if files:
+            return files
+    raise UpstreamError(f"{folder}: no weights: neither model.safetensors nor pytorch_model.bin is there")
+
+
+def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
+    """Load a model in float32, without layer-drop, and without executing anything that a file holds.
+
+    Args:
+        folder: configuration and feature extractor, and the weights if none are named
+        weights: a file with other weights of that architecture
+
+    Raises:
+        UpstreamError: if something is missing or broken, or the weights do not fit the configuration
+    """
+    config = read_config(folder)
+    extractor = read_extractor(folder, config)
+    files = weight_files(folder) if weights is None else [weights]
+    where = str(folder if weights is None else weights)
+    # Names and pickles are checked here; transformers maps names of older and of fine-tuned models.
+    state = {name: value for file in files for name, value in _files.load(file).items()}
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UpstreamError(f"{where}: expected names and tensors only, found keys {_files.first_keys(state)}")
+    kind = MODEL_MAPPING[type(config)]
+    try:
+        with _quiet():
+            model, report = kind.from_pretrained(
+                None, config=config, state_dict=state, output_loading_info=True, ignore_mismatched_sizes=True
             )
-        config.layerdrop = 0.0
-        try:
-            model, report = AutoModel.from_pretrained(
-                ckpt, config=config, output_loading_info=True, force_download=refresh, trust_remote_code=False
-            )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UpstreamError(f"-k {ckpt}: the weights cannot be loaded: {error}") from error
-        # Models without a masking embedding in their checkpoint are usual; it is used by spec-augment only.
-        missing = sorted(key for key in report["missing_keys"] if "masked_spec_embed" not in key)
-        if missing:
-            raise UpstreamError(f"-k {ckpt}: {len(missing)} weights are missing, such as {', '.join(missing[:3])}")
-        self.model: nn.Module = model.float()
-        self.normalize = bool(extractor.do_normalize)
-        self.downsample_rate = math.prod(strides)
-        self.padding_changes_features = getattr(config, "feat_extract_norm", "layer") == "group"
+    except _BROKEN as error:
+        raise UpstreamError(f"{where}: the weights cannot be loaded: {_first_line(error)}") from error
+    _check_fit(where, config.model_type, kind.base_model_prefix, report)
+    return Encoder(model.float(), config, extractor)
 
-    def get_downsample_rates(self, key: str | None = None) -> int:
-        """Samples per frame."""
-        return self.downsample_rate
 
-    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
-        """Waveforms at 16 kHz, each ``(samples,)``, to hidden states ``(batch, frames, features)``, L + 1 of them."""
-        if self.normalize:
-            wavs = [(wav - wav.mean()) / torch.sqrt(wav.var(correction=0) + 1e-7) for wav in wavs]
-        if self.padding_changes_features and not self.training and len({len(wav) for wav in wavs}) > 1:
-            layers = zip(*(self._encode([wav]) for wav in wavs), strict=True)
-            states = tuple(pad_sequence([item[0] for item in layer], batch_first=True) for layer in layers)
-        else:
-            states = self._encode(wavs)
-        return {"hidden_states": states, "last_hidden_state": states[-1]}
+def layers_of(model: nn.Module, inputs: Tensor, **given: Any) -> tuple[Tensor, ...]:
+    """The input of the first block, and the output of each; the last one as the encoder gives it on.
 
-    def _encode(self, wavs: list[Tensor]) -> tuple[Tensor, ...]:
-        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
-        padded = pad_sequence(wavs, batch_first=True)
-        mask = torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
-        # Group-norm models were pretrained on zero-padded batches without a mask; alone, a mask changes nothing.
-        given = {} if self.padding_changes_features or bool(mask.all()) else {"attention_mask": mask.long()}
-        output = self.model(padded, output_hidden_states=True, **given)
-        return tuple(output.hidden_states)
+    After pre-norm blocks that is normalised, as in S3PRL's models. transformers has it so in ``hidden_states`` up to
+    4.x, and before normalisation since 5.x.
+    """
+    ends: list[Tensor] = []
+    handle = model.encoder.register_forward_hook(lambda *call: ends.append(call[2][0]))  # type: ignore[operator, union-attr]
+    try:
+        layers = tuple(model(inputs, output_hidden_states=True, **given).hidden_states)
+    finally:
+        handle.remove()
+    # SEW's encoder gives a higher frame rate on than its blocks have.
+    return (*layers[:-1], ends[0]) if ends[0].shape == layers[-1].shape else layers
+
+
+def _check_fit(where: str, kind: str, prefix: str, report: dict[str, Any]) -> None:
+    """Complain about missing, surplus and misshapen weights; name heads that are left out."""
+
+    def plain(name: str) -> str:
+        return name.removeprefix(f"{prefix}.")
+
+    # A masking embedding is used by spec-augment only; of Whisper, only the encoder is.
+    unused = ("masked_spec_embed", *(("decoder",) if kind == "whisper" else ()))
+    missing = [plain(name) for name in report["missing_keys"] if not plain(name).startswith(unused)]
+    surplus = [plain(name) for name in report["unexpected_keys"]]
+    heads = [name for name in surplus if name.startswith(HEADS)]
+    shapes = [
+        f"{plain(name)} (file {tuple(given)}, model {tuple(expected)})"
+        for name, given, expected in report["mismatched_keys"]
+        if not plain(name).startswith(unused)
+    ]
+    _files.misfit(f"{where} ({kind})", missing, [name for name in surplus if name not in heads], shapes)
+    if heads:
+        logger.info("%s: left out, no part of the encoder: %s", where, ", ".join(sorted(heads)[:10]))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own report of what does not fit, and its progress bar."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, read_audio, waveform_key
-from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.bridge.selection import check_selection, explained, probe_waveform, states
+from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_waveform, states
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.extraction import Utterance, extract
@@ -62,14 +61,7 @@ def open_cache(
         raise ConfigError(
             "-f trains the upstream, so its hidden states change with every step: no cache; leave --cache out"
         )
-    register()
-    from s3prl import hub
-
-    with explained(args.upstream):
-        upstream = getattr(hub, args.upstream)(
-            ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
-        )
-    upstream = upstream.to(args.device).eval()
+    upstream = build_upstream(args)
     rate = int(upstream.get_downsample_rates(args.upstream_feature_selection))
     compute = functools.partial(
         states,

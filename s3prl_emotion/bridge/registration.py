@@ -19,6 +19,8 @@ from s3prl_emotion.bridge import shims
 STOCK_DOWNSTREAMS = frozenset({"emotion"})
 """Configurations that belong to an expert of S3PRL's own: they are launched by us, and registered by nobody."""
 
+_named: set[str] = set()
+
 
 def register() -> None:
     """See :func:`s3prl_emotion.register`."""
@@ -58,11 +60,29 @@ def upstreams() -> dict[str, Callable[..., Any]]:
 
 
 def upstream_names() -> dict[str, bool]:
-    """Every ``-u`` name, sorted, and whether it is one of ours."""
+    """Every ``-u`` name of S3PRL's and ours, sorted, and whether it is one of ours."""
     register()
     ours = upstreams()
     hub = importlib.import_module("s3prl.hub")
-    return {name: name in ours for name in sorted({*hub.options(), *ours})}
+    theirs = {name for name in hub.options() if not inspect.isclass(getattr(hub, name))}  # it imports classes, too
+    return {name: name in ours for name in sorted({*theirs, *ours} - _named)}
+
+
+def name_upstream(name: str, adapter: str) -> None:
+    """Put one of our adapters on ``s3prl.hub`` under a further name: what S3PRL's Runner looks up, and results show.
+
+    Raises:
+        ValueError: if the name belongs to S3PRL or to us
+    """
+    if name in upstream_names():
+        raise ValueError(f"upstream {name!r} exists in s3prl.hub already")
+    setattr(importlib.import_module("s3prl.hub"), name, upstreams()[adapter])
+    _named.add(name)
+
+
+def named_upstreams() -> frozenset[str]:
+    """The names that :func:`name_upstream` has added."""
+    return frozenset(_named)
 
 
 class _DownstreamFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -6,15 +6,19 @@ import argparse
 import contextlib
 import inspect
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
-from s3prl_emotion.bridge.registration import upstream_names
+from s3prl_emotion.bridge.dropped import dropped
+from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
+from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import EmotionError, UpstreamError, nearest
+from s3prl_emotion.upstream_patches._files import is_refusal, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +32,17 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
     Raises:
         UpstreamError: S3PRL's named upstreams ignore both silently; the message names the variants that do not
     """
+    if name in named_upstreams():
+        return  # found, and checked, by bridge.dropped
     names = upstream_names()
     from s3prl import hub
 
     if name not in names:
-        raise UpstreamError(f"-u {name!r} is not an upstream of S3PRL, nor one of ours. {_near_upstreams(name, names)}")
+        known = {*names, *dropped()}
+        raise UpstreamError(f"-u {name!r} is not an upstream of S3PRL, nor one of ours. {_near_upstreams(name, known)}")
     reads_checkpoint = name.endswith(_TAKES_CHECKPOINT) or names[name]
     given = [flag for flag, value in (("-k", checkpoint), ("-g", model_config)) if value is not None]
-    if model_config is not None and names[name]:
+    if model_config is not None and names[name] and "model_config" not in _parameters(name):
         raise UpstreamError(f"-u {name} ignores -g: everything it needs comes with -k")
     if given and not reads_checkpoint:
         module = getattr(hub, name).__module__
@@ -45,12 +52,19 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         local = f"use -u {' or '.join(variants)}" if variants else "it has no variant that reads one"
         raise UpstreamError(f"-u {name} ignores {' and '.join(given)}: it always loads its own checkpoint; {local}")
     if name.endswith(("_local", "_custom")) or names[name]:
-        optional = inspect.signature(getattr(hub, name)).parameters.get("ckpt")
+        optional = _parameters(name).get("ckpt")
         has_own = names[name] and optional is not None and optional.default is not inspect.Parameter.empty
         if checkpoint is None and not has_own and name != "baseline_local":
             raise UpstreamError(f"-u {name} needs a checkpoint: give its path with -k")
-        if checkpoint is not None and name.endswith("_local") and not Path(checkpoint).exists():
+        is_path = name.endswith("_local") or names[name]  # a Hub id of ours is a folder by now
+        if checkpoint is not None and is_path and not Path(checkpoint).exists():
             raise UpstreamError(f"-k {checkpoint}: no such file or folder")
+
+
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    from s3prl import hub
+
+    return inspect.signature(getattr(hub, name)).parameters
 
 
 def _near_upstreams(name: str, names: Iterable[str]) -> str:
@@ -66,11 +80,14 @@ def _near_upstreams(name: str, names: Iterable[str]) -> str:
 def explained(upstream: str) -> Iterator[None]:
     """Turn whatever goes wrong while an upstream is built into one message.
 
+    Within, ``--trust-checkpoint`` is in force.
+
     Raises:
         UpstreamError: naming the upstream and the cause
     """
     try:
-        yield
+        with reading_upstream():
+            yield
     except EmotionError:
         raise
     except OSError as error:  # requests' and huggingface_hub's connection errors are OSErrors
@@ -80,7 +97,25 @@ def explained(upstream: str) -> Iterator[None]:
         ) from error
     except Exception as error:  # code of many authors: anything can come, and nothing is kept back
         logger.debug("-u %s", upstream, exc_info=True)  # --verbose shows it
+        if is_refusal(error):
+            raise UpstreamError(refusal(f"-u {upstream}", error)) from error
         raise UpstreamError(f"-u {upstream} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def build_upstream(args: argparse.Namespace) -> Any:
+    """The upstream that ``-u``, ``-k`` and ``-g`` name, on ``args.device``, in evaluation mode.
+
+    Raises:
+        UpstreamError: whatever goes wrong, see :func:`explained`
+    """
+    register()
+    from s3prl import hub
+
+    with explained(args.upstream):
+        upstream = getattr(hub, args.upstream)(
+            ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
+        )
+        return upstream.to(args.device).eval()
 
 
 def probe_waveform(device: str) -> Tensor:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s3prl_emotion.corpora import Corpus
 
 KINDS = ("downstreams", "upstreams", "corpora", "protocols", "poolings", "shims")
 
@@ -13,8 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print one name per line, with a few words where there are some."""
+    if args.kind == "upstreams":
+        print(_upstreams())
+        return 0
+    width = 17 if args.kind == "corpora" else 28
     for name, words in _entries(args.kind):
-        print(f"{name:<28}{words}" if words else name)
+        print(f"{name:<{width}}{words}" if words else name)
     return 0
 
 
@@ -22,10 +30,7 @@ def _entries(kind: str) -> list[tuple[str, str]]:
     if kind == "corpora":
         from s3prl_emotion.corpora import corpora
 
-        entries = [(name, corpora.get(name)) for name in corpora.names()]
-        return [
-            (name, f"{entry.count or '?'} utterances, protocol {entry.default_protocol}") for name, entry in entries
-        ]
+        return [(name, _corpus_facts(corpora.get(name))) for name in corpora.names()]
     if kind == "protocols":
         from s3prl_emotion.protocols import protocols
 
@@ -38,9 +43,29 @@ def _entries(kind: str) -> list[tuple[str, str]]:
 
     if kind == "downstreams":
         return [(name, _first_comment(str(path))) for name, path in registration.downstream_configs().items()]
-    if kind == "shims":
-        return [(name, (getattr(shims, f"_{name}").__doc__ or "").strip().splitlines()[0]) for name in shims.apply()]
-    return [(name, "ours" if is_ours else "s3prl") for name, is_ours in registration.upstream_names().items()]
+    return [(name, (getattr(shims, f"_{name}").__doc__ or "").strip().splitlines()[0]) for name in shims.apply()]
+
+
+def _upstreams() -> str:
+    """One line for each upstream; for a dropped one that cannot be used, the reason at its end."""
+    from tabulate import tabulate
+
+    from s3prl_emotion.bridge.listing import COLUMNS, upstream_rows
+
+    rows = [(*row.cells(), row.problem) for row in upstream_rows()]
+    alignment = ("left", "left", "right", "right", "right", "right", "left")
+    table = tabulate(rows, (*COLUMNS, ""), tablefmt="plain", disable_numparse=True, colalign=alignment)
+    return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def _corpus_facts(corpus: Corpus) -> str:
+    """One line in columns; what depends on the user's data is a question mark, folds that a protocol makes a dash."""
+    folds = corpus.folds or ("-" if corpus.counts else "?")
+    facts = (
+        f"{corpus.count or '?':>4} utterances  {len(corpus.labels) or '?':>1} classes  "
+        f"{corpus.speaker_count or '?':>2} speakers  {folds:>1} folds"
+    )
+    return f"{facts}  {corpus.default_protocol:<10} {corpus.licence}"
 
 
 def _first_comment(path: str) -> str:

@@ -12,9 +12,10 @@ from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
     from s3prl_emotion.bridge.cache import CacheOptions
+    from s3prl_emotion.experiment import Request
 
 OURS = ("corpus", "data", "corpus_option", "protocol", "fold", "root", "demo", "skip_bad", "trim_zeros", "command")
-AUDIT = ("drop_leaks", "pretraining_data")
+OURS_BESIDES = ("trust_checkpoint", "drop_leaks", "pretraining_data", "seeds", "lr")
 OURS_TOO = ("cache", "cache_root", "cache_dtype", "cache_limit", "cache_device")
 NOT_SUPPORTED = {
     "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
@@ -81,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     upstream = parser.add_argument_group("S3PRL: upstream")
     upstream.add_argument("-k", "--upstream_ckpt", metavar="PATH", help="checkpoint of upstreams that need one")
     upstream.add_argument("-g", "--upstream_model_config", metavar="PATH", help="model configuration of such upstreams")
+    upstream.add_argument(
+        "--trust-checkpoint", action="store_true", help="let the upstream's checkpoint execute the code it brings along"
+    )
     upstream.add_argument("-r", "--upstream_refresh", action="store_true", help="download the upstream again")
     upstream.add_argument(
         "-f", "--upstream_trainable", action="store_true", help="fine-tune the upstream (default: frozen)"
@@ -95,6 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     upstream.add_argument("--hub", default="torch", choices=["torch", "huggingface"], help=argparse.SUPPRESS)
 
     machine = parser.add_argument_group("S3PRL: machine")
+    machine.add_argument(
+        "--seeds", type=_seeds, metavar="0,1,2", help="one run for each, and their summary, in place of --seed"
+    )
     machine.add_argument("--seed", default=1337, type=_seed, help="default: %(default)s, as in S3PRL")
     machine.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
     machine.add_argument("--cache_dir", help="where S3PRL keeps downloads")
@@ -133,11 +140,14 @@ def main(args: argparse.Namespace) -> int:
         )
     if args.past_exp or args.mode == "inference":
         _refuse_ignored(args)
-    if args.mode == "inference":
-        return _infer(args)
-    if args.past_exp:
-        return _from_checkpoint(args)
-    return _run(args)
+    from s3prl_emotion.bridge.trust import trusted_checkpoints
+
+    with trusted_checkpoints(args.trust_checkpoint):
+        if args.mode == "inference":
+            return _infer(args)
+        if args.past_exp:
+            return _from_checkpoint(args)
+        return _run(args)
 
 
 def _seed(text: str) -> int:
@@ -147,12 +157,16 @@ def _seed(text: str) -> int:
     return seed
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(_seed(part) for part in text.split(","))
+
+
 def _refuse_ignored(args: argparse.Namespace) -> None:
     """With a checkpoint, everything that it holds comes from it; S3PRL ignores what is given besides, silently."""
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)
     allowed = {"mode", "evaluate_split", "past_exp", "override", "device", "verbose", "auto_resume", "command"}
-    allowed |= {"cache_root", "cache_limit", "cache_device", "cache_dir", "disable_cudnn"}
+    allowed |= {"trust_checkpoint", "cache_root", "cache_limit", "cache_device", "cache_dir", "disable_cudnn"}
     ignored = [
         action.option_strings[0]
         for action in parser._actions
@@ -165,16 +179,33 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    request = request_of(args)
+    if args.seeds:
+        from s3prl_emotion.cli.sweep import run_grid
+
+        return run_grid(args, request, (args.upstream,), (args.downstream,), ())
+    from s3prl_emotion.experiment.run import run
+
+    folder, results = run(request)
+    print_results(folder, results)
+    return 0
+
+
+def request_of(args: argparse.Namespace) -> Request:
+    """What the command line asks for.
+
+    Raises:
+        ConfigError: if the upstream or the downstream is missing, or an option cannot be meant so
+    """
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if getattr(args, name) is None:
             raise ConfigError(f"{flag} is missing: which {name}? `s3prl-emotion ls {name}s` lists them")
     if args.init_ckpt:
         raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
     from s3prl_emotion.experiment import Request
-    from s3prl_emotion.experiment.run import run
 
-    request = Request(
-        s3prl={key: value for key, value in vars(args).items() if key not in (*OURS, *OURS_TOO, *AUDIT)},
+    return Request(
+        s3prl={key: value for key, value in vars(args).items() if key not in (*OURS, *OURS_TOO, *OURS_BESIDES)},
         corpus=args.corpus or ("demo" if args.demo else "iemocap"),
         data=args.data,
         corpus_options=_options(args.corpus_option),
@@ -189,9 +220,6 @@ def _run(args: argparse.Namespace) -> int:
         cache=args.cache,
         cache_options=_cache_options(args),
     )
-    folder, results = run(request)
-    print_results(folder, results)
-    return 0
 
 
 def print_results(folder: Path, results: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, launch, stock
+from s3prl_emotion.bridge import arguments, dropped, launch, stock
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
@@ -142,6 +142,7 @@ def score_best(expdir: Path, device: str | None, cached: CachedUpstream | None =
     write_atomically(expdir / PREDICTIONS, text)
     about = {
         "step": int(content["Step"]),
+        "dev_score": float(content["Downstream"]["best_score"]),
         "checkpoint": best.name,
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(expdir / PREDICTIONS)),
@@ -178,6 +179,9 @@ def from_checkpoint(
     if args.downstream in STOCK_DOWNSTREAMS and stock_data.is_dir():
         config["downstream_expert"]["datarc"].update(root=str(stock_data), meta_data=str(stock_data))
     arguments.override(config, args, override)
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(
+        args.upstream, args.upstream_ckpt, args.upstream_model_config
+    )
     check_config(config, str(checkpoint), ours=args.downstream not in STOCK_DOWNSTREAMS)
     args.device = arguments.resolve_device(device)
     return args, config

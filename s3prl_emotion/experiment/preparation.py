@@ -89,8 +89,9 @@ def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Seq
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
-        log = logger.warning if item["status"] == audit.DECLARED and second == "test" else logger.info
-        log("%s: %s and %s share %.0f %% of %s's", item["kind"], first, second, 100 * item["share"], second)
+        if second == "test":
+            log = logger.warning if item["status"] == audit.DECLARED else logger.info
+            log("%.0f %% of test's %ss are in %s too (%s)", 100 * item["share"], item["kind"], first, item["status"])
 
 
 def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:

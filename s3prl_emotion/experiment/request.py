@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, launch, stock
+from s3prl_emotion.bridge import arguments, dropped, launch, stock
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.config import read_yaml
@@ -38,6 +38,7 @@ class Request:
         protocol: a protocol's name; None takes the corpus' default
         folds: the folds to run; None runs all
         root: run folders are made below it, unless ``expname`` or ``expdir`` of S3PRL say otherwise
+        tag: ends the run folder's name
         demo: make the demo corpus and train briefly
         skip_bad: leave out files that cannot be used, instead of stopping
         trim_zeros: leave out exact digital zeros at both ends of each utterance
@@ -54,6 +55,7 @@ class Request:
     protocol: str | None = None
     folds: tuple[int, ...] | None = None
     root: Path = DEFAULT_ROOT
+    tag: str = ""
     demo: bool = False
     skip_bad: bool = False
     trim_zeros: bool = False
@@ -89,6 +91,9 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
     args.device = arguments.resolve_device(args.device)
     launch.check_extras(checked, args.device, str(path))
     args.override = None  # applied; a checkpoint must not carry it on
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.resolve(
+        args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh
+    )
     return args, checked, _notable(request, args, checked, file)
 
 
@@ -136,6 +141,14 @@ def uses_cache(request: Request, args: argparse.Namespace) -> bool:
     if request.cache is None:
         return args.downstream not in STOCK_DOWNSTREAMS  # S3PRL's own number comes from S3PRL's own padded batches
     return request.cache
+
+
+def corpus_name(request: Request) -> str:
+    """The corpus' name in a run folder: with the data's own name where many corpora share a reader, and its options."""
+    entry = corpora.get(request.corpus, "--corpus")
+    own = f"_{request.data.stem}" if entry.named_by_data and request.data is not None else ""
+    options = [f"{key}={value}" for key, value in sorted(request.corpus_options.items()) if "/" not in str(value)]
+    return "-".join([request.corpus + own, *options])
 
 
 def protocol_name(request: Request, args: argparse.Namespace) -> str:

@@ -28,16 +28,23 @@ from s3prl_emotion.experiment.folder import (
     only_here,
 )
 from s3prl_emotion.experiment.preparation import PRETRAINING_FILE, check_leaks, prepare
-from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, protocol_name, settle, uses_cache
+from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name, protocol_name, settle, uses_cache
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 
 logger = logging.getLogger(__name__)
 
+Prepared = dict[str, tuple[Manifest, Folds]]
+"""A corpus and its division, by the protocol's name."""
 
-def run(request: Request) -> tuple[Path, dict[str, Any]]:
+
+def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[str, Any]]:
     """Train and test the requested folds and summarise all folds that are finished.
+
+    Args:
+        request: what to run
+        prepared: the corpus and its division, by protocol, where several runs share them; filled in where it has none
 
     Returns:
         the run folder and the content of its ``results.json``
@@ -52,7 +59,7 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
     folder = run_folder_of(request, args)
     identity = identity_of(request, args, config, settings)
     check(folder, identity)
-    manifest, folds = _prepare(request, args, folder)
+    manifest, folds = _prepare(request, args, folder, {} if prepared is None else prepared)
     wanted = _wanted_folds(request, args, config, folds)
     claim(folder, identity)
     todo = [
@@ -69,24 +76,32 @@ def run(request: Request) -> tuple[Path, dict[str, Any]]:
     return folder, collect(folder)
 
 
-def _prepare(request: Request, args: argparse.Namespace, folder: Path) -> tuple[Manifest, Folds]:
+def _prepare(request: Request, args: argparse.Namespace, folder: Path, prepared: Prepared) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
+    protocol = protocol_name(request, args)
     pretraining = _pretraining_data(request, args)
     if all((folder / name).is_file() for name in (RUN_FILE, "manifest.jsonl", "folds.json")):
         manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
         check_leaks(manifest, folds, folder, pretraining)
         return manifest, folds
-    return prepare(
+    if protocol in prepared:
+        manifest, folds = prepared[protocol]
+        check_leaks(manifest, folds, folder, pretraining)
+        manifest.write(folder / "manifest.jsonl")
+        folds.write(folder / "folds.json")
+        return manifest, folds
+    prepared[protocol] = prepare(
         request.corpus,
         request.data,
         request.corpus_options,
-        protocol_name(request, args),
+        protocol,
         folder,
         request.skip_bad,
         request.trim_zeros,
         request.drop_leaks,
         pretraining,
     )
+    return prepared[protocol]
 
 
 def _pretraining_data(request: Request, args: argparse.Namespace) -> tuple[Path, ...]:
@@ -119,10 +134,14 @@ def run_folder_of(request: Request, args: argparse.Namespace) -> Path:
         return Path(args.expdir)
     if args.expname:
         return request.root / args.expname
-    upstream = args.upstream if args.upstream_ckpt is None else f"{args.upstream}-{Path(args.upstream_ckpt).stem}"
+    given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
+    upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
     protocol = protocol_name(request, args)
+    tag = f"-{request.tag}" if request.tag else ""
     seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
-    return request.root / upstream.replace("/", "__") / args.downstream / f"{request.corpus}-{protocol}{seed}"
+    return (
+        request.root / upstream.replace("/", "__") / args.downstream / f"{corpus_name(request)}-{protocol}{tag}{seed}"
+    )
 
 
 def _run_fold(

@@ -33,7 +33,7 @@ from torch import Tensor
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 """Goes up when extraction changes what it stores: older entries are then not found any more."""
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}

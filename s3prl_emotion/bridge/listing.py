@@ -1,0 +1,86 @@
+"""What ``ls upstreams`` shows: every name with its source, and size and rate where they are known without weights."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.resources
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge.dropped import dropped
+from s3prl_emotion.bridge.trust import reading_upstream
+from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.evaluation.published import canonical_upstream
+
+if TYPE_CHECKING:
+    from s3prl_emotion.upstream_patches._facts import Facts
+
+COLUMNS = ("name", "source", "states", "width", "rate Hz", "parameters")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One upstream."""
+
+    name: str
+    source: str  # "s3prl", "s3prl-emotion" or "dropped: PATH"
+    states: int | None = None  # L + 1 hidden states
+    width: int | None = None
+    rate_hz: float | None = None
+    parameters_millions: float | None = None
+    problem: str = ""  # why a dropped one cannot be used
+
+    def cells(self) -> tuple[str, ...]:
+        """One text for each of :data:`COLUMNS`; what is not known is ``-``."""
+        known = (
+            "-" if self.states is None else str(self.states),
+            "-" if self.width is None else str(self.width),
+            "-" if self.rate_hz is None else f"{self.rate_hz:g}",
+            "-" if self.parameters_millions is None else f"{self.parameters_millions:.2f} M",
+        )
+        return (self.name, self.source, *known)
+
+
+def upstream_rows() -> list[Row]:
+    """Every name that ``-u`` knows: dropped ones, ours, S3PRL's.
+
+    A dropped checkpoint that cannot be used is a row that says why.
+    """
+    names = registration.upstream_names()
+    rows = [_dropped_row(name, path, paths, names) for name, paths in sorted(dropped().items()) for path in paths]
+    rows += [Row(name, "s3prl-emotion") for name, ours in names.items() if ours]
+    return rows + [Row(name, "s3prl", parameters_millions=_published(name)) for name, ours in names.items() if not ours]
+
+
+def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, bool]) -> Row:
+    from s3prl_emotion.upstream_patches._facts import facts
+
+    source = f"dropped: {path}"
+    if name in names:
+        return Row(
+            name, source, problem=f"not used: {name} is a name of {'ours' if names[name] else 'S3PRL'}; rename it"
+        )
+    if len(same_name) > 1:
+        others = ", ".join(str(other) for other in same_name if other != path)
+        return Row(name, source, problem=f"has the same name as {others}; rename one")
+    try:
+        with reading_upstream():
+            found: Facts = facts(path)
+    except UpstreamError as error:
+        return Row(name, source, problem=" ".join(str(error).split()))
+    return Row(name, source, found.states, found.width, found.rate_hz, found.parameters / 1e6)
+
+
+@functools.cache
+def _sizes() -> dict[str, float]:
+    """Millions of parameters by the names of the SUPERB table."""
+    file = importlib.resources.files("s3prl_emotion.evaluation") / "data" / "superb_er.csv"
+    rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
+    return {row["upstream"]: float(row["params_millions"]) for row in rows if row["params_millions"]}
+
+
+def _published(name: str) -> float | None:
+    return _sizes().get(canonical_upstream(name))

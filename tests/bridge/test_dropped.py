@@ -1,0 +1,222 @@
+"""What ``-u`` finds that nobody registered: dropped folders and files, paths, Hub ids; and through the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import s3prl_emotion
+from s3prl_emotion.bridge import dropped, registration
+from s3prl_emotion.bridge.selection import check_upstream
+from s3prl_emotion.cli import main
+from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.experiment.folder import checkpoint_sha256
+
+
+@pytest.fixture(autouse=True)
+def registered() -> None:
+    s3prl_emotion.register()
+
+
+@pytest.fixture
+def my_hubert(tmp_path, tiny_hubert: Path) -> Path:
+    """A folder dropped into ``./upstreams``; tests run in ``tmp_path``."""
+    return Path(shutil.copytree(tiny_hubert, tmp_path / "upstreams" / "my_hubert"))
+
+
+def test_a_dropped_folder_is_found_by_its_name(my_hubert) -> None:
+    from s3prl import hub
+
+    found = dropped.resolve("my_hubert", None, None)
+    assert found == ("my_hubert", str(my_hubert), None)
+    assert hub.my_hubert is registration.upstreams()["hf_auto_custom"]
+    check_upstream(*found)
+    assert "my_hubert" not in registration.upstream_names(), "no name of S3PRL's or ours"
+    assert dropped.resolve("my_hubert", None, None) == found
+
+
+def test_a_path_and_other_folders(my_hubert, tmp_path, monkeypatch) -> None:
+    assert dropped.resolve("./upstreams/my_hubert", None, None) == ("my_hubert", str(my_hubert), None)
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "upstreams").rename(elsewhere)
+    assert dropped.resolve("my_hubert", None, None).checkpoint is None
+    monkeypatch.setenv(dropped.FOLDERS, os.pathsep.join(["nowhere", str(elsewhere)]))
+    assert dropped.resolve("my_hubert", None, None).checkpoint == str(elsewhere / "my_hubert")
+    with pytest.raises(UpstreamError, match=r"-u ./nowhere/x: no such file or folder"):
+        dropped.resolve("./nowhere/x", None, None)
+
+
+def test_s3prls_names_come_first(my_hubert, caplog) -> None:
+    for name in ("hubert_base", "cpt_hubert"):
+        shutil.copytree(my_hubert, my_hubert.with_name(name))
+        assert dropped.resolve(name, None, None) == (name, None, None)
+        assert f"{name} is not used, the name is taken" in caplog.text
+    # by its path it is found, under a name that is not that of another model
+    assert dropped.resolve("upstreams/hubert_base", None, None).name == "upstreams__hubert_base"
+
+
+def test_two_of_a_name_are_an_error(my_hubert, tmp_path, monkeypatch) -> None:
+    shutil.copytree(my_hubert, tmp_path / "more" / "my_hubert")
+    monkeypatch.setenv(dropped.FOLDERS, f"upstreams{os.pathsep}more")
+    with pytest.raises(UpstreamError, match=r"two have that name: upstreams/my_hubert and more/my_hubert"):
+        dropped.resolve("my_hubert", None, None)
+
+
+def test_an_unknown_name_is_answered_with_dropped_ones_too(my_hubert) -> None:
+    with pytest.raises(UpstreamError, match=r"-u 'my_huberd' is not an upstream .* Did you mean 'my_hubert'"):
+        check_upstream(*dropped.resolve("my_huberd", None, None))
+
+
+def test_options_that_would_be_ignored(my_hubert, tmp_path) -> None:
+    (tmp_path / "x.yaml").touch()
+    with pytest.raises(UpstreamError, match="-u my_hubert ignores -g"):
+        dropped.resolve("my_hubert", None, "x.yaml")
+    with pytest.raises(UpstreamError, match=r"-k nowhere.pt: no such file"):
+        dropped.resolve("my_hubert", "nowhere.pt", None)
+
+
+def test_other_weights_in_the_architecture_of_a_dropped_folder(my_hubert, tmp_path) -> None:
+    from s3prl import hub
+
+    weights = {name: value + 1 for name, value in load_file(my_hubert / "model.safetensors").items()}
+    torch.save(weights, tmp_path / "epoch3.pt")
+    name, checkpoint, config = dropped.resolve("my_hubert", "epoch3.pt", None)
+    assert (name, checkpoint, config) == ("my_hubert", str(tmp_path / "epoch3.pt"), str(my_hubert))
+    check_upstream(name, checkpoint, config)
+    built = hub.my_hubert(ckpt=checkpoint, model_config=config, refresh=False).model.state_dict()
+    key = "encoder.layers.0.attention.k_proj.weight"
+    assert torch.equal(built[key], weights[key])
+
+
+def _hub_cache(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The Hub's local cache, as a download of ``owner/name`` leaves it, and no network."""
+    from huggingface_hub import constants
+
+    model = tmp_path / "cache" / "models--owner--name"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = model / "snapshots" / commit
+    shutil.copytree(source, snapshot)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return snapshot
+
+
+def test_a_hub_id(tiny_hubert, tmp_path, monkeypatch) -> None:
+    snapshot = _hub_cache(tmp_path, tiny_hubert, monkeypatch)
+    assert dropped.resolve("owner/name", None, None) == ("owner__name", str(snapshot), None)
+    assert dropped.resolve("hf_auto_custom", "owner/name", None).checkpoint == str(snapshot)
+    gone = str(snapshot).replace(str(tmp_path), "/other/home")
+    assert dropped.restore("owner__name", gone, None).checkpoint == str(snapshot), "found again in this cache"
+    with pytest.raises(UpstreamError, match="owner/nothing: neither here nor to be had from the Hugg"):
+        dropped.resolve("owner/nothing", None, None)
+
+
+def test_an_upstream_that_is_gone(my_hubert, tmp_path) -> None:
+    found = dropped.resolve("my_hubert", None, None)
+    shutil.move(my_hubert, tmp_path / "away")
+    with pytest.raises(
+        UpstreamError, match=r"my_hubert: the upstream of this run is gone: .*/upstreams/my_hubert. Put"
+    ):
+        dropped.restore(*found)
+
+
+def _in_a_fresh_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Forget what an earlier command put on the hub."""
+    from s3prl import hub
+
+    monkeypatch.delattr(hub, name)
+    registration._named.discard(name)
+
+
+def test_drop_in_run_evaluate(tmp_path, demo_root, my_hubert, monkeypatch, capsys) -> None:
+    """``-u my_hubert``: the folder, the results and the store carry that name; ``-e`` finds the weights by path."""
+    options = ("-u", "my_hubert", "-d", "emotion_attn_corr", "--fold", "1", "--device", "cpu", "--root", "root")
+    corpus = ("--corpus", "demo", "--data", str(demo_root), "--cache-root", str(tmp_path / "cache"))
+    short = "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.save_step=2"
+    assert main(["run", *options, *corpus, "-o", short]) == 0
+    folder = tmp_path / "root" / "my_hubert" / "emotion_attn_corr" / "demo-superb"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["upstream"] == "my_hubert"
+    assert results["checkpoint_sha256"] == checkpoint_sha256(str(my_hubert))
+    stores = [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    assert any("my_hubert" in name for name in stores), stores
+
+    _in_a_fresh_process(monkeypatch, "my_hubert")
+    monkeypatch.chdir(tmp_path.parent)  # another working directory: ./upstreams is not there
+    monkeypatch.setenv(dropped.FOLDERS, "none")
+    best = folder / "fold1" / "dev-best.ckpt"
+    before = (folder / "fold1" / "predictions.csv").read_text()
+    capsys.readouterr()
+    assert main(["run", "-m", "evaluate", "-e", str(best), "--device", "cpu"]) == 0
+    assert "test: UA" in capsys.readouterr().out
+    assert (folder / "fold1" / "predictions.csv").read_text() == before
+    assert (folder / "fold1" / "test_predictions.csv").is_file()
+
+
+def test_a_file_and_its_settings_are_part_of_what_a_run_is(run, tmp_path, capsys) -> None:
+    """A torchaudio state dict: its hash is in results.json; other settings beside it are another run."""
+    from torchaudio.models import wav2vec2_model
+
+    torch.manual_seed(0)
+    convolutions = [(8, kernel, stride) for kernel, stride in zip((10, 3, 3, 3, 3, 2, 2), (5,) + (2,) * 6, strict=True)]
+    model = wav2vec2_model(
+        "layer_norm", convolutions, False, 16, 0.1, 16, 2, 2, 2, 0.1, 32, 0.1, 0.1, True, 0.1, aux_num_out=None
+    )
+    path = tmp_path / "upstreams" / "speech.pt"
+    path.parent.mkdir()
+    torch.save(model.state_dict(), path)
+    options = ("-u", "speech", "-d", "emotion_mean_std", "--fold", "1")
+    assert run(*options) == 2
+    assert "a state dict does not tell normalize_waveform" in capsys.readouterr().err
+    settings = path.with_name("speech.pt.yaml")
+    text = "encoder_num_heads: 2\nencoder_layer_norm_first: true\nnormalize_waveform: {}\n"
+    settings.write_text(text.format("true"))
+    assert run(*options) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["upstream"] == "speech"
+    assert results["checkpoint_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    settings.write_text(text.format("false"))
+    assert run(*options) == 2
+    assert "model_config_sha256 was" in capsys.readouterr().err
+
+
+def test_trust_is_asked_for_on_the_command_line(run, tmp_path, my_hubert, capsys) -> None:
+    """Weights in torch's format with code in them, given with -k; and again by -m evaluate."""
+    marker = tmp_path / "executed"
+    weights = load_file(my_hubert / "model.safetensors")
+    (my_hubert / "model.safetensors").unlink()
+    torch.save(weights, my_hubert / "pytorch_model.bin")
+    options = ("-u", "my_hubert", "-d", "emotion_mean_std", "--fold", "1", "--no-cache")
+    assert run(*options) == 0
+
+    class Dictionary(dict):  # type: ignore[type-arg]
+        def __reduce__(self):
+            return _execute, (str(marker), dict(self))
+
+    torch.save(Dictionary(weights), my_hubert / "pytorch_model.bin")
+    best = ["-m", "evaluate", "-e", str(tmp_path / "run" / "fold1" / "dev-best.ckpt"), "--device", "cpu"]
+    assert main(["run", *best]) == 2
+    assert "--trust-checkpoint" in capsys.readouterr().err
+    assert run(*options, folder=tmp_path / "other") == 2
+    assert "test_dropped._execute. Nothing was executed" in capsys.readouterr().err
+    assert not marker.exists()
+    assert main(["run", *best, "--trust-checkpoint"]) == 0
+    assert marker.exists()
+    marker.rmdir()
+    assert run(*options, "--trust-checkpoint", folder=tmp_path / "other") == 0
+    assert marker.exists()
+    assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+def _execute(marker: str, content: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    os.makedirs(marker, exist_ok=True)
+    return content

@@ -1,0 +1,66 @@
+"""``ls upstreams``: every name with what is known of it, and broken ones with what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from s3prl_emotion.bridge.listing import COLUMNS, Row, upstream_rows
+from s3prl_emotion.cli import main
+
+
+@pytest.fixture
+def rows(tmp_path: Path, tiny_hubert: Path) -> dict[str, Row]:
+    folder = tmp_path / "upstreams"
+    for name in ("my_hubert", "torn", "fbank"):
+        shutil.copytree(tiny_hubert, folder / name)
+    weights = folder / "torn" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    (folder / "empty").mkdir()
+    (folder / "notes.pt").write_text("not weights")
+    (folder / "README.txt").write_text("no checkpoint at all")
+    return {f"{row.name}{' (dropped)' if 'dropped' in row.source else ''}": row for row in upstream_rows()}
+
+
+def test_a_dropped_folder_is_described_without_loading_it(rows) -> None:
+    """2 layers of width 16; parameters counted by hand below."""
+    row = rows["my_hubert (dropped)"]
+    assert row.cells() == ("my_hubert", "dropped: upstreams/my_hubert", "3", "16", "50", "0.01 M")
+    first = 8 * 1 * 10 + 2 * 8  # kernel 10, layer norm
+    convolutions = first + 4 * (8 * 8 * 3 + 2 * 8) + 2 * (8 * 8 * 2 + 2 * 8)
+    projection = 2 * 8 + 8 * 16 + 16
+    position = 16 * 8 * 16 + 16 + 16  # 2 groups, kernel 16; gain, bias
+    block = 4 * (16 * 16 + 16) + 2 * 2 * 16 + (16 * 32 + 32) + (32 * 16 + 16)
+    total = convolutions + projection + position + 2 * 16 + 2 * block
+    assert row.parameters_millions == pytest.approx(total / 1e6)
+
+
+def test_broken_ones_say_what_is_wrong(rows) -> None:
+    assert "torn or incomplete (1000 bytes)" in rows["torn (dropped)"].problem
+    assert "config.json is missing; it is empty" in rows["empty (dropped)"].problem
+    assert "neither safetensors nor written by torch.save" in rows["notes (dropped)"].problem
+    assert rows["fbank (dropped)"].problem == "not used: fbank is a name of S3PRL; rename it"
+    assert "README (dropped)" not in rows
+
+
+def test_names_of_s3prl_and_ours(rows) -> None:
+    assert rows["fbank"].cells() == ("fbank", "s3prl", "-", "-", "-", "0.00 M")
+    assert rows["wavlm_large"].parameters_millions == 316.62
+    assert rows["hubert"].parameters_millions == rows["hubert_base"].parameters_millions == 94.68
+    assert rows["hubert_local"].cells()[2:] == ("-", "-", "-", "-")
+    assert rows["hf_auto_custom"].source == rows["torchaudio_custom"].source == "s3prl-emotion"
+    assert "Path" not in rows, "a class that S3PRL's hub imports is no upstream"
+    assert sum(row.source == "s3prl" for row in rows.values()) >= 190
+
+
+def test_the_command_prints_the_table(rows, capsys) -> None:
+    assert main(["ls", "upstreams"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == " ".join(COLUMNS).split()
+    assert len(lines) == 1 + len(rows)
+    row = next(line for line in lines if line.startswith("my_hubert"))
+    assert row.split() == ["my_hubert", "dropped:", "upstreams/my_hubert", "3", "16", "50", "0.01", "M"]
+    assert "torn or incomplete" in next(line for line in lines if line.startswith("torn"))
+    assert all(line == line.rstrip() for line in lines)

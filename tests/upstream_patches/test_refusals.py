@@ -1,0 +1,280 @@
+"""Checkpoints that cannot be used: each is answered with what is wrong, and nothing in them is executed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+
+import s3prl_emotion
+from s3prl_emotion.bridge.selection import explained
+from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstream_patches._facts import facts
+from s3prl_emotion.upstream_patches._formats import adapter_of
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    s3prl_emotion.register()
+    folder = tmp_path_factory.mktemp("good")
+    return {family: tiny.make(family, folder) for family in ("hubert-layer", "wavlm", "whisper", *tiny.FILES)}
+
+
+def build(path: Path) -> Any:
+    from s3prl import hub
+
+    with explained(path.name):
+        return getattr(hub, adapter_of(path))(ckpt=str(path), model_config=None, refresh=False)
+
+
+def _cut(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def _change(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what a checkpoint file holds; a JSON file too."""
+    if path.suffix == ".json":
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+        return
+    content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    change(content)
+    save_file(content, path) if path.suffix == ".safetensors" else torch.save(content, path)
+
+
+def _only(path: Path, content: Any) -> None:
+    torch.save(content, path)
+
+
+def _another_model(folder: Path, good: dict[str, Path]) -> None:
+    shutil.copy(good["wavlm"] / "model.safetensors", folder / "model.safetensors")
+
+
+WEIGHTS, EXTRACTOR = "model.safetensors", "preprocessor_config.json"
+FIRST = "encoder.layers.0.attention.q_proj.weight"
+
+# family, what is done to it, what the message must hold
+CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
+    "empty folder": (
+        "hubert-layer",
+        lambda path, _: [item.unlink() for item in path.iterdir()],
+        "expected a folder in transformers format, config.json is missing; it is empty",
+    ),
+    "no config.json": (
+        "hubert-layer",
+        lambda path, _: (path / "config.json").unlink(),
+        "config.json is missing; it holds model.safetensors, preprocessor_config.json. To use a single file, name it",
+    ),
+    "config.json is no JSON": (
+        "hubert-layer",
+        lambda path, _: (path / "config.json").write_text("{"),
+        "config.json: ",
+    ),
+    "a text model": (
+        "hubert-layer",
+        lambda path, _: (path / "config.json").write_text('{"model_type": "bert"}'),
+        "'bert' is no speech encoder with hidden states",
+    ),
+    "code beside config.json": (
+        "hubert-layer",
+        lambda path, _: (
+            (path / "own.py").write_text(f"import os\nos.mkdir({str(path.parent / 'executed')!r})\nclass C: pass\n"),
+            (path / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own.C"}}'),
+        ),
+        "refused, because the model is code beside its config.json (auto_map), which is not executed",
+    ),
+    "no preprocessor_config.json": (
+        "hubert-layer",
+        lambda path, _: (path / EXTRACTOR).unlink(),
+        "preprocessor_config.json is missing, which says how waveforms are normalised, and at which sampling rate. "
+        "Save the model's feature extractor there: Wav2Vec2FeatureExtractor(sampling_rate=..., do_normalize=...)",
+    ),
+    "normalisation not given": (
+        "hubert-layer",
+        lambda path, _: _change(path / EXTRACTOR, lambda content: content.pop("do_normalize")),
+        "preprocessor_config.json: do_normalize missing. Save the model's feature extractor",
+    ),
+    "sampling rate not given": (
+        "whisper",
+        lambda path, _: _change(path / EXTRACTOR, lambda content: content.pop("sampling_rate")),
+        "preprocessor_config.json: sampling_rate missing. Save the model's feature extractor there: Whisper",
+    ),
+    "8 kHz": (
+        "hubert-layer",
+        lambda path, _: _change(path / EXTRACTOR, lambda content: content.update(sampling_rate=8000)),
+        "the feature extractor asks for 8000 Hz, expected 16000",
+    ),
+    "no weights": (
+        "hubert-layer",
+        lambda path, _: (path / WEIGHTS).unlink(),
+        "no weights: neither model.safetensors nor pytorch_model.bin is there",
+    ),
+    "truncated safetensors": (
+        "hubert-layer",
+        lambda path, _: _cut(path / WEIGHTS),
+        "the weights cannot be loaded, the file is torn or incomplete",
+    ),
+    "git-lfs pointer": (
+        "hubert-layer",
+        lambda path, _: (path / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        "a git-lfs pointer, not the file itself: fetch it with git lfs pull",
+    ),
+    "wrong architecture": (
+        "hubert-layer",
+        _another_model,
+        "(hubert): the weights do not fit. 7 surplus: encoder.layers.0.attention.gru_rel_pos_const",
+    ),
+    "missing keys": (
+        "hubert-layer",
+        lambda path, _: _change(path / WEIGHTS, lambda content: content.pop(FIRST)),
+        f"the weights do not fit. 1 missing: {FIRST}. Is it",
+    ),
+    "surplus keys": (
+        "hubert-layer",
+        lambda path, _: _change(path / WEIGHTS, lambda content: content.update({"extra.w": torch.zeros(2)})),
+        "the weights do not fit. 1 surplus: extra.w. Is it",
+    ),
+    "another shape": (
+        "hubert-layer",
+        lambda path, _: _change(path / WEIGHTS, lambda content: content.update({FIRST: torch.zeros(3, 3)})),
+        f"the weights do not fit. 1 of another shape: {FIRST} (file (3, 3), model (16, 16))",
+    ),
+    "truncated .pt": (
+        "torchaudio-group",
+        lambda path, _: _cut(path),
+        "the weights cannot be loaded, the file is torn or incomplete",
+    ),
+    "text file": (
+        "torchaudio-group",
+        lambda path, _: path.write_text("hello, I am no checkpoint"),
+        "neither safetensors nor written by torch.save: it begins with b'hello, I am no c'",
+    ),
+    "empty file": (
+        "torchaudio-group",
+        lambda path, _: path.write_bytes(b""),
+        "neither safetensors nor written by torch.save: it is empty",
+    ),
+    "torchaudio without settings": (
+        "torchaudio-group",
+        lambda path, _: path.with_name(path.name + ".yaml").unlink(),
+        "a state dict does not tell normalize_waveform, encoder_num_heads, encoder_layer_norm_first: write it to "
+        "hubert_like.pt.yaml beside it, or give a file with -g",
+    ),
+    "torchaudio with a misspelt setting": (
+        "torchaudio-group",
+        lambda path, _: path.with_name(path.name + ".yaml").write_text("normalise_waveform: false\n"),
+        "unknown key 'normalise_waveform'. Did you mean 'normalize_waveform'",
+    ),
+    "torchaudio with contradicting settings": (
+        "torchaudio-group",
+        lambda path, _: path.with_name(path.name + ".yaml").write_text(
+            tiny.SETTINGS.format(normalize="true", first="false") + "encoder_embed_dim: 768\n"
+        ),
+        "encoder_embed_dim is 16 in the file",
+    ),
+    "torchaudio, missing and surplus keys": (
+        "torchaudio-layer",
+        lambda path, _: _change(
+            path,
+            lambda content: (
+                content.pop("encoder.transformer.layers.1.attention.k_proj.bias"),
+                content.update({"extra.w": torch.zeros(2)}),
+            ),
+        ),
+        "(torchaudio): the weights do not fit. 1 missing: encoder.transformer.layers.1.attention.k_proj.bias; "
+        "1 surplus: extra.w",
+    ),
+    "S3PRL-converted, missing and surplus keys": (
+        "s3prl-hubert",
+        lambda path, _: _change(
+            path,
+            lambda content: (
+                content["model_weight"].pop("encoder.layers.1.fc1.bias"),
+                content["model_weight"].update({"extra.w": torch.zeros(2)}),
+            ),
+        ),
+        "(hubert): the weights do not fit. 1 missing: encoder.layers.1.fc1.bias; 1 surplus: extra.w",
+    ),
+    "Lightning": (
+        "torchaudio-group",
+        lambda path, _: _only(path, {"epoch": 3, "state_dict": {"net.w": torch.zeros(1)}, "loops": {}}),
+        "a checkpoint of a Lightning training (keys epoch, state_dict, loops; in state_dict: net.w)",
+    ),
+    "fairseq": (
+        "torchaudio-group",
+        lambda path, _: _only(path, {"cfg": {"task": 1}, "model": {}, "task_state": {}, "optimizer_history": []}),
+        "a checkpoint of fairseq (keys cfg, model, task_state, optimizer_history). Convert it",
+    ),
+    "transformers weights alone": (
+        "torchaudio-group",
+        lambda path, good: _only(path, load_file(good["hubert-layer"] / WEIGHTS)),
+        "a state dict of a transformers model",
+    ),
+    "wav2vec of the first kind": (
+        "torchaudio-group",
+        lambda path, _: _only(path, {"task_cfg": {}, "model_cfg": {}, "model_weight": {"x": torch.zeros(1)}}),
+        "a wav2vec, which has no transformer blocks: use -u wav2vec_custom -k",
+    ),
+    "unknown keys": (
+        "torchaudio-group",
+        lambda path, _: _only(path, {"a": torch.zeros(1), "b": torch.zeros(1)}),
+        "no known format (keys a, b). Known: a folder in transformers format",
+    ),
+    "a list": (
+        "torchaudio-group",
+        lambda path, _: _only(path, [torch.zeros(1)]),
+        "holds a list, expected names and tensors: save model.state_dict()",
+    ),
+    "pickled code": (
+        "torchaudio-group",
+        lambda path, _: _only(path, {"w": tiny.Payload(path.parent / "executed")}),
+        "refused, because reading it executes code that the file brings along: it imports os.makedirs. Nothing was "
+        "executed. If you trust where it comes from, add --trust-checkpoint",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_fault_is_named(good, tmp_path, case: str) -> None:
+    family, spoil, message = CASES[case]
+    path = tmp_path / good[family].name
+    if good[family].is_dir():
+        shutil.copytree(good[family], path)
+    else:
+        shutil.copy(good[family], path)
+        if family.startswith("torchaudio"):
+            shutil.copy(f"{good[family]}.yaml", f"{path}.yaml")
+    build(path)
+    spoil(path, good)
+    with pytest.raises(UpstreamError) as caught:
+        build(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value), "the message names the file"
+    assert not (tmp_path / "executed").exists()
+
+
+def test_long_lists_are_cut(good, tmp_path) -> None:
+    folder = tmp_path / "hubert"
+    shutil.copytree(good["hubert-layer"], folder)
+    _change(folder / "config.json", lambda content: content.update(num_hidden_layers=4))
+    with pytest.raises(UpstreamError, match=r"32 missing: (encoder[\w.]+, ){10}\.\.\.\. Is it"):
+        build(folder)
+
+
+def test_what_can_be_seen_without_loading_is_seen(good, tmp_path) -> None:
+    """The facts that are listed need no weights, but a torn file shows."""
+    folder = tmp_path / "hubert"
+    shutil.copytree(good["hubert-layer"], folder)
+    assert facts(folder).parameters == 7936
+    _cut(folder / WEIGHTS)
+    with pytest.raises(UpstreamError, match="torn or incomplete"):
+        facts(folder)

@@ -26,10 +26,10 @@ def ge2e(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Mo
     import torch
     from torchaudio.transforms import MelSpectrogram
 
-    found = find_spec("resemblyzer")
-    if ckpt is None and (found is None or found.origin is None):
+    wheel = find_spec("resemblyzer")
+    if ckpt is None and (wheel is None or wheel.origin is None):
         raise UpstreamError("-u ge2e needs Resemblyzer: pip install 's3prl-emotion[ge2e]'")
-    path = Path(ckpt) if ckpt is not None else Path(found.origin).with_name("pretrained.pt")
+    path = Path(ckpt) if ckpt is not None else Path(str(wheel and wheel.origin)).with_name("pretrained.pt")
     weights = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
 
     class GE2E(torch.nn.Module):

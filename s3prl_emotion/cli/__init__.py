@@ -13,9 +13,14 @@ from s3prl_emotion.errors import EmotionError
 
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
+    "sweep": "upstreams x heads x seeds x learning rates over one store of hidden states, ending in a comparison",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
     "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",
     "evaluate": "compute results.json again from a run folder's predictions",
+    "compare": "runs side by side with the leaderboard and the papers, with intervals and paired tests",
+    "predict": "emotion probabilities and frame attention of any audio files, from a trained run",
+    "export": "write a trained head with its layer weights as safetensors, with configuration and model card",
+    "push": "upload an exported head to the Hugging Face Hub",
     "cache": "list or delete stored hidden states",
     "ls": "list downstreams, upstreams, corpora, protocols, poolings or shims",
 }

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli.run import _options, add_audit_arguments
+from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     manifest, folds = prepare(
         args.corpus,
         args.data,
-        _options(args.corpus_option),
+        corpus_options(args.corpus_option),
         args.protocol,
         args.out,
         args.skip_bad,

@@ -6,20 +6,24 @@ With n_ij the number of utterances of class i that were predicted as class j and
 - WA, weighted accuracy, which is plain accuracy: sum_i n_ii / N
 - UA, unweighted accuracy: mean of the recalls over the classes that occur in the truth
 - F1 of class i: 2 n_ii / (sum_j n_ij + sum_j n_ji); macro-F1 is its mean
+- UA + WA: their sum, in [0, 2] (arXiv 2312.11503)
 
-All rates are fractions in [0, 1]. The label list is an argument everywhere: a class list inferred from the data
-would change the meaning of UA and macro-F1 from fold to fold.
+The other rates are fractions in [0, 1]. Each is defined once, by its ``..._of_confusion``, for any number of matrices
+at once; the functions that take labels go through it. The label list is an argument everywhere: a class list inferred
+from the data would change the meaning of UA and macro-F1 from fold to fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 L = TypeVar("L", bound=Hashable)
+Matrices = npt.NDArray[Any]
+Rates = npt.NDArray[np.float64]
 
 
 def confusion_matrix(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> npt.NDArray[np.int64]:
@@ -59,6 +63,48 @@ def confusion_matrix(truth: Sequence[L], predicted: Sequence[L], labels: Sequenc
     return matrix
 
 
+def wa_of_confusion(matrices: Matrices) -> Rates:
+    """WA of each confusion matrix.
+
+    Args:
+        matrices: counts, or weighted counts, of shape (..., K, K)
+
+    Returns:
+        fractions of shape (...); NaN where a matrix is empty
+    """
+    return _ratio(np.trace(matrices, axis1=-2, axis2=-1), np.sum(matrices, axis=(-2, -1)))
+
+
+def recalls_of_confusion(matrices: Matrices) -> Rates:
+    """Recalls of each confusion matrix, shape (..., K) from (..., K, K); NaN for a class that its truth lacks."""
+    return _ratio(np.diagonal(matrices, axis1=-2, axis2=-1), np.sum(matrices, axis=-1))
+
+
+def ua_of_confusion(matrices: Matrices) -> Rates:
+    """UA of each confusion matrix, shape (...) from (..., K, K); NaN where a matrix is empty."""
+    return _mean_of_known(recalls_of_confusion(matrices))
+
+
+def macro_f1_of_confusion(matrices: Matrices) -> Rates:
+    """Macro-F1 of each confusion matrix, shape (...) from (..., K, K); NaN where a matrix is empty."""
+    occurrences = np.sum(matrices, axis=-1) + np.sum(matrices, axis=-2)
+    return _mean_of_known(_ratio(2 * np.diagonal(matrices, axis1=-2, axis2=-1), occurrences))
+
+
+def ua_plus_wa_of_confusion(matrices: Matrices) -> Rates:
+    """UA + WA of each confusion matrix, in [0, 2], shape (...) from (..., K, K); NaN where a matrix is empty."""
+    return ua_of_confusion(matrices) + wa_of_confusion(matrices)
+
+
+OF_CONFUSION = {
+    "ua": ua_of_confusion,
+    "wa": wa_of_confusion,
+    "macro_f1": macro_f1_of_confusion,
+    "ua_plus_wa": ua_plus_wa_of_confusion,
+}
+"""Every rate that is averaged over folds, by its name in ``results.json``."""
+
+
 def wa(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float:
     """Weighted accuracy, which is plain accuracy: correct predictions over all predictions, in [0, 1].
 
@@ -69,8 +115,7 @@ def wa(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float
         >>> wa(["a", "a", "a", "b"], ["a", "a", "a", "a"], ["a", "b"])
         0.75
     """
-    matrix = confusion_matrix(truth, predicted, labels)
-    return float(np.trace(matrix) / matrix.sum())
+    return float(wa_of_confusion(confusion_matrix(truth, predicted, labels)))
 
 
 def recalls(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> dict[L, float]:
@@ -85,9 +130,8 @@ def recalls(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> 
         >>> recalls(["a", "a"], ["a", "b"], ["a", "b"])
         {'a': 0.5}
     """
-    matrix = confusion_matrix(truth, predicted, labels)
-    support = matrix.sum(axis=1)
-    return {label: float(matrix[i, i] / support[i]) for i, label in enumerate(labels) if support[i] > 0}
+    values = recalls_of_confusion(confusion_matrix(truth, predicted, labels))
+    return {label: float(value) for label, value in zip(labels, values, strict=True) if not np.isnan(value)}
 
 
 def ua(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float:
@@ -103,7 +147,7 @@ def ua(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float
         >>> ua(["a", "a", "a", "b"], ["a", "a", "a", "a"], ["a", "b"])
         0.5
     """
-    return float(np.mean(list(recalls(truth, predicted, labels).values())))
+    return float(ua_of_confusion(confusion_matrix(truth, predicted, labels)))
 
 
 def macro_f1(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float:
@@ -119,7 +163,29 @@ def macro_f1(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) ->
         >>> round(macro_f1(["a", "a", "a", "b"], ["a", "a", "a", "a"], ["a", "b"]), 4)
         0.4286
     """
-    matrix = confusion_matrix(truth, predicted, labels)
-    occurrences = matrix.sum(axis=1) + matrix.sum(axis=0)
-    present = occurrences > 0
-    return float(np.mean(2 * np.diag(matrix)[present] / occurrences[present]))
+    return float(macro_f1_of_confusion(confusion_matrix(truth, predicted, labels)))
+
+
+def ua_plus_wa(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float:
+    """The sum of UA and WA, in [0, 2].
+
+    Raises:
+        ValueError: as :func:`confusion_matrix`
+
+    Example:
+        >>> ua_plus_wa(["a", "a", "a", "b"], ["a", "a", "a", "a"], ["a", "b"])
+        1.25
+    """
+    return float(ua_plus_wa_of_confusion(confusion_matrix(truth, predicted, labels)))
+
+
+def _ratio(part: Matrices, whole: Matrices) -> Rates:
+    """``part / whole``, NaN where ``whole`` is 0."""
+    whole = np.asarray(whole, dtype=np.float64)
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+
+
+def _mean_of_known(values: Rates) -> Rates:
+    """Mean over the last axis without NaN; NaN where nothing is known."""
+    known = ~np.isnan(values)
+    return _ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1))

@@ -1,6 +1,7 @@
 """The record of a run: ``predictions.csv``, one row per scored utterance, from which every number is recomputed.
 
-Columns: ``fold, utterance, speaker, truth, predicted`` and one ``p_<label>`` per class, in the order of the labels.
+Columns: ``fold, utterance, speaker, truth, predicted``, one ``p_<label>`` per class, in the order of the labels, and,
+where annotators' votes are known, one ``s_<label>`` per class: the rates of their votes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from s3prl_emotion.files import write_atomically
 
 COLUMNS = ("fold", "utterance", "speaker", "truth", "predicted")
 PROBABILITY_PREFIX = "p_"
+SOFT_PREFIX = "s_"
 SUM_TOLERANCE = 1e-3
 
 
@@ -31,6 +33,7 @@ class Prediction:
     truth: str
     predicted: str
     probabilities: tuple[float, ...] | None = None  # one per label, in the order of the labels; they sum to 1
+    soft: tuple[float, ...] | None = None  # annotators' rates, one per label; they sum to 1
 
 
 def check_predictions(predictions: Sequence[Prediction], labels: Sequence[str]) -> None:
@@ -49,7 +52,8 @@ def check_predictions(predictions: Sequence[Prediction], labels: Sequence[str]) 
 def write_predictions(path: str | Path, predictions: Sequence[Prediction], labels: Sequence[str]) -> None:
     """Write ``predictions.csv`` (UTF-8), replacing it in one step.
 
-    Probabilities are written in full precision, so that reading gives equal numbers, and left blank when ``None``.
+    Probabilities and annotators' rates are written in full precision, so that reading gives equal numbers, and left
+    blank when ``None``. The columns ``s_<label>`` are there only if some prediction has annotators' rates.
 
     Raises:
         RunError: if a prediction is invalid; nothing is written then
@@ -57,10 +61,15 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction], label
     check_predictions(predictions, labels)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(PROBABILITY_PREFIX + label for label in labels)])
+    prefixes = [PROBABILITY_PREFIX]
+    if any(item.soft is not None for item in predictions):
+        prefixes.append(SOFT_PREFIX)
+    writer.writerow([*COLUMNS, *(prefix + label for prefix in prefixes for label in labels)])
     for item in predictions:
-        numbers = [""] * len(labels) if item.probabilities is None else [repr(float(p)) for p in item.probabilities]
-        writer.writerow([int(item.fold), item.utterance, item.speaker, item.truth, item.predicted, *numbers])
+        cells: list[str] = []
+        for values in (item.probabilities, item.soft)[: len(prefixes)]:
+            cells += [""] * len(labels) if values is None else [repr(float(value)) for value in values]
+        writer.writerow([int(item.fold), item.utterance, item.speaker, item.truth, item.predicted, *cells])
     write_atomically(Path(path), buffer.getvalue())
 
 
@@ -98,15 +107,21 @@ def _labels_of(header: list[str], path: Path) -> list[str]:
     for column in COLUMNS:
         if column not in header:
             raise RunError(f"{path}: row 1: column {column!r} is missing; the header is {', '.join(header)}")
-    labels = []
+    found: dict[str, list[str]] = {PROBABILITY_PREFIX: [], SOFT_PREFIX: []}
     for column in header:
-        if column.startswith(PROBABILITY_PREFIX):
-            labels.append(column.removeprefix(PROBABILITY_PREFIX))
-        elif column not in COLUMNS:
-            raise RunError(f"{path}: row 1: unknown column {column!r}; expected {', '.join(COLUMNS)} and p_<label>")
         if header.count(column) > 1:
             raise RunError(f"{path}: row 1: column {column!r} occurs {header.count(column)} times")
+        if column in COLUMNS:
+            continue
+        if column[:2] not in found:
+            raise RunError(
+                f"{path}: row 1: unknown column {column!r}; expected {', '.join(COLUMNS)}, p_<label> and s_<label>"
+            )
+        found[column[:2]].append(column[2:])
+    labels, soft = found[PROBABILITY_PREFIX], found[SOFT_PREFIX]
     _check_labels(labels, f"{path}: row 1: the p_<label> columns")
+    if soft and sorted(soft) != sorted(labels):
+        raise RunError(f"{path}: row 1: the s_<label> columns name {soft}, the p_<label> columns {labels}")
     return labels
 
 
@@ -127,17 +142,26 @@ def _parse(header: list[str], row: list[str], labels: list[str], where: str) -> 
         fold = int(cells["fold"])
     except ValueError:
         raise RunError(f"{where}, column 'fold': expected a whole number, found {cells['fold']!r}") from None
-    texts = {PROBABILITY_PREFIX + label: cells[PROBABILITY_PREFIX + label] for label in labels}
-    probabilities: tuple[float, ...] | None = None
-    if any(texts.values()):
-        values = []
-        for column, text in texts.items():
-            try:
-                values.append(float(text))
-            except ValueError:
-                raise RunError(f"{where}, column {column!r}: expected a number in [0, 1], found {text!r}") from None
-        probabilities = tuple(values)
-    return Prediction(fold, cells["utterance"], cells["speaker"], cells["truth"], cells["predicted"], probabilities)
+    probabilities, soft = (
+        _numbers({prefix + label: cells.get(prefix + label, "") for label in labels}, where)
+        for prefix in (PROBABILITY_PREFIX, SOFT_PREFIX)
+    )
+    return Prediction(
+        fold, cells["utterance"], cells["speaker"], cells["truth"], cells["predicted"], probabilities, soft
+    )
+
+
+def _numbers(texts: dict[str, str], where: str) -> tuple[float, ...] | None:
+    """The cells of some columns as numbers; None where all are blank."""
+    if not any(texts.values()):
+        return None
+    values = []
+    for column, text in texts.items():
+        try:
+            values.append(float(text))
+        except ValueError:
+            raise RunError(f"{where}, column {column!r}: expected a number in [0, 1], found {text!r}") from None
+    return tuple(values)
 
 
 def _faults(predictions: Sequence[Prediction], labels: Sequence[str]) -> Iterator[tuple[str, str] | None]:
@@ -161,15 +185,23 @@ def _fault(
     for column, label in (("truth", item.truth), ("predicted", item.predicted)):
         if label not in known:
             return column, f"{label!r} is not one of the labels {', '.join(labels)}"
-    if item.probabilities is None:
+    return _faulty_numbers(item.probabilities, labels, PROBABILITY_PREFIX, "probabilities") or _faulty_numbers(
+        item.soft, labels, SOFT_PREFIX, "annotators' rates"
+    )
+
+
+def _faulty_numbers(
+    values: Sequence[float] | None, labels: Sequence[str], prefix: str, what: str
+) -> tuple[str, str] | None:
+    if values is None:
         return None
-    if len(item.probabilities) != len(labels):
-        return "probabilities", f"{len(item.probabilities)} probabilities for {len(labels)} labels"
-    for label, value in zip(labels, item.probabilities, strict=True):
+    if len(values) != len(labels):
+        return what, f"{len(values)} {what} for {len(labels)} labels"
+    for label, value in zip(labels, values, strict=True):
         if not 0 <= value <= 1:  # also catches NaN
-            return PROBABILITY_PREFIX + label, f"expected a number in [0, 1], found {value!r}"
-    total = math.fsum(item.probabilities)
+            return prefix + label, f"expected a number in [0, 1], found {value!r}"
+    total = math.fsum(values)
     if abs(total - 1) > SUM_TOLERANCE:
-        columns = f"{PROBABILITY_PREFIX}{labels[0]} ... {PROBABILITY_PREFIX}{labels[-1]}"
-        return columns, f"the probabilities sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}"
+        columns = f"{prefix}{labels[0]} ... {prefix}{labels[-1]}"
+        return columns, f"the {what} sum to {total:.6g}, expected 1 within {SUM_TOLERANCE}"
     return None

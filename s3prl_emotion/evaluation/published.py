@@ -1,6 +1,7 @@
 """Published numbers with their sources: the SUPERB emotion table and the papers whose heads are reproduced here.
 
 The tables are the CSV files in ``data/``, in percent as printed; everything returned here is a fraction in [0, 1].
+Where the protocol of a paper cannot be repeated from what it says, the row's protocol is a name that no run has.
 """
 
 from __future__ import annotations
@@ -99,15 +100,15 @@ def superb_rows(upstream: str) -> list[PublishedResult]:
     ]
 
 
-def paper_rows(downstream: str, upstream: str) -> list[PublishedResult]:
+def paper_rows(downstream: str | None, upstream: str) -> list[PublishedResult]:
     """All results that the papers report for a head on an upstream.
 
     Args:
         downstream: a pooling (``attentive_correlation``), or a ``-d`` name that consists of ``emotion``, ``_`` or ``-``
-            and a pooling
+            and a pooling; None for every head
         upstream: a ``-u`` name of S3PRL, or ``cpt_hubert``
     """
-    pooling = re.sub(r"^emotion_", "", downstream.lower().replace("-", "_"))
+    pooling = re.sub(r"^emotion_", "", (downstream or "").lower().replace("-", "_"))
     pooling = _POOLING_ALIASES.get(pooling, pooling)
     name = canonical_upstream(upstream)
     return [
@@ -119,11 +120,13 @@ def paper_rows(downstream: str, upstream: str) -> list[PublishedResult]:
             note=row["note"],
             metric=row["metric"],
             protocol=row["protocol"],
+            corpus=row["corpus"],
             std=_fraction(row["std_percent"]) if row["std_percent"] else None,
             downstream=row["pooling"],
         )
         for row in _table("papers.csv")
-        if row["pooling"] == pooling and name in _PAPER_UPSTREAMS.get(row["upstream"], (row["upstream"],))
+        if (downstream is None or row["pooling"] == pooling)
+        and name in _PAPER_UPSTREAMS.get(row["upstream"], (row["upstream"],))
     ]
 
 

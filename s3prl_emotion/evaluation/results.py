@@ -1,14 +1,22 @@
 """``results.json``: every number of a run, recomputed from its predictions.
 
 The record follows schema 1: rates are fractions in [0, 1]; ``confusion`` has the truth in rows and is summed over
-folds; ``ci95`` and ``std`` are null with a single fold.
+folds. Later versions added keys; a file without them stays readable.
+
+- ``ua``, ``wa``, ``macro_f1`` and ``ua_plus_wa``, which is in [0, 2]: ``mean`` over folds; ``std``, the sample standard
+  deviation over folds, null with one fold; ``ci95``, the 95 % interval of the mean by drawn speakers, null with one
+  speaker, as ``ci95_method`` says; ``ci95_folds``, Student's t over folds, null with one fold
+  (:mod:`s3prl_emotion.evaluation.intervals`). Before there was ``ci95_folds``, ``ci95`` was Student's t.
+- ``recalls``: each class's recall over all folds together; null for a class that the truth lacks.
+- ``ece``, ``brier``: over all utterances together; null unless every one has probabilities.
+- ``kl_to_annotators``: over the utterances with annotators' rates and probabilities, in nats; null if there is none
+  (:mod:`s3prl_emotion.evaluation.calibration`).
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,13 +25,15 @@ from typing import Any
 import numpy as np
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation import metrics
+from s3prl_emotion.evaluation import calibration, intervals, metrics
 from s3prl_emotion.evaluation.predictions import Prediction, check_predictions
 from s3prl_emotion.files import write_atomically
 
 SCHEMA = 1
 RATES = ("ua", "wa", "macro_f1")
-CI95_METHOD = "Student t over folds, mean ± t(0.975, n-1) · std / sqrt(n), clipped to [0, 1]"
+SUMMARISED = (*RATES, "ua_plus_wa")
+"""The rates that have a mean, a spread and intervals."""
+CALIBRATION = ("ece", "brier", "kl_to_annotators")
 PACKAGES = ("s3prl", "torch", "torchaudio", "transformers", "numpy")
 
 _KEYS = (
@@ -89,14 +99,15 @@ def summarise(
             raise RunError(f"there are predictions for fold {fold}, but steps names only {sorted(steps)}")
     if "labels" in protocol and list(protocol["labels"]) != list(labels):
         raise RunError(f"the protocol's labels {list(protocol['labels'])} are not those given: {list(labels)}")
+    counts = intervals.count([predictions], labels)
+    rates = {name: intervals.fold_rates(counts, metrics.OF_CONFUSION[name])[0].tolist() for name in SUMMARISED}
     folds = []
-    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    for fold, items in sorted(by_fold.items()):
-        pair = [item.truth for item in items], [item.predicted for item in items]
-        confusion += metrics.confusion_matrix(*pair, labels)
-        rates = {name: getattr(metrics, name)(*pair, labels) for name in RATES}
+    for position, (fold, items) in enumerate(sorted(by_fold.items())):
         step = steps[fold]
-        folds.append({"fold": fold, "n": len(items), **rates, "step": None if step is None else int(step)})
+        of_fold = {name: rates[name][position] for name in RATES}
+        folds.append({"fold": fold, "n": len(items), **of_fold, "step": None if step is None else int(step)})
+    confusion = counts.matrices.sum(axis=(0, 1))
+    recalls = metrics.recalls_of_confusion(confusion).tolist()
     results = {
         "schema": SCHEMA,
         "upstream": upstream,
@@ -105,11 +116,14 @@ def summarise(
         "corpus": corpus,
         "protocol": {**protocol, "labels": list(labels)},
         "folds": folds,
-        **{name: _over_folds([fold[name] for fold in folds]) for name in RATES},
-        "confusion": confusion.tolist(),
+        **_over_folds(rates, counts),
+        "recalls": {label: None if value != value else value for label, value in zip(labels, recalls, strict=True)},
+        **_calibration(predictions, labels),
+        "confusion": confusion.astype(int).tolist(),
         "seed": seed,
         "versions": dict(versions),
-        "ci95_method": CI95_METHOD,
+        "ci95_method": intervals.speakers_method(counts),
+        "ci95_folds_method": intervals.FOLDS_METHOD,
         "complete": sorted(by_fold) == expected,
         "folds_expected": expected,
         "chance": 1 / len(labels),
@@ -119,16 +133,37 @@ def summarise(
     return results
 
 
-def _over_folds(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (ddof 1) and 95 % Student t interval of one rate over folds."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return {"mean": mean, "std": None, "ci95": None}
-    from scipy import stats
+def _over_folds(rates: Mapping[str, Sequence[float]], counts: intervals.Counts) -> dict[str, dict[str, Any]]:
+    """Mean of each rate over folds, its sample standard deviation (ddof 1), and its two intervals."""
+    by_speakers: dict[str, list[float]] = {}
+    if counts.speakers > 1:
+        functions = {name: metrics.OF_CONFUSION[name] for name in rates}
+        drawn = intervals.replicates([counts], functions, np.random.default_rng(intervals.SEED))[0]
+        by_speakers = {name: intervals.percentile_interval(values) for name, values in drawn.items()}
+    return {
+        name: {
+            "mean": float(np.mean(values)),
+            "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            "ci95": by_speakers.get(name),
+            "ci95_folds": intervals.student_interval(values, upper=2.0 if name == "ua_plus_wa" else 1.0),
+        }
+        for name, values in rates.items()
+    }
 
-    std = float(np.std(values, ddof=1))
-    half_width = float(stats.t.ppf(0.975, len(values) - 1)) * std / math.sqrt(len(values))
-    return {"mean": mean, "std": std, "ci95": [max(0.0, mean - half_width), min(1.0, mean + half_width)]}
+
+def _calibration(predictions: Sequence[Prediction], labels: Sequence[str]) -> dict[str, float | None]:
+    """``ece``, ``brier`` and ``kl_to_annotators``, None where they cannot be known."""
+    found: dict[str, float | None] = dict.fromkeys(CALIBRATION)
+    known = [item.probabilities for item in predictions if item.probabilities is not None]
+    if len(known) == len(predictions):
+        found["ece"] = calibration.ece(known, [item.truth == item.predicted for item in predictions])
+        found["brier"] = calibration.brier(known, [labels.index(item.truth) for item in predictions])
+    both = [item for item in predictions if item.probabilities is not None and item.soft is not None]
+    if both:
+        found["kl_to_annotators"] = calibration.kl_to_annotators(
+            [item.soft or () for item in both], [item.probabilities or () for item in both]
+        )
+    return found
 
 
 def versions() -> dict[str, str | None]:

@@ -9,6 +9,10 @@ from s3prl_emotion.evaluation.published import SUPERB_FOLDS, PublishedResult
 
 CHANCE_MARGIN = 0.03  # a mean UA up to this much above chance is called chance
 
+ORACLE = "oracle: epoch chosen on test"
+SHARED_SPEAKERS = "speakers shared between train and test"
+TRANSDUCTIVE = "transductive"
+
 # Corpora of this package that hold the same utterances under another name: S3PRL's own JSON of IEMOCAP.
 _SAME_CORPUS = {"superb_metadata": "iemocap"}
 
@@ -26,30 +30,85 @@ def not_comparable(results: Mapping[str, Any], row: PublishedResult) -> str | No
 
     Args:
         results: a record of schema 1
-        row: a published number on the five folds and four classes of IEMOCAP
+        row: a published number; only one on the five folds and four classes of IEMOCAP can be comparable
 
     Returns:
         all reasons in one line, or None if corpus, labels and protocol are the same, all five folds are there, the
-        settings are not scaled down, nothing recorded deviates and the run is not transductive
+        settings are not scaled down, nothing recorded deviates and the protocol has no mark
     """
     protocol = results["protocol"]
     reasons = []
-    if _SAME_CORPUS.get(results["corpus"], results["corpus"]) != row.corpus:
+    if _corpus(results) != row.corpus:
         reasons.append(f"this run's corpus is {results['corpus']}, the published one {row.corpus}")
     if protocol["name"] != row.protocol:
         reasons.append(f"this run's protocol is {protocol['name']}, the published one {row.protocol}")
-    if not _is_four_classes(protocol["labels"]):
-        reasons.append(f"this run's labels are {', '.join(protocol['labels'])}, not neutral, happy, angry, sad")
-    if protocol["transductive"]:
-        reasons.append("this run is transductive")
-    missing = sorted(set(SUPERB_FOLDS) - {fold["fold"] for fold in results["folds"]})
-    if missing:
-        reasons.append(f"{say_folds(missing)} missing")
+    if row.corpus == "iemocap":
+        if not _is_four_classes(protocol["labels"]):
+            reasons.append(f"this run's labels are {', '.join(protocol['labels'])}, not neutral, happy, angry, sad")
+        missing = sorted(set(SUPERB_FOLDS) - {fold["fold"] for fold in results["folds"]})
+        if missing:
+            reasons.append(f"{say_folds(missing)} missing")
+    elif not reasons:
+        reasons.append("classes and folds of the published number are not on record here")
+    reasons += [f"this run is marked: {mark}" for mark in protocol_marks(results)]
     settings = results.get("settings") or {}
     if settings.get("demo"):
         reasons.append("demo settings")
     reasons += settings.get("deviations", [])
     return "; ".join(reasons) or None
+
+
+def not_comparable_runs(results: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """Say why two runs must not be compared.
+
+    Another seed, upstream, head or training setting is what one compares; another task is not. A protocol fingerprint
+    that only one of the two records counts as another protocol.
+
+    Args:
+        results: a record of schema 1
+        other: another one
+
+    Returns:
+        all reasons in one line, or None if corpus, labels, protocol, division, scored folds and demo settings agree
+    """
+    mine, theirs = results["protocol"], other["protocol"]
+    reasons = []
+    if _corpus(results) != _corpus(other):
+        reasons.append(f"corpus {results['corpus']}, not {other['corpus']}")
+    if mine["labels"] != theirs["labels"]:
+        reasons.append(f"labels {', '.join(mine['labels'])}, not {', '.join(theirs['labels'])}")
+    if mine["name"] != theirs["name"]:
+        reasons.append(f"protocol {mine['name']}, not {theirs['name']}")
+    elif mine.get("sha256") != theirs.get("sha256"):
+        reasons.append(
+            f"another definition of protocol {mine['name']}: {_fingerprint(mine)}, not {_fingerprint(theirs)}"
+        )
+    if not reasons and mine["split_sha256"] != theirs["split_sha256"]:
+        reasons.append("the same protocol divides the utterances differently: not the same utterances or folds")
+    mark, other_mark = protocol_marks(results), protocol_marks(other)
+    if mark != other_mark:
+        told = [f"marked {text}" for text in mark if text not in other_mark]
+        reasons.append(", ".join(told + [f"not marked {text}" for text in other_mark if text not in mark]))
+    folds, other_folds = ([fold["fold"] for fold in record["folds"]] for record in (results, other))
+    if folds != other_folds:
+        reasons.append(f"scored {say_folds(folds)}, not {say_folds(other_folds)}")
+    elif results["complete"] != other["complete"]:
+        reasons.append("only one of the two has all folds that were expected")
+    demo, other_demo = (bool((record.get("settings") or {}).get("demo")) for record in (results, other))
+    if demo != other_demo:
+        reasons.append("demo settings, not full ones" if demo else "full settings, not those of a demo")
+    return "; ".join(reasons) or None
+
+
+def protocol_marks(results: Mapping[str, Any]) -> list[str]:
+    """What must stand beside a run's numbers because of its protocol: oracle, shared speakers, transductive."""
+    protocol = results["protocol"]
+    marks = (
+        (ORACLE, protocol.get("selection_on_test", False)),
+        (SHARED_SPEAKERS, not protocol.get("speaker_disjoint_test", True)),
+        (TRANSDUCTIVE, protocol["transductive"]),
+    )
+    return [mark for mark, applies in marks if applies]
 
 
 def missing_folds(results: Mapping[str, Any]) -> list[int]:
@@ -65,6 +124,15 @@ def say_folds(folds: Sequence[int]) -> str:
 def near_chance(results: Mapping[str, Any]) -> bool:
     """Whether the mean UA is at most 3 points above chance, 1 / K, or below it."""
     return bool(round(results["ua"]["mean"] - results["chance"], 9) <= CHANCE_MARGIN)
+
+
+def _corpus(results: Mapping[str, Any]) -> str:
+    name = str(results["corpus"])
+    return _SAME_CORPUS.get(name, name)
+
+
+def _fingerprint(protocol: Mapping[str, Any]) -> str:
+    return str(protocol["sha256"])[:12] if protocol.get("sha256") else "no fingerprint"
 
 
 def _is_four_classes(labels: list[str]) -> bool:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from s3prl_emotion.evaluation.published import SUPERB_FOLDS, PublishedResult
-from s3prl_emotion.reporting.comparability import CHANCE_MARGIN, missing_folds, near_chance, not_comparable, say_folds
+from s3prl_emotion.reporting.comparability import (
+    CHANCE_MARGIN,
+    TRANSDUCTIVE,
+    missing_folds,
+    near_chance,
+    not_comparable,
+    protocol_marks,
+    say_folds,
+)
+from s3prl_emotion.reporting.layout import WIDTH, interval, or_dash, percent, tabulated, wrap
 
-WIDTH = 100
 RATES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1"}
 SUPERB_HEAD = (
     "The leaderboard's head is linear, time mean, linear, its learning rate tuned per upstream; its metric is plain "
@@ -37,7 +42,7 @@ def results_table(results: Mapping[str, Any], published: Sequence[PublishedResul
     if leaderboard:
         blocks.append(_leaderboard(results, leaderboard))
     else:
-        blocks.append(_wrap(f"SUPERB leaderboard: no row is known for upstream {results['upstream']}"))
+        blocks.append(wrap(f"SUPERB leaderboard: no row is known for upstream {results['upstream']}"))
     others = [row for row in published if row.protocol != "superb"]
     if others:
         blocks.append("\n".join(_other(results, row) for row in others))
@@ -51,11 +56,11 @@ def confusion_table(results: Mapping[str, Any]) -> str:
     """
     labels = results["protocol"]["labels"]
     matrix = results["confusion"]
-    recalls = [_percent(row[i] / sum(row)) if sum(row) else "-" for i, row in enumerate(matrix)]
+    recalls = [percent(row[i] / sum(row)) if sum(row) else "-" for i, row in enumerate(matrix)]
 
     def layout(rows: Sequence[str], columns: Sequence[str]) -> str:
         cells = [[name, *map(str, row), recall] for name, row, recall in zip(rows, matrix, recalls, strict=True)]
-        return _tabulate(["truth \\ predicted", *columns, "recall"], cells)
+        return tabulated(["truth \\ predicted", *columns, "recall"], cells)
 
     table = layout(labels, labels)
     if max(map(len, table.splitlines())) > WIDTH:
@@ -76,23 +81,43 @@ def _title(results: Mapping[str, Any]) -> str:
         "labels": ", ".join(protocol["labels"]),
         "seed": results["seed"],
     }
-    return _wrap(" | ".join(f"{key} {value}" for key, value in parts.items()))
+    return wrap(" | ".join(f"{key} {value}" for key, value in parts.items()))
 
 
 def _fold_table(results: Mapping[str, Any]) -> str:
     rows = [
-        [str(fold["fold"]), str(fold["n"]), *(_percent(fold[rate]) for rate in RATES), _or_dash(fold["step"])]
+        [str(fold["fold"]), str(fold["n"]), *(percent(fold[rate]) for rate in RATES), or_dash(fold["step"])]
         for fold in results["folds"]
     ]
-    rows.append(["mean", "", *(_percent(results[rate]["mean"]) for rate in RATES), ""])
-    rows.append(["std", "", *(_percent(results[rate]["std"]) for rate in RATES), ""])
-    rows.append(["95 % interval", "", *(_interval(results[rate]["ci95"]) for rate in RATES), ""])
-    rows.append(["chance", "", _percent(results["chance"]), "-", "-", ""])
-    table = _tabulate(["fold", "n", *(f"{name} %" for name in RATES.values()), "step"], rows)
-    method = f"std: sample standard deviation over folds. 95 % interval: {results['ci95_method']}."
+    rows.append(["mean", "", *(percent(results[rate]["mean"]) for rate in RATES), ""])
+    rows.append(["std", "", *(percent(results[rate]["std"]) for rate in RATES), ""])
+    by_folds = "ci95_folds" if "ci95_folds" in results["ua"] else "ci95"  # the name before there were two intervals
+    if by_folds == "ci95_folds":
+        rows.append(["95 % speakers", "", *(interval(results[rate]["ci95"]) for rate in RATES), ""])
+    rows.append(["95 % folds", "", *(interval(results[rate][by_folds]) for rate in RATES), ""])
+    rows.append(["chance", "", percent(results["chance"]), "-", "-", ""])
+    table = tabulated(["fold", "n", *(f"{name} %" for name in RATES.values()), "step"], rows)
+    notes = []
+    if by_folds == "ci95_folds":
+        notes.append(f"95 % speakers: {results['ci95_method']}.")
     if len(results["folds"]) < 2:
-        method = "One fold: neither a standard deviation nor an interval over folds."
-    return f"{table}\n{_wrap(method)}"
+        notes.append("One fold: neither a standard deviation nor an interval over folds.")
+    else:
+        method = results["ci95_folds_method" if by_folds == "ci95_folds" else "ci95_method"]
+        notes.append(f"std: sample standard deviation over folds. 95 % folds: {method}.")
+    return "\n".join([table, *map(wrap, notes), *map(wrap, _further_rates(results))])
+
+
+def _further_rates(results: Mapping[str, Any]) -> list[str]:
+    """UA + WA and what the probabilities are worth, in one line; nothing for a record without them."""
+    if "ua_plus_wa" not in results:
+        return []
+    parts = [f"UA + WA {percent(results['ua_plus_wa']['mean'])}"]
+    if results["ece"] is not None:
+        parts += [f"calibration error (ECE) {percent(results['ece'])} %", f"Brier score {results['brier']:.4f} of 2"]
+    if results["kl_to_annotators"] is not None:
+        parts.append(f"KL to the annotators {results['kl_to_annotators']:.4f} nats")
+    return [", ".join(parts)]
 
 
 def _remarks(results: Mapping[str, Any]) -> list[str]:
@@ -106,15 +131,16 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
         )
     if near_chance(results):
         lines.append(
-            f"warning: mean UA {_percent(results['ua']['mean'])} is not more than {100 * CHANCE_MARGIN:.0f} points "
-            f"above chance ({_percent(results['chance'])}): little or nothing was learned"
+            f"warning: mean UA {percent(results['ua']['mean'])} is not more than {100 * CHANCE_MARGIN:.0f} points "
+            f"above chance ({percent(results['chance'])}): little or nothing was learned"
         )
     settings = _settings(results.get("settings"))
     if settings:
         lines.append(settings)
-    if results["protocol"]["transductive"]:
-        lines.append("transductive: audio of the test folds was used, unlabelled, in pretraining")
-    return ["\n".join(map(_wrap, lines))] if lines else []
+    for mark in protocol_marks(results):
+        said = ": audio of the test folds was used, unlabelled, in pretraining" if mark == TRANSDUCTIVE else ""
+        lines.append(mark + said)
+    return ["\n".join(map(wrap, lines))] if lines else []
 
 
 def _settings(settings: Mapping[str, Any] | None) -> str:
@@ -139,48 +165,26 @@ def _leaderboard(results: Mapping[str, Any], rows: Sequence[PublishedResult]) ->
     reasons = [not_comparable(results, row) for row in rows]
     cells = []
     if None in reasons:
-        own = {fold["fold"]: _percent(fold["wa"]) for fold in results["folds"]}
-        cells.append(["this run", *(own.get(fold, "-") for fold in SUPERB_FOLDS), _percent(results["wa"]["mean"])])
+        own = {fold["fold"]: percent(fold["wa"]) for fold in results["folds"]}
+        cells.append(["this run", *(own.get(fold, "-") for fold in SUPERB_FOLDS), percent(results["wa"]["mean"])])
     for number, row in enumerate(rows, start=1):
-        folds = [_percent(value) for value in row.folds] or ["-"] * len(SUPERB_FOLDS)
-        cells.append([f"{row.upstream} [{number}]", *folds, _percent(row.accuracy)])
-    lines = [_tabulate(["SUPERB, WA %", *(f"fold {fold}" for fold in SUPERB_FOLDS), "mean"], cells)]
+        folds = [percent(value) for value in row.folds] or ["-"] * len(SUPERB_FOLDS)
+        cells.append([f"{row.upstream} [{number}]", *folds, percent(row.accuracy)])
+    lines = [tabulated(["SUPERB, WA %", *(f"fold {fold}" for fold in SUPERB_FOLDS), "mean"], cells)]
     for number, row in enumerate(rows, start=1):
-        lines.append(_wrap(f"[{number}] {row.source}{f' ({row.note})' if row.note else ''}"))
+        lines.append(wrap(f"[{number}] {row.source}{f' ({row.note})' if row.note else ''}"))
     for reason in dict.fromkeys(reasons):
         lines.append(
-            _wrap(f"not comparable: {reason}" if reason else "comparable (WA): same corpus, labels and protocol")
+            wrap(f"not comparable: {reason}" if reason else "comparable (WA): same corpus, labels and protocol")
         )
-    lines.append(_wrap(SUPERB_HEAD))
+    lines.append(wrap(SUPERB_HEAD))
     return "\n".join(lines)
 
 
 def _other(results: Mapping[str, Any], row: PublishedResult) -> str:
-    spread = "" if row.std is None else f" ({_percent(row.std)})"
+    spread = "" if row.std is None else f" ({percent(row.std)})"
     name = f"{row.upstream} + {row.downstream}" if row.downstream else row.upstream
     reason = not_comparable(results, row)
     verdict = f"not comparable: {reason}" if reason else f"comparable ({row.metric}): same corpus, labels and protocol"
     note = f" ({row.note})" if row.note else ""
-    return _wrap(f"published: {name}: {row.metric} {_percent(row.accuracy)}{spread} %, {row.source}{note}; {verdict}")
-
-
-def _tabulate(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    align = ["left", *["right"] * (len(headers) - 1)]
-    table = tabulate(rows, headers=headers, tablefmt="simple", colalign=align, disable_numparse=True)
-    return "\n".join(line.rstrip() for line in table.splitlines())
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.2f}"
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "-" if bounds is None else f"{_percent(bounds[0])} to {_percent(bounds[1])}"
-
-
-def _or_dash(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return wrap(f"published: {name}: {row.metric} {percent(row.accuracy)}{spread} %, {row.source}{note}; {verdict}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from s3prl_emotion.evaluation.metrics import confusion_matrix, macro_f1, recalls, ua, wa
+from s3prl_emotion.evaluation.metrics import OF_CONFUSION, confusion_matrix, macro_f1, recalls, ua, ua_plus_wa, wa
 
 LABELS = ["neutral", "happy", "angry", "sad"]
 
@@ -31,6 +31,7 @@ def test_rates_by_hand() -> None:
     assert wa(TRUTH, PREDICTED, LABELS) == pytest.approx(6 / 10)
     assert recalls(TRUTH, PREDICTED, LABELS) == pytest.approx({"neutral": 4 / 5, "happy": 1 / 3, "angry": 0, "sad": 1})
     assert ua(TRUTH, PREDICTED, LABELS) == pytest.approx((4 / 5 + 1 / 3 + 0 + 1) / 4)
+    assert ua_plus_wa(TRUTH, PREDICTED, LABELS) == pytest.approx(6 / 10 + (4 / 5 + 1 / 3 + 0 + 1) / 4)
     # F1 = 2 TP / (row + column): neutral 8/10, happy 2/5, angry 0/2, sad 2/3
     assert macro_f1(TRUTH, PREDICTED, LABELS) == pytest.approx((0.8 + 0.4 + 0 + 2 / 3) / 4)
 
@@ -78,6 +79,18 @@ def test_agrees_with_scikit_learn(seed: int) -> None:
     assert macro_f1(truth, predicted, labels) == pytest.approx(
         sk.f1_score(truth, predicted, labels=in_either, average="macro", zero_division=0)
     )
+
+
+@pytest.mark.parametrize(("name", "rate"), [("ua", ua), ("wa", wa), ("macro_f1", macro_f1), ("ua_plus_wa", ua_plus_wa)])
+def test_several_matrices_at_once(name: str, rate: Callable[..., float]) -> None:
+    rng = np.random.default_rng(0)
+    labels = ["a", "b", "c"]
+    pairs = [(rng.choice(labels[:k], 9).tolist(), rng.choice(labels, 9).tolist()) for k in (1, 2, 3)]
+    stacked = np.stack([confusion_matrix(*pair, labels) for pair in pairs] + [np.zeros((3, 3), dtype=int)])
+    values = OF_CONFUSION[name](stacked.reshape(2, 2, 3, 3))
+    assert values.shape == (2, 2)
+    assert values.ravel()[:3].tolist() == [rate(*pair, labels) for pair in pairs]
+    assert np.isnan(values[1, 1])
 
 
 @pytest.mark.parametrize("rate", [confusion_matrix, wa, ua, macro_f1, recalls])

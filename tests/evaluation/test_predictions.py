@@ -34,6 +34,34 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["predictions.csv"]
 
 
+def test_annotators_rates_round_trip(tmp_path: Path) -> None:
+    items = [
+        Prediction(1, "u", "s", "a", "b", (1 / 3, 2 / 3), (0.75, 0.25)),
+        Prediction(1, "v", "s", "a", "a", None, (1.0, 0.0)),
+        Prediction(1, "w", "s", "a", "a"),
+    ]
+    path = tmp_path / "predictions.csv"
+    write_predictions(path, items, LABELS)
+    assert path.read_text().splitlines()[0] == HEADER + ",s_a,s_b"
+    assert read_predictions(path) == (items, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (HEADER + ",s_a", "1,u,s,a,a,,,1", "row 1: the s_<label> columns name ['a'], the p_<label> columns ['a', 'b']"),
+        (HEADER + ",s_a,s_b", "1,u,s,a,a,,,0.5,x", "row 2, column 's_b': expected a number in [0, 1], found 'x'"),
+        (HEADER + ",s_a,s_b", "1,u,s,a,a,,,2,-1", "row 2, column 's_a': expected a number in [0, 1], found 2.0"),
+        (HEADER + ",s_a,s_b", "1,u,s,a,a,,,0.5,0.4", "row 2, column 's_a ... s_b': the annotators' rates sum to 0.9"),
+    ],
+)
+def test_bad_annotators_rates_are_named(tmp_path: Path, header: str, row: str, message: str) -> None:
+    path = _file(tmp_path, row, header=header)
+    with pytest.raises(RunError) as caught:
+        read_predictions(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
 def test_labels_survive_without_probabilities_and_without_rows(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     write_predictions(path, [], ["sad", "p_odd", "happy"])

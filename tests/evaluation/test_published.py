@@ -82,6 +82,41 @@ def test_a_model_of_unstated_size_says_so() -> None:
         assert "size of the model not stated" in row.note
 
 
+def test_speech_and_text_paper() -> None:
+    rows = [row for row in paper_rows(None, "hubert_base") if row.source == "arXiv 2312.11503"]
+    assert [(row.downstream, row.metric, row.accuracy) for row in rows] == [
+        ("fine_tuned", "WA", 0.7552),
+        ("fine_tuned", "UA", 0.7454),
+        ("fine_tuned_with_text", "WA", 0.7989),
+        ("fine_tuned_with_text", "UA", 0.7768),
+    ]
+    assert all((row.corpus, row.protocol) == ("five", "arXiv-2312.11503") for row in rows)
+    classical = paper_rows(None, "engineered_94")
+    assert len(classical) == 18
+    assert [row.accuracy for row in classical if row.downstream == "decision_tree"] == [0.1938, 0.2292]
+
+
+def test_intra_speaker_contrastive_paper() -> None:
+    rows = paper_rows("contrastive", "intra_speaker_contrastive")
+    assert [(row.corpus, row.metric, row.accuracy) for row in rows] == [
+        ("iemocap", "UA", 0.6916),
+        ("cremad", "UA", 0.7380),
+    ]
+
+
+def test_no_protocol_of_ours_has_the_name_of_a_paper_that_cannot_be_repeated() -> None:
+    from s3prl_emotion.protocols import protocols
+
+    named = {row["protocol"] for row in _table("papers.csv")}
+    assert named == {"paper", "unclear", "arXiv-2312.11503", "arXiv-2401.11017"}
+    assert not named & set(protocols.names())
+
+
+def test_every_row_of_a_paper_names_a_corpus() -> None:
+    assert all(set(row) == set(_table("papers.csv")[0]) and None not in row for row in _table("papers.csv"))
+    assert {row["corpus"] for row in _table("papers.csv")} == {"iemocap", "cremad", "five"}
+
+
 def test_flea_headline() -> None:
     rows = paper_rows("flea", "cpt_hubert")
     assert [(row.metric, row.accuracy, row.std) for row in rows] == [("UA", 0.757, None), ("WA", 0.747, None)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,8 @@ PROTOCOL = {
 
 
 def _fold(fold: int, pairs: str) -> list[Prediction]:
-    """Predictions from pairs of truth and prediction: ``"aa ab"``."""
-    return [Prediction(fold, f"u{i}", "s", pair[0], pair[1]) for i, pair in enumerate(pairs.split())]
+    """Predictions from pairs of truth and prediction: ``"aa ab"``; one speaker per fold."""
+    return [Prediction(fold, f"u{i}", f"s{fold}", pair[0], pair[1]) for i, pair in enumerate(pairs.split())]
 
 
 def _summary(predictions: list[Prediction], **changes: Any) -> dict[str, Any]:
@@ -73,18 +74,52 @@ def test_mean_std_and_interval_by_hand() -> None:
     assert wa["mean"] == pytest.approx(0.7)
     assert wa["std"] == pytest.approx(0.1)
     half = 4.302653 * 0.1 / 3**0.5
-    assert wa["ci95"] == pytest.approx([0.7 - half, 0.7 + half], abs=1e-6)
+    assert wa["ci95_folds"] == pytest.approx([0.7 - half, 0.7 + half], abs=1e-6)
+    # one speaker per fold: 27 equally likely draws of three of 0.6, 0.7, 0.8, of which 1 each has the mean 0.6 and 0.8
+    assert wa["ci95"] == pytest.approx([0.6, 0.8])
 
 
 def test_interval_is_clipped_and_labelled() -> None:
     results = _summary(THREE)
-    assert results["ua"]["ci95"] == [0.0, 1.0]
-    assert results["ci95_method"].startswith("Student t over folds")
+    assert results["ua"]["ci95_folds"] == [0.0, 1.0]
+    assert results["ua_plus_wa"]["ci95_folds"] == pytest.approx([0.0, 2.0])
+    assert results["ci95_folds_method"].startswith("Student t over folds")
+    assert "its 3 speakers are drawn with replacement 2000 times" in results["ci95_method"]
 
 
 def test_one_fold_has_no_spread() -> None:
     results = _summary(_fold(2, "aa ab bb"))
-    assert results["ua"] == {"mean": 0.75, "std": None, "ci95": None}
+    assert results["ua"] == {"mean": 0.75, "std": None, "ci95": None, "ci95_folds": None}
+    assert results["ci95_method"] == "no interval over speakers: there is one speaker only"
+
+
+def test_further_numbers_by_hand() -> None:
+    results = _summary(THREE)
+    # UA + WA: 0.75 + 2/3, 1/3 + 1/2, 2
+    assert results["ua_plus_wa"]["mean"] == pytest.approx((0.75 + 2 / 3 + 1 / 3 + 1 / 2 + 2) / 3)
+    assert results["recalls"] == pytest.approx({"a": 4 / 6, "b": 2 / 3})
+    assert (results["ece"], results["brier"], results["kl_to_annotators"]) == (None, None, None)
+    items = [
+        Prediction(1, "u", "s", "a", "a", (0.8, 0.2), (0.5, 0.5)),
+        Prediction(1, "v", "s", "a", "b", (0.4, 0.6)),
+    ]
+    results = _summary(items)
+    assert results["recalls"] == {"a": 0.5, "b": None}
+    assert results["ece"] == pytest.approx((0.2 + 0.6) / 2)
+    assert results["brier"] == pytest.approx((2 * 0.2**2 + 2 * 0.6**2) / 2)
+    assert results["kl_to_annotators"] == pytest.approx(0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2))
+    assert _summary([*items, Prediction(2, "w", "s", "a", "a")])["ece"] is None
+
+
+def test_a_record_of_the_first_version_is_readable(tmp_path: Path) -> None:
+    results = _summary(THREE)
+    for key in ("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "ci95_folds_method"):
+        del results[key]
+    for rate in ("ua", "wa", "macro_f1"):
+        del results[rate]["ci95_folds"]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(results))
+    assert read_results(path) == results
 
 
 def test_schema_is_exactly_the_documented_one() -> None:
@@ -102,7 +137,8 @@ def test_schema_is_exactly_the_documented_one() -> None:
             "wa",
             "macro_f1",
         ),
-        *("confusion", "seed", "versions", "ci95_method", "complete", "folds_expected", "chance", "settings"),
+        *("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "confusion", "seed", "versions", "ci95_method"),
+        *("ci95_folds_method", "complete", "folds_expected", "chance", "settings"),
     ]
     assert results["schema"] == 1
     assert set(results["protocol"]) == {"name", "split_sha256", "dev", "selection", "labels", "transductive"}

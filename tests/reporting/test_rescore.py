@@ -62,7 +62,7 @@ def test_changed_predictions_change_the_numbers(tmp_path: Path) -> None:
     write_predictions(tmp_path / "predictions.csv", PREDICTIONS[:2], LABELS)
     results = recompute(tmp_path)
     assert [fold["fold"] for fold in results["folds"]] == [1]
-    assert results["ua"] == {"mean": 0.5, "std": None, "ci95": None}
+    assert results["ua"] == {"mean": 0.5, "std": None, "ci95": None, "ci95_folds": None}
     assert results["folds_expected"] == [1, 2, 3]
 
 

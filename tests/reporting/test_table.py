@@ -25,7 +25,11 @@ def _results(
     """A run in which each class of fold i has ``hits[i]`` of 10 right, the rest predicted as the next class."""
     predictions = [
         Prediction(
-            fold, f"{label}{i}", "s", label, label if i < right else labels[(labels.index(label) + 1) % len(labels)]
+            fold,
+            f"{label}{i}",
+            f"s{fold}",
+            label,
+            label if i < right else labels[(labels.index(label) + 1) % len(labels)],
         )
         for fold, right in enumerate(hits, start=1)
         for label in labels
@@ -59,7 +63,9 @@ def test_rows_of_the_run() -> None:
     assert rows["mean"] == ["70.00"] * 3
     assert rows["std"] == ["7.07"] * 3  # 0.1 * sqrt(2 / 4)
     # t(0.975, 4) = 2.776445; 70 ± 2.776445 * 7.071068 / sqrt(5)
-    assert rows["95 % interval"] == ["61.22 to 78.78"] * 3
+    assert rows["95 % folds"] == ["61.22 to 78.78"] * 3
+    # five folds of one speaker each: of 5^5 draws of 60, 70, 80, 70, 70, the mean has the percentiles 64 and 76
+    assert rows["95 % speakers"] == ["64.00 to 76.00"] * 3
     assert rows["chance"] == ["25.00", "-", "-"]
 
 
@@ -82,6 +88,9 @@ def test_leaderboard_row_stands_under_the_same_folds() -> None:
     assert "not comparable" not in table
     assert "warning" not in table
     assert "Student t over folds" in table
+    assert "its 5 speakers are drawn with replacement 2000 times" in table.replace("\n ", "")
+    assert "UA + WA 140.00" in table
+    assert "ECE" not in table  # the run has no probabilities
 
 
 def test_iemocap_of_s3prls_own_metadata_is_comparable() -> None:
@@ -119,8 +128,44 @@ def test_transductive_run_is_marked() -> None:
     results = _results()
     results["protocol"]["transductive"] = True
     table = results_table(results, superb_rows("hubert"))
-    assert "not comparable: this run is transductive" in table
+    assert "not comparable: this run is marked: transductive" in table
     assert "transductive: audio of the test folds was used" in table
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "mark"),
+    [
+        ("selection_on_test", True, "oracle: epoch chosen on test"),
+        ("speaker_disjoint_test", False, "speakers shared between train and test"),
+    ],
+)
+def test_what_a_protocol_allows_is_marked(key: str, value: bool, mark: str) -> None:
+    results = _results()
+    assert mark not in results_table(results, superb_rows("hubert"))
+    results["protocol"][key] = value
+    table = results_table(results, superb_rows("hubert"))
+    assert f"\n{mark}\n" in table
+    assert f"not comparable: this run is marked: {mark}" in table
+
+
+def test_calibration_is_printed() -> None:
+    table = results_table({**_results(), "ece": 0.1234, "brier": 0.5, "kl_to_annotators": 0.25})
+    assert (
+        "calibration error (ECE) 12.34 %, Brier score 0.5000 of 2, KL to the annotators 0.2500 nats"
+        in table.replace("\n ", "")
+    )
+
+
+def test_a_record_of_the_first_version_is_laid_out() -> None:
+    results = _results()
+    results["ci95_method"] = "Student t over folds"
+    for key in ("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "ci95_folds_method"):
+        del results[key]
+    for rate in ("ua", "wa", "macro_f1"):
+        results[rate]["ci95"] = results[rate].pop("ci95_folds")
+    rows = _rows(results_table(results))
+    assert rows["95 % folds"] == ["61.22 to 78.78"] * 3
+    assert "95 % speakers" not in rows
 
 
 def test_conflicting_sources_are_both_shown() -> None:
@@ -159,7 +204,8 @@ def test_missing_folds_are_named() -> None:
 def test_one_fold() -> None:
     table = results_table(_results((6,)), [])
     assert _rows(table)["std"] == ["-"] * 3
-    assert _rows(table)["95 % interval"] == ["-"] * 3
+    assert _rows(table)["95 % speakers"] == _rows(table)["95 % folds"] == ["-"] * 3
+    assert "no interval over speakers: there is one speaker only" in table
     assert "One fold: neither a standard deviation nor an interval" in table
 
 

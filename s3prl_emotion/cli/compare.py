@@ -1,0 +1,63 @@
+"""``compare``: runs, the leaderboard and the papers side by side, with intervals, differences and their tests."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+FORMATS = ("table", "json", "csv", "markdown")
+METRICS = ("ua", "wa", "macro_f1")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder that holds several"
+    )
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="RUN",
+        help="run folder from whose system differences are taken (default: the first system of each block)",
+    )
+    parser.add_argument("--metric", default="ua", choices=METRICS, help="what is compared (default: %(default)s)")
+    parser.add_argument("--format", default="table", choices=FORMATS, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write to a file (default: print)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the comparison or write it to a file; no run folder is changed."""
+    print_comparison(args.runs, args.baseline, args.metric, args.format, args.out)
+    return 0
+
+
+def print_comparison(
+    runs: Sequence[Path],
+    baseline: Path | None = None,
+    metric: str = "ua",
+    form: str = "table",
+    out: Path | None = None,
+) -> None:
+    """Compare runs and print the result, or write it to ``out``.
+
+    Raises:
+        RunError: if a folder or file is missing or malformed, or runs of one division differ in their utterances
+    """
+    from s3prl_emotion.reporting.comparison import compare
+    from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
+    from s3prl_emotion.reporting.comparison_text import comparison_text
+
+    comparison = compare(runs, baseline, metric)
+    if form == "json":
+        text = comparison_json(comparison)
+    elif form == "csv":
+        text = comparison_csv(comparison)
+    else:
+        text = comparison_text(comparison, markdown=form == "markdown")
+    if out is None:
+        print(text)
+        return
+    from s3prl_emotion.files import write_atomically
+
+    write_atomically(out, text + "\n")
+    print(out)

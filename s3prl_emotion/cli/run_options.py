@@ -1,0 +1,193 @@
+"""The options of ``run``, and what they ask for: S3PRL's with their meaning there, and ours beside them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s3prl_emotion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from s3prl_emotion.bridge.cache import CacheOptions
+    from s3prl_emotion.experiment import Request
+
+OURS = ("corpus", "data", "corpus_option", "protocol", "fold", "root", "demo", "skip_bad", "trim_zeros", "command")
+OURS_BESIDES = ("trust_checkpoint", "drop_leaks", "pretraining_data", "seeds", "lr")
+OURS_TOO = ("cache", "cache_root", "cache_dtype", "cache_limit", "cache_device")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """S3PRL's options keep their names, short forms and defaults; a test compares them with S3PRL's own parser."""
+    ours = parser.add_argument_group("what to benchmark")
+    ours.add_argument("-u", "--upstream", help="upstream, as `s3prl-emotion ls upstreams` lists them")
+    ours.add_argument("-d", "--downstream", help="downstream, as `s3prl-emotion ls downstreams` lists them")
+    ours.add_argument("--corpus", default=None, help="corpus (default: iemocap), see `s3prl-emotion ls corpora`")
+    ours.add_argument("--data", type=Path, metavar="DIR", help="the corpus' folder (for --corpus table: the table)")
+    ours.add_argument(
+        "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
+    )
+    ours.add_argument("--protocol", help="how to divide and select (default: the corpus' own), see `ls protocols`")
+    ours.add_argument("--fold", default="all", metavar="N|all", help="test folds: all (default), 3, or 1,4")
+    ours.add_argument(
+        "--demo", action="store_true", help="make a synthetic corpus and train briefly: does everything work?"
+    )
+    ours.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
+    ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
+    add_audit_arguments(ours)
+    ours.add_argument(
+        "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
+    )
+
+    cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
+    cache.add_argument(
+        "--cache", action=argparse.BooleanOptionalAction, help="default: on, except with -f and -d emotion"
+    )
+    cache.add_argument(
+        "--cache-root", type=Path, default=Path("result/cache"), metavar="DIR", help="default: %(default)s"
+    )
+    cache.add_argument("--cache-dtype", default="float16", choices=["float16", "float32"], help="default: %(default)s")
+    cache.add_argument(
+        "--cache-limit", metavar="SIZE", help="bound for all of DIR, such as 100G; oldest states go first"
+    )
+    cache.add_argument(
+        "--cache-device", help="keep states in this device's memory as far as they fit (default: --device)"
+    )
+
+    mode = parser.add_argument_group("S3PRL: mode and checkpoints")
+    mode.add_argument("-m", "--mode", choices=["train", "evaluate", "inference"], default="train")
+    mode.add_argument(
+        "-t", "--evaluate_split", default="test", help="split of -m evaluate; the audio file of -m inference"
+    )
+    mode.add_argument(
+        "-e", "--past_exp", metavar="CKPT", help="checkpoint, or fold folder, to resume, evaluate or infer with"
+    )
+    mode.add_argument("-i", "--init_ckpt", metavar="CKPT", help="checkpoint whose parameters -m evaluate loads")
+    mode.add_argument("-a", "--auto_resume", action="store_true", help="accepted; a repeated command always resumes")
+    mode.add_argument(
+        "-o", "--override", help='"config.optimizer.lr=1e-3,,config.runner.total_steps=5000,,args.seed=7"'
+    )
+    mode.add_argument("-c", "--config", metavar="YAML", help="configuration file in place of the shipped one")
+    mode.add_argument("-v", "--downstream_variant", help="S3PRL's name of a test fold: fold1, ...")
+    mode.add_argument("-n", "--expname", help="run folder: <root>/EXPNAME")
+    mode.add_argument("-p", "--expdir", help="run folder; fold N is trained in EXPDIR/fold<N>")
+
+    upstream = parser.add_argument_group("S3PRL: upstream")
+    upstream.add_argument("-k", "--upstream_ckpt", metavar="PATH", help="checkpoint of upstreams that need one")
+    upstream.add_argument("-g", "--upstream_model_config", metavar="PATH", help="model configuration of such upstreams")
+    upstream.add_argument(
+        "--trust-checkpoint", action="store_true", help="let the upstream's checkpoint execute the code it brings along"
+    )
+    upstream.add_argument("-r", "--upstream_refresh", action="store_true", help="download the upstream again")
+    upstream.add_argument(
+        "-f", "--upstream_trainable", action="store_true", help="fine-tune the upstream (default: frozen)"
+    )
+    upstream.add_argument("-s", "--upstream_feature_selection", default="hidden_states", help="default: %(default)s")
+    upstream.add_argument("-l", "--upstream_layer_selection", type=int, help="one layer instead of the weighted sum")
+    upstream.add_argument(
+        "--upstream_feature_normalize", action="store_true", help="layer-normalise before the weighted sum"
+    )
+    upstream.add_argument("--upstream_model_name", default="model.pt", help=argparse.SUPPRESS)
+    upstream.add_argument("--upstream_revision", help=argparse.SUPPRESS)
+    upstream.add_argument("--hub", default="torch", choices=["torch", "huggingface"], help=argparse.SUPPRESS)
+
+    machine = parser.add_argument_group("S3PRL: machine")
+    machine.add_argument(
+        "--seeds", type=_seeds, metavar="0,1,2", help="one run for each, and their summary, in place of --seed"
+    )
+    machine.add_argument("--seed", default=1337, type=_seed, help="default: %(default)s, as in S3PRL")
+    machine.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
+    machine.add_argument("--cache_dir", help="where S3PRL keeps downloads")
+    machine.add_argument("--disable_cudnn", action="store_true")
+    machine.add_argument("--verbose", action="store_true", help="log everything")
+    for flag, kind in (("--backend", str), ("--local_rank", int), ("--push_to_hf_hub", str), ("--hf_hub_org", str)):
+        machine.add_argument(flag, type=kind, default="nccl" if flag == "--backend" else None, help=argparse.SUPPRESS)
+
+
+def add_audit_arguments(group: argparse._ActionsContainer) -> None:
+    """What `run` and `prepare` need to know about leaks."""
+    group.add_argument(
+        "--drop-leaks",
+        action="store_true",
+        help="leave out of train and dev what is in a later part under another id, as audio or as augmented sibling",
+    )
+    group.add_argument(
+        "--pretraining-data",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="MANIFEST",
+        help="manifest of what the upstream was pretrained on, for the audit; may be given several times",
+    )
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"a seed is 0 or more, got {seed}")
+    return seed
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(_seed(part) for part in text.split(","))
+
+
+def request_of(args: argparse.Namespace) -> Request:
+    """What the command line asks for.
+
+    Raises:
+        ConfigError: if the upstream or the downstream is missing, or an option cannot be meant so
+    """
+    for name, flag in (("upstream", "-u"), ("downstream", "-d")):
+        if getattr(args, name) is None:
+            raise ConfigError(f"{flag} is missing: which {name}? `s3prl-emotion ls {name}s` lists them")
+    if args.init_ckpt:
+        raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
+    from s3prl_emotion.experiment import Request
+
+    return Request(
+        s3prl={key: value for key, value in vars(args).items() if key not in (*OURS, *OURS_TOO, *OURS_BESIDES)},
+        corpus=args.corpus or ("demo" if args.demo else "iemocap"),
+        data=args.data,
+        corpus_options=corpus_options(args.corpus_option),
+        protocol=args.protocol,
+        folds=_folds(args.fold),
+        root=args.root,
+        demo=args.demo,
+        skip_bad=args.skip_bad,
+        trim_zeros=args.trim_zeros,
+        drop_leaks=args.drop_leaks,
+        pretraining=tuple(args.pretraining_data),
+        cache=args.cache,
+        cache_options=cache_options(args),
+    )
+
+
+def cache_options(args: argparse.Namespace) -> CacheOptions:
+    from s3prl_emotion.bridge.cache import CacheOptions
+    from s3prl_emotion.features.extraction import parse_size
+
+    try:
+        limit = None if args.cache_limit is None else parse_size(args.cache_limit)
+    except ValueError as error:
+        raise ConfigError(f"--cache-limit {args.cache_limit!r}: {error}") from None
+    return CacheOptions(args.cache_root, args.cache_dtype, limit, args.cache_device)
+
+
+def _folds(text: str) -> tuple[int, ...] | None:
+    if text == "all":
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--fold {text!r}: expected all, a number, or numbers with commas") from None
+
+
+def corpus_options(pairs: list[str]) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--corpus-option {pair!r}: expected KEY=VALUE")
+        options[key] = value
+    return options

@@ -1,0 +1,182 @@
+"""How far a mean over folds can be off: resampled speakers, and spread over folds.
+
+**Speakers.** Utterances of one speaker are alike, so whole speakers are drawn (cluster bootstrap; Davison and Hinkley,
+Bootstrap Methods, 1997, section 3.8): of the run's S speakers, S are drawn with replacement, each with all its
+utterances. A fold's rate is computed from its drawn speakers, and the mean runs over folds, each counted as often as
+its speakers were drawn: sum_f (d_f / s_f) r_f / sum_f (d_f / s_f), with d_f draws of the s_f speakers of fold f, and
+r_f the fold's rate. The interval is that of the 2.5 and 97.5 percentiles.
+
+Speakers are drawn over the whole run and not within each fold: with two speakers per fold, as in IEMOCAP, drawing
+within folds halves the variance. In simulated runs of five folds with two speakers each, the interval held the true
+mean in 84 to 89 % of cases, and in 57 to 76 % with draws within folds: with few speakers, percentile intervals are too
+narrow, so read the one over folds beside it. Where a speaker is in several folds, it is drawn in all of them at once.
+An utterance without a speaker counts as a speaker of its own.
+
+**Folds.** Student's t over the folds' rates, which takes folds for independent draws; their training sets overlap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from s3prl_emotion.evaluation.predictions import Prediction
+
+REPLICATES = 2000
+SEED = 0
+"""Of the generator that draws speakers, so that the same predictions give the same interval."""
+FOLDS_METHOD = "Student t over folds, mean ± t(0.975, n-1) · std / sqrt(n), clipped to the range of the rate"
+
+_CHUNK = 4_000_000  # at most so many weights at once
+
+Floats = npt.NDArray[np.float64]
+Rate = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Confusion counts of one or several runs over the same utterances, by fold and speaker.
+
+    A cell is one speaker in one fold.
+    """
+
+    matrices: Floats  # (runs, cells, K, K)
+    fold: npt.NDArray[np.int64]  # (cells,): position of the fold, from 0
+    speaker: npt.NDArray[np.int64]  # (cells,): position of the speaker, from 0
+    unnamed: int  # utterances without a speaker, each a speaker of its own
+
+    @property
+    def folds(self) -> int:
+        """The number of folds."""
+        return int(self.fold.max()) + 1
+
+    @property
+    def speakers(self) -> int:
+        """The number of speakers."""
+        return int(self.speaker.max()) + 1
+
+
+def count(runs: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Counts:
+    """Count confusions by fold and speaker.
+
+    Args:
+        runs: predictions of one or several runs over the same utterances (the seeds of a system)
+        labels: all K classes
+
+    Raises:
+        ValueError: if there is no prediction or a label is unknown
+    """
+    if not runs or not all(runs):
+        raise ValueError("there are no predictions to count")
+    fold_at = {fold: position for position, fold in enumerate(sorted({item.fold for item in runs[0]}))}
+    label_at = {label: position for position, label in enumerate(labels)}
+    cells: dict[tuple[int, Hashable], int] = {}
+    speakers: dict[Hashable, int] = {}
+    unnamed = 0
+    for item in runs[0]:
+        speaker = _speaker(item)
+        unnamed += not item.speaker
+        speakers.setdefault(speaker, len(speakers))
+        cells.setdefault((fold_at[item.fold], speaker), len(cells))
+    matrices = np.zeros((len(runs), len(cells), len(labels), len(labels)))
+    for number, run in enumerate(runs):
+        try:
+            where = [
+                (cells[fold_at[item.fold], _speaker(item)], label_at[item.truth], label_at[item.predicted])
+                for item in run
+            ]
+        except KeyError as error:
+            raise ValueError(f"run {number} has {error}, which the first run or the labels {labels} lack") from error
+        np.add.at(matrices[number], tuple(np.array(where).T), 1)
+    keys = list(cells)
+    return Counts(
+        matrices,
+        np.array([fold for fold, _ in keys]),
+        np.array([speakers[speaker] for _, speaker in keys]),
+        unnamed,
+    )
+
+
+def _speaker(item: Prediction) -> Hashable:
+    return item.speaker or (item.fold, item.utterance)
+
+
+def fold_rates(counts: Counts, rate: Rate) -> Floats:
+    """The rate of every fold, shape (runs, folds)."""
+    by_fold = np.stack([counts.matrices[:, counts.fold == fold].sum(axis=1) for fold in range(counts.folds)], axis=1)
+    return rate(by_fold)
+
+
+def replicates(
+    counts: Sequence[Counts], rates: Mapping[str, Rate], rng: np.random.Generator, number: int = REPLICATES
+) -> list[dict[str, Floats]]:
+    """Draw speakers and compute the means over folds and runs again, with the same draws for all.
+
+    Args:
+        counts: of one system, or of several over the same utterances
+        rates: some of :data:`s3prl_emotion.evaluation.metrics.OF_CONFUSION`
+        rng: draws the speakers
+        number: how often
+
+    Returns:
+        for each of ``counts`` and each rate its means, shape (number,)
+    """
+    first = counts[0]
+    in_fold = np.bincount(first.fold, minlength=first.folds)  # speakers of each fold
+    step = max(1, _CHUNK // len(first.fold))
+    found: list[dict[str, list[Floats]]] = [{name: [] for name in rates} for _ in counts]
+    for start in range(0, number, step):
+        size = min(step, number - start)
+        drawn = rng.multinomial(first.speakers, np.full(first.speakers, 1 / first.speakers), size=size)
+        weights = drawn[:, first.speaker].astype(np.float64)  # (size, cells)
+        total = np.zeros(size)
+        sums = [{name: np.zeros(size) for name in rates} for _ in counts]
+        for fold in range(first.folds):
+            here = first.fold == fold
+            share = weights[:, here].sum(axis=1) / in_fold[fold]
+            total += share
+            for item, of_item in zip(counts, sums, strict=True):
+                matrices = np.tensordot(weights[:, here], item.matrices[:, here], axes=(1, 1))  # (size, runs, K, K)
+                for name, rate in rates.items():  # a fold that no speaker was drawn of has no rate, and no share
+                    of_item[name] += np.where(share > 0, np.nan_to_num(rate(matrices).mean(axis=1)) * share, 0.0)
+        for of_item, parts in zip(sums, found, strict=True):
+            for name in rates:
+                parts[name].append(of_item[name] / total)
+    return [{name: np.concatenate(parts) for name, parts in of_item.items()} for of_item in found]
+
+
+def percentile_interval(values: Floats) -> list[float]:
+    """The 2.5 and 97.5 percentiles."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return [float(low), float(high)]
+
+
+def speakers_method(counts: Counts, number: int = REPLICATES) -> str:
+    """How the interval over speakers was made, in words, for the record."""
+    if counts.speakers < 2:
+        return "no interval over speakers: there is one speaker only"
+    if counts.unnamed == 0:
+        drawn = f"its {counts.speakers} speakers"
+    elif counts.unnamed == counts.speakers:
+        drawn = f"its {counts.unnamed} utterances, whose speakers are unknown,"
+    else:
+        drawn = f"its {counts.speakers - counts.unnamed} speakers and {counts.unnamed} utterances of unknown speakers"
+    return f"percentile bootstrap of the mean over folds: {drawn} are drawn with replacement {number} times"
+
+
+def student_interval(values: Sequence[float] | Floats, upper: float = 1.0) -> list[float] | None:
+    """95 % interval of the mean by Student's t: mean ± t(0.975, n-1) · std / sqrt(n), clipped to [0, ``upper``].
+
+    None for fewer than two values.
+    """
+    if len(values) < 2:
+        return None
+    from scipy import stats
+
+    mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
+    half_width = float(stats.t.ppf(0.975, len(values) - 1)) * std / math.sqrt(len(values))
+    return [max(0.0, mean - half_width), min(upper, mean + half_width)]

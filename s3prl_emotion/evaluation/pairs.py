@@ -1,0 +1,149 @@
+"""Is one system better than another? Three answers, each with its own idea of what could have come out otherwise.
+
+- McNemar: the same utterances, each right or wrong under either system; says nothing on UA, only on WA.
+- Paired bootstrap: other speakers; both systems are scored on the same draws.
+- Corrected resampled t-test: other divisions into training and test sets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from s3prl_emotion.evaluation.intervals import Counts, Floats, Rate, percentile_interval, replicates
+
+EXACT_BELOW = 25
+"""Discordant pairs below which McNemar's test is the exact binomial one."""
+PAIRED_REPLICATES = 10_000
+
+
+def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
+    """Two-sided p of McNemar's test that two classifiers are right equally often.
+
+    With b utterances that only the first has right and c that only the second has: below 25 of them, the exact binomial
+    test of b in b + c at 1/2; else chi-square with one degree of freedom of (|b - c| - 1)² / (b + c) (McNemar 1947;
+    Edwards 1948 for the correction).
+
+    Args:
+        a_correct: for each utterance whether the first is right
+        b_correct: the same utterances in the same order
+
+    Returns:
+        p in [0, 1]; 1 if they never differ
+
+    Raises:
+        ValueError: if the two differ in length or are empty
+
+    Example:
+        >>> mcnemar([True] * 6 + [False], [False] * 6 + [False])
+        0.03125
+    """
+    from scipy import stats
+
+    a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"expected two rows of equal length, found shapes {a.shape} and {b.shape}")
+    if a.size == 0:
+        raise ValueError("there are no utterances to compare on")
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    discordant = only_a + only_b
+    if discordant == 0:
+        return 1.0
+    if discordant < EXACT_BELOW:
+        return float(stats.binomtest(only_a, discordant).pvalue)
+    return float(stats.chi2.sf(max(0, abs(only_a - only_b) - 1) ** 2 / discordant, 1))
+
+
+def paired_bootstrap(
+    a: Counts, b: Counts, rates: Mapping[str, Rate], rng: np.random.Generator, number: int = PAIRED_REPLICATES
+) -> dict[str, tuple[list[float], float]] | None:
+    """Interval and p of the differences ``a - b`` of the means over folds and seeds, speakers drawn alike for both.
+
+    The draws are those of :mod:`s3prl_emotion.evaluation.intervals`. The interval is that of the 2.5 and 97.5
+    percentiles of the differences; p is twice the smaller share of differences at or beyond 0,
+    (1 + hits) / (1 + draws), at most 1, so that it agrees with the interval.
+
+    Args:
+        a: counts of one system
+        b: counts of another over the same utterances
+        rates: some of :data:`s3prl_emotion.evaluation.metrics.OF_CONFUSION`
+        rng: draws the speakers
+        number: how often
+
+    Returns:
+        for each rate the 95 % interval and the two-sided p; None if there are fewer than two speakers
+
+    Raises:
+        ValueError: if the two do not have the same folds and speakers
+    """
+    if not (np.array_equal(a.fold, b.fold) and np.array_equal(a.speaker, b.speaker)):
+        raise ValueError("the two are not over the same folds and speakers in the same order")
+    if a.speakers < 2:
+        return None
+    first, second = replicates([a, b], rates, rng, number)
+    differences = {name: first[name] - second[name] for name in rates}
+    return {name: (percentile_interval(values), _two_sided(values)) for name, values in differences.items()}
+
+
+def _two_sided(differences: Floats) -> float:
+    hits = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (1 + hits) / (1 + len(differences)))
+
+
+def corrected_t(differences: Sequence[float], n_test: Sequence[int], n_train: Sequence[int]) -> tuple[float, float]:
+    """Corrected resampled t-test over folds (Nadeau and Bengio, Machine Learning 52, 2003, section 4).
+
+    t = mean(d) / sqrt((1 / k + n_test / n_train) var(d)) with k - 1 degrees of freedom; the plain paired t-test, which
+    has 1 / k alone, takes folds whose training sets overlap for independent. With folds of unequal size, n_test /
+    n_train is averaged over them.
+
+    Args:
+        differences: of the two systems' rates, one per fold (k of them)
+        n_test: test utterances of each fold
+        n_train: training utterances of each fold
+
+    Returns:
+        t and its two-sided p; (0, 1) if no fold differs, and (±inf, 0) if all differ by the same amount
+
+    Raises:
+        ValueError: if there are fewer than two folds, the three differ in length, or a count is not positive
+
+    Example:
+        >>> t, p = corrected_t([0.02, 0.04], [20, 20], [80, 80])
+        >>> round(t, 4), round(p, 4)
+        (2.4495, 0.2468)
+    """
+    from scipy import stats
+
+    k = len(differences)
+    if k < 2 or not k == len(n_test) == len(n_train):
+        raise ValueError(
+            f"expected at least two folds and a value of each, found {k} differences, {len(n_test)} test counts and "
+            f"{len(n_train)} training counts"
+        )
+    if min(n_test) < 1 or min(n_train) < 1:
+        raise ValueError(f"expected positive counts, found {list(n_test)} and {list(n_train)}")
+    mean, variance = float(np.mean(differences)), float(np.var(differences, ddof=1))
+    ratio = float(np.mean(np.divide(n_test, n_train)))
+    if math.isclose(variance, 0, abs_tol=1e-24):
+        return (0.0, 1.0) if math.isclose(mean, 0, abs_tol=1e-12) else (math.copysign(math.inf, mean), 0.0)
+    t = mean / math.sqrt((1 / k + ratio) * variance)
+    return t, float(2 * stats.t.sf(abs(t), k - 1))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjust p for the number of comparisons (Holm 1979): p_(i) · (m - i + 1) in rising order, never falling.
+
+    Example:
+        >>> holm({"x": 0.04, "y": 0.01})
+        {'x': 0.04, 'y': 0.02}
+    """
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for position, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, p * (len(p_values) - position)))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}

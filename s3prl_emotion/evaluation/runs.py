@@ -1,0 +1,154 @@
+"""Finished runs as they lie on disk: where they are, and their record, computed again from their predictions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
+from s3prl_emotion.evaluation.results import RATES, read_results, summarise
+
+PREDICTIONS = "predictions.csv"
+RESULTS = "results.json"
+_KEPT = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "settings")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    results: dict[str, Any]  # schema 1, computed from the predictions
+    predictions: tuple[Prediction, ...]  # sorted by fold and utterance
+    train_sizes: dict[int, int]  # fold to the number of its training utterances; empty where folds.json is missing
+    stale: bool  # results.json holds other rates than the predictions give
+
+    @property
+    def labels(self) -> list[str]:
+        """All classes, in order."""
+        return list(self.results["protocol"]["labels"])
+
+    def about(self) -> dict[str, Any]:
+        """What ``run.json`` records, by dotted key, less the seed and the place of the corpus; empty without it."""
+        path = self.folder / "run.json"
+        if not path.is_file():
+            return {}
+        flat = _flat(_read_json(path))
+        return {key: value for key, value in flat.items() if key not in ("seed", "corpus.data")}
+
+    def setting(self) -> str:
+        """Everything but the seed that decides the numbers, as text: runs that agree in it differ in the seed only.
+
+        It is what ``run.json`` records, less the seed and the place of the corpus, with the scored folds and the
+        division; without ``run.json`` it is what ``results.json`` records of the setting. A learning rate in words,
+        which says that the dev set chose it, is the same setting whatever was chosen.
+        """
+        protocol = self.results["protocol"]
+        about = {key: self.results[key] for key in _KEPT if key not in ("protocol", "seed", "versions")}
+        if isinstance((about["settings"] or {}).get("lr"), str):
+            about["settings"] = {**about["settings"], "lr": "chosen"}
+        about["run"] = self.about()
+        about["folds"] = [fold["fold"] for fold in self.results["folds"]]
+        about["protocol"] = [protocol.get(key) for key in ("name", "sha256", "split_sha256", "labels")]
+        return json.dumps(about, sort_keys=True)
+
+
+def find_runs(paths: Sequence[str | Path]) -> list[Path]:
+    """The run folders that ``paths`` are or hold, each once, in the order given and sorted below each path.
+
+    Raises:
+        RunError: if a path does not exist or holds no ``results.json``
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise RunError(f"{path}: no such folder. Expected the folder of a run, or a folder that holds several")
+        inside = [path] if (path / RESULTS).is_file() else sorted(file.parent for file in path.rglob(RESULTS))
+        if not inside:
+            raise RunError(
+                f"{path}: holds no {RESULTS}, nor does any folder below it. Expected the folder of a run, "
+                "<root>/<upstream>/<downstream>/<corpus>-<protocol>, or one above several; run the experiment first"
+            )
+        for folder in inside:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run and compute its record again from its predictions; no file is written.
+
+    What the predictions cannot tell (names, protocol, steps, seed, versions, settings, expected folds) is taken from
+    ``results.json``, keys that this version does not know included.
+
+    Raises:
+        RunError: if a file is missing or malformed, or if the two do not belong together
+    """
+    folder = Path(folder)
+    for name in (PREDICTIONS, RESULTS):
+        if not (folder / name).is_file():
+            raise RunError(
+                f"{folder}: holds no {name}. Expected the folder of a run, <root>/<upstream>/<downstream>/"
+                "<corpus>-<protocol>; run the experiment again if the file was lost."
+            )
+    predictions, labels = read_predictions(folder / PREDICTIONS)
+    old = read_results(folder / RESULTS)
+    if labels != old["protocol"]["labels"]:
+        raise RunError(
+            f"{folder}: {PREDICTIONS} has the labels {labels}, {RESULTS} has {old['protocol']['labels']}: "
+            "they are not from the same run"
+        )
+    steps = {fold["fold"]: fold["step"] for fold in old["folds"]}
+    unknown = sorted({item.fold for item in predictions} - set(steps))
+    if unknown:
+        raise RunError(
+            f"{folder}: {PREDICTIONS} has folds {unknown}, which {RESULTS} does not list: run those folds again"
+        )
+    kept = {key: old[key] for key in _KEPT}
+    try:
+        new = summarise(predictions, labels, steps=steps, folds_expected=old["folds_expected"], **kept)
+    except RunError as error:
+        raise RunError(f"{folder}: {error}") from error
+    ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))
+    return Run(folder, {**old, **new}, ordered, _train_sizes(folder / "folds.json"), _is_stale(old, new))
+
+
+def _is_stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    def figures(results: Mapping[str, Any]) -> list[float]:
+        folds = [float(fold[key]) for fold in results["folds"] for key in ("fold", "n", *RATES)]
+        return folds + [float(results[rate]["mean"]) for rate in RATES]
+
+    before, now = figures(old), figures(new)
+    return len(before) != len(now) or not all(
+        math.isclose(first, second, abs_tol=1e-9) for first, second in zip(before, now, strict=True)
+    )
+
+
+def _train_sizes(path: Path) -> dict[int, int]:
+    if not path.is_file():
+        return {}
+    try:
+        return {int(fold["number"]): len(fold["train"]) for fold in _read_json(path)["folds"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: not a file of folds: {error}") from error
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path}: not a mapping in JSON: {error}") from error

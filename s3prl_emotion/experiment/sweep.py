@@ -1,0 +1,190 @@
+"""Many runs over one store of hidden states: upstreams x heads x seeds x learning rates.
+
+The learning rate is chosen in each fold, and for each seed, by that fold's own dev figure: a rate chosen over all folds
+would have seen, in their dev sets, the speakers that other folds test on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.errors import ConfigError, EmotionError, RunError
+from s3prl_emotion.evaluation.predictions import Prediction, read_predictions, write_predictions
+from s3prl_emotion.evaluation.results import read_results, summarise, write_results
+from s3prl_emotion.experiment.folder import FOLD_FILE, PREDICTIONS, read_json
+from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
+from s3prl_emotion.experiment.run import Prepared, run
+from s3prl_emotion.files import write_atomically
+
+logger = logging.getLogger(__name__)
+
+SUPERB_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+"""The learning rates that SUPERB allows to choose from (Yang et al., Interspeech 2021)."""
+CHOICE_FILE = "learning_rates.json"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What to run. Without learning rates each configuration keeps its own.
+
+    Raises:
+        ConfigError: if a list is empty or names something twice
+    """
+
+    upstreams: tuple[str, ...]
+    downstreams: tuple[str, ...]
+    seeds: tuple[int, ...] = (DEFAULT_SEED,)
+    rates: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for flag, values in (("-u", self.upstreams), ("-d", self.downstreams), ("--seeds", self.seeds)):
+            if not values:
+                raise ConfigError(f"{flag}: expected at least one")
+        for flag, values in (("-u", self.upstreams), ("-d", self.downstreams), ("--seeds", self.seeds)):
+            if len(set(values)) != len(values):
+                raise ConfigError(f"{flag} {','.join(map(str, values))}: something is named twice")
+        if len(set(self.rates)) != len(self.rates) or any(not rate > 0 for rate in self.rates):
+            raise ConfigError(f"--lr: expected different numbers above 0, found {list(self.rates)}")
+
+
+def sweep(request: Request, grid: Grid) -> list[Path]:
+    """Run every point of a grid; finished ones are not run again.
+
+    A point that fails does not stop the others.
+
+    Args:
+        request: what all points share; its upstream, downstream and seed are those of the grid
+        grid: the points
+
+    Returns:
+        one run folder for each upstream, downstream and seed: where there are several learning rates, the one that
+        holds the predictions of the chosen rates
+
+    Raises:
+        RunError: at the end, naming the points that failed and why
+    """
+    prepared: Prepared = {}
+    folders: list[Path] = []
+    failed: list[str] = []
+    points = list(product(grid.upstreams, grid.downstreams, grid.seeds))
+    rates: Sequence[float | None] = grid.rates or (None,)
+    for count, (upstream, downstream, seed) in enumerate(points):
+        candidates: dict[float, Path] = {}
+        name = f"{upstream} {downstream} seed {seed}"
+        try:
+            for place, rate in enumerate(rates, start=1):
+                told = "" if rate is None else f" lr {rate:g}"
+                logger.info("run %d of %d: %s%s", count * len(rates) + place, len(points) * len(rates), name, told)
+                folder, _ = run(_at(request, upstream, downstream, seed, rate), prepared)
+                candidates[rate or 0.0] = folder
+            if len(rates) == 1:
+                folders += candidates.values()
+            else:
+                folders.append(choose_rates(candidates))
+        except EmotionError as error:
+            logger.error("%s: %s", name, error)
+            failed.append(f"{name}: {error}")
+    if failed:
+        listed = "\n".join(f"  {text}" for text in failed)
+        raise RunError(
+            f"{len(failed)} of {len(points)} points failed; the others are kept, and the same command tries again:\n"
+            f"{listed}"
+        )
+    return folders
+
+
+def _at(request: Request, upstream: str, downstream: str, seed: int, rate: float | None) -> Request:
+    """The request of one point."""
+    overrides = [request.s3prl.get("override"), None if rate is None else f"config.optimizer.lr={rate!r}"]
+    s3prl = {
+        **request.s3prl,
+        "upstream": upstream,
+        "downstream": downstream,
+        "seed": seed,
+        "override": ",,".join(text for text in overrides if text) or None,
+    }
+    for key in ("expname", "expdir"):
+        if request.s3prl.get(key):
+            s3prl[key] = f"{request.s3prl[key]}-seed{seed}"
+    return dataclasses.replace(request, s3prl=s3prl, tag="" if rate is None else f"lr{rate:g}")
+
+
+def choose_rates(candidates: dict[float, Path]) -> Path:
+    """Put together the result of a point: from each fold the run whose learning rate is best on that fold's dev set.
+
+    Of equal dev figures the larger rate wins.
+
+    Args:
+        candidates: the run folders, which differ in the learning rate alone, by rate
+
+    Returns:
+        a folder beside them with ``predictions.csv``, ``results.json``, ``folds.json`` and ``learning_rates.json``,
+        which lists every dev figure
+
+    Raises:
+        RunError: if a run has not finished the folds that another has
+    """
+    records = {rate: read_results(folder / "results.json") for rate, folder in candidates.items()}
+    finished = {rate: [fold["fold"] for fold in record["folds"]] for rate, record in records.items()}
+    numbers = next(iter(finished.values()))
+    for rate, folds in finished.items():
+        if folds != numbers:
+            raise RunError(f"{candidates[rate]}: has the folds {folds}, others {numbers}: finish them first")
+    dev = {
+        number: {
+            rate: read_json(folder / f"fold{number}" / FOLD_FILE, "a finished fold")["dev_score"]
+            for rate, folder in candidates.items()
+        }
+        for number in numbers
+    }
+    chosen = {number: max(scores, key=lambda rate: (scores[rate], rate)) for number, scores in dev.items()}
+    predictions: list[Prediction] = []
+    for number, rate in chosen.items():
+        predictions += read_predictions(candidates[rate] / f"fold{number}" / PREDICTIONS)[0]
+    return _write(candidates, records, chosen, dev, predictions)
+
+
+def _write(
+    candidates: dict[float, Path],
+    records: dict[float, dict[str, Any]],
+    chosen: dict[int, float],
+    dev: dict[int, dict[float, float]],
+    predictions: list[Prediction],
+) -> Path:
+    rate, source = next(iter(candidates.items()))
+    old = records[rate]
+    steps = {
+        fold["fold"]: fold["step"]
+        for key, record in records.items()
+        for fold in record["folds"]
+        if chosen[fold["fold"]] == key
+    }
+    spelled = ", ".join(f"{value:g}" for value in chosen.values())
+    settings = {**old["settings"], "lr": f"{spelled}, by fold, each best on the fold's dev set"}
+    kept = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "folds_expected")
+    results = summarise(
+        predictions,
+        old["protocol"]["labels"],
+        steps=steps,
+        settings=settings,
+        **{key: old[key] for key in kept},
+    )
+    folder = source.with_name(source.name.replace(f"-lr{rate:g}", "-lrdev"))
+    table = {
+        "selection": old["protocol"]["selection"],
+        "dev": {str(number): {f"{key:g}": score for key, score in scores.items()} for number, scores in dev.items()},
+        "chosen": {str(number): value for number, value in chosen.items()},
+        "runs": {f"{key:g}": str(path) for key, path in candidates.items()},
+    }
+    write_predictions(folder / "predictions.csv", predictions, old["protocol"]["labels"])
+    write_atomically(folder / "folds.json", (source / "folds.json").read_text(encoding="utf-8"))
+    write_atomically(folder / CHOICE_FILE, json.dumps(table, indent=1) + "\n")
+    write_results(folder / "results.json", results)
+    return folder

@@ -1,0 +1,181 @@
+"""Several runs side by side: which belong together, what may be compared, and how far they are apart.
+
+The comparison is one mapping that JSON can hold; :mod:`s3prl_emotion.reporting.comparison_text` and
+:mod:`s3prl_emotion.reporting.comparison_export` only lay it out. All rates are fractions in [0, 1].
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.evaluation.comparison import METHODS, System, difference, figures, group
+from s3prl_emotion.evaluation.pairs import holm
+from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
+from s3prl_emotion.evaluation.results import RATES, SUMMARISED
+from s3prl_emotion.evaluation.runs import find_runs, read_run
+from s3prl_emotion.reporting.comparability import missing_folds, not_comparable, not_comparable_runs, protocol_marks
+
+SCHEMA = 1
+_PROTOCOL_KEYS = ("name", "sha256", "split_sha256", "dev", "selection", "labels", "transductive")
+
+
+def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, metric: str = "ua") -> dict[str, Any]:
+    """Compare runs.
+
+    Runs that differ in the seed only are one system. Systems are in one block if
+    :func:`~s3prl_emotion.reporting.comparability.not_comparable_runs` finds nothing between them. Each block has a
+    baseline, from which the differences of its other systems are taken.
+
+    Args:
+        paths: run folders, or folders that hold several
+        baseline: a run folder whose system is its block's baseline; elsewhere, and by default, the first system is
+        metric: ``ua``, ``wa`` or ``macro_f1``: what the texts show with interval and spread
+
+    Returns:
+        ``schema``, ``metric``, ``comparisons`` (how many differences there are; p are adjusted for that many by Holm's
+        method), ``methods`` and ``blocks``. A block has ``number``, ``corpus``, ``protocol``, ``folds``, ``marks``,
+        ``apart`` (the reasons against each earlier block), ``systems``, ``published``, ``baseline`` and
+        ``differences``
+
+    Raises:
+        RunError: if a folder or file is missing or malformed, or runs of one division are not over the same utterances
+    """
+    if metric not in RATES:
+        raise RunError(f"metric {metric!r}: expected one of {', '.join(RATES)}")
+    folders = find_runs([*([] if baseline is None else [baseline]), *paths])
+    wanted = None
+    if baseline is not None:
+        if not (Path(baseline) / "results.json").is_file():
+            raise RunError(f"{baseline}: the baseline must be the folder of one run, which holds results.json")
+        wanted = folders[0].resolve()
+    blocks: list[list[System]] = []
+    for system in group([read_run(folder) for folder in folders]):
+        for block in blocks:
+            if not_comparable_runs(system.results, block[0].results) is None:
+                block.append(system)
+                break
+        else:
+            blocks.append([system])
+    keys = _keys()
+    content = [_block(blocks, position, keys, wanted) for position in range(len(blocks))]
+    differences = [item for block in content for item in block["differences"]]
+    for rate in SUMMARISED:
+        known = {item["key"]: item[rate]["p_bootstrap"] for item in differences}
+        adjusted = holm({key: p for key, p in known.items() if p is not None})
+        for item in differences:
+            item[rate]["p_holm"] = adjusted.get(item["key"])
+    return {
+        "schema": SCHEMA,
+        "metric": metric,
+        "comparisons": len(differences),
+        "methods": dict(METHODS),
+        "blocks": content,
+    }
+
+
+class _keys:
+    """A, B, ... Z, AA, AB, ..."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> str:
+        name, rest = "", self.count
+        self.count += 1
+        while rest >= 0:
+            name = string.ascii_uppercase[rest % 26] + name
+            rest = rest // 26 - 1
+        return name
+
+
+def _block(blocks: Sequence[Sequence[System]], position: int, keys: _keys, wanted: Path | None) -> dict[str, Any]:
+    systems = blocks[position]
+    results = systems[0].results
+    named = {keys(): system for system in systems}
+    baseline = next(iter(named))
+    for key, system in named.items():
+        if wanted in [run.folder.resolve() for run in system.runs]:
+            baseline = key
+    return {
+        "number": position + 1,
+        "corpus": results["corpus"],
+        "protocol": {key: results["protocol"].get(key) for key in _PROTOCOL_KEYS},
+        "folds": [fold["fold"] for fold in results["folds"]],
+        "marks": protocol_marks(results),
+        "apart": [
+            {"block": number, "reason": not_comparable_runs(results, other[0].results)}
+            for number, other in enumerate(blocks[:position], start=1)
+        ],
+        "systems": [_system(key, system, _unlike_namesakes(system, systems)) for key, system in named.items()],
+        "published": _published(named),
+        "baseline": baseline,
+        "differences": [
+            {"key": key, "baseline": baseline, **difference(system, named[baseline])}
+            for key, system in named.items()
+            if key != baseline
+        ],
+    }
+
+
+def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
+    """Settings in which systems of the same upstream and downstream differ, with this system's values."""
+    names = ("upstream", "downstream")
+    mine = system.runs[0].about()
+    others = [
+        other.runs[0].about()
+        for other in systems
+        if other is not system and all(other.results[name] == system.results[name] for name in names)
+    ]
+    keys = sorted({key for other in others for key in {*mine, *other} if mine.get(key) != other.get(key)})
+    return [f"{key} {mine.get(key)}" for key in keys if not key.startswith("settings.")]
+
+
+def _system(key: str, system: System, unlike: Sequence[str]) -> dict[str, Any]:
+    results = system.results
+    remarks = list(unlike) + list((results.get("settings") or {}).get("deviations", []))
+    if (results.get("settings") or {}).get("demo"):
+        remarks.insert(0, "demo settings")
+    if missing_folds(results):
+        remarks.append(f"incomplete: {len(results['folds'])} of {len(results['folds_expected'])} folds")
+    for run in system.runs:
+        if run.stale:
+            remarks.append(f"{run.folder}: results.json did not match predictions.csv, which counts")
+    return {
+        "key": key,
+        "name": f"{results['upstream']} {results['downstream']}",
+        "upstream": results["upstream"],
+        "checkpoint_sha256": results["checkpoint_sha256"],
+        "downstream": results["downstream"],
+        "corpus": results["corpus"],
+        "seeds": system.seeds,
+        "source": [str(run.folder) for run in system.runs],
+        "marks": protocol_marks(results),
+        "remarks": remarks,
+        "figures": figures(system),
+    }
+
+
+def _published(named: Mapping[str, System]) -> list[dict[str, Any]]:
+    """Every published row of the systems' upstreams, which systems it is comparable with, and why not with others."""
+    systems_of: dict[PublishedResult, list[str]] = {}
+    for key, system in named.items():
+        upstream = system.results["upstream"]
+        for row in [*superb_rows(upstream), *paper_rows(None, upstream)]:
+            systems_of.setdefault(row, []).append(key)
+    found = []
+    for row, keys in systems_of.items():
+        reasons = {key: not_comparable(named[key].results, row) for key in keys}
+        found.append(
+            {
+                **asdict(row),
+                "folds": list(row.folds),
+                "comparable_with": [key for key, reason in reasons.items() if reason is None],
+                "reasons": {key: reason for key, reason in reasons.items() if reason is not None},
+            }
+        )
+    return found

@@ -1,0 +1,114 @@
+"""A comparison as JSON, or as CSV with one number and its source per row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from s3prl_emotion.evaluation.results import CALIBRATION, SUMMARISED
+
+COLUMNS = (
+    *("block", "kind", "key", "name", "metric", "value", "ci95_low", "ci95_high", "std_folds", "std_seeds", "folds"),
+    *("seeds", "baseline", "p_bootstrap", "p_holm", "p_mcnemar", "p_corrected_t", "comparable_with", "reason"),
+    *("corpus", "protocol", "protocol_sha256", "split_sha256", "marks", "source"),
+)
+
+
+def comparison_json(comparison: Mapping[str, Any]) -> str:
+    """The whole comparison as JSON; rates are fractions."""
+    return json.dumps(comparison, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def comparison_csv(comparison: Mapping[str, Any]) -> str:
+    """One row per number: ``kind`` is ``system``, ``published`` or ``difference``; rates are fractions.
+
+    ``folds`` holds ``number:rate`` parted by blanks; lists are parted by ``; ``.
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    for block in comparison["blocks"]:
+        for row in (*_systems(block), *_published(block), *_differences(block)):
+            writer.writerow({key: _cell(value) for key, value in {"block": block["number"], **row}.items()})
+    return buffer.getvalue().rstrip("\n")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "; ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _task(block: Mapping[str, Any]) -> dict[str, Any]:
+    protocol = block["protocol"]
+    return {
+        "corpus": block["corpus"],
+        "protocol": protocol["name"],
+        "protocol_sha256": protocol["sha256"],
+        "split_sha256": protocol["split_sha256"],
+        "marks": block["marks"],
+        "reason": [f"not comparable with block {item['block']}: {item['reason']}" for item in block["apart"]],
+    }
+
+
+def _bounds(interval: list[float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {"ci95_low": low, "ci95_high": high}
+
+
+def _folds(values: Mapping[Any, float]) -> str:
+    return " ".join(f"{fold}:{value}" for fold, value in values.items())
+
+
+def _systems(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for system in block["systems"]:
+        about = {key: system[key] for key in ("key", "name", "seeds", "source")} | {"kind": "system", **_task(block)}
+        for rate in SUMMARISED:
+            found = system["figures"][rate]
+            spread = {key: found[key] for key in ("std_folds", "std_seeds")}
+            numbers = {"value": found["mean"], **_bounds(found["ci95"]), **spread, "folds": _folds(found["folds"])}
+            yield {**about, "corpus": system["corpus"], "metric": rate, **numbers}
+        for name in CALIBRATION:
+            if system["figures"][name] is not None:
+                yield {**about, "corpus": system["corpus"], "metric": name, "value": system["figures"][name]}
+
+
+def _published(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for row in block["published"]:
+        yield {
+            "kind": "published",
+            "name": f"{row['upstream']} {row['downstream']}".strip(),
+            "metric": row["metric"].lower(),
+            "value": row["accuracy"],
+            "std_folds": row["std"],
+            "folds": _folds(dict(enumerate(row["folds"], start=1))),
+            "comparable_with": row["comparable_with"],
+            "reason": [f"not comparable with {key}: {reason}" for key, reason in row["reasons"].items()],
+            "corpus": row["corpus"],
+            "protocol": row["protocol"],
+            "source": f"{row['source']} ({row['note']})" if row["note"] else row["source"],
+        }
+
+
+def _differences(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    systems = {system["key"]: system for system in block["systems"]}
+    for item in block["differences"]:
+        both = systems[item["key"]], systems[item["baseline"]]
+        for rate in SUMMARISED:
+            found = item[rate]
+            yield {
+                "kind": "difference",
+                "key": item["key"],
+                "baseline": item["baseline"],
+                "name": f"{both[0]['name']} minus {both[1]['name']}",
+                "metric": rate,
+                "value": found["difference"],
+                **_bounds(found["ci95"]),
+                **{name: found[name] for name in ("p_bootstrap", "p_holm", "p_corrected_t")},
+                "p_mcnemar": item["mcnemar"]["median"] if rate == "wa" else None,
+                **_task(block),
+                "source": [*both[0]["source"], *both[1]["source"]],
+            }

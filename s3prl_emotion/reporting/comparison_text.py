@@ -1,0 +1,170 @@
+"""A comparison as plain text of at most 100 columns, or as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from s3prl_emotion.evaluation.published import SUPERB_FOLDS
+from s3prl_emotion.reporting.comparability import say_folds
+from s3prl_emotion.reporting.layout import WIDTH, interval, p_value, percent, tabulated, wrap
+from s3prl_emotion.reporting.table import RATES, SUPERB_HEAD
+
+
+def comparison_text(comparison: Mapping[str, Any], markdown: bool = False) -> str:
+    """Lay out what :func:`s3prl_emotion.reporting.comparison.compare` found.
+
+    Rates and differences are in percent, and percentage points, with two decimals.
+
+    Args:
+        comparison: the comparison
+        markdown: with headings and pipe tables, and without a bound on the width
+
+    Returns:
+        lines without a newline at the end
+    """
+    page = _Page(markdown)
+    for block in comparison["blocks"]:
+        _heading(page, block)
+        _systems(page, block, comparison["metric"])
+        _published(page, block)
+        _differences(page, block, comparison["metric"], comparison["comparisons"])
+    page.add("Methods:", *(f"{name}: {text}." for name, text in comparison["methods"].items()))
+    return "\n\n".join(page.parts)
+
+
+class _Page:
+    """Paragraphs and tables, in either form."""
+
+    def __init__(self, markdown: bool) -> None:
+        self.markdown = markdown
+        self.parts: list[str] = []
+
+    def heading(self, text: str) -> None:
+        self.parts.append(f"## {text}" if self.markdown else f"{text}\n{'=' * len(text)}")
+
+    def add(self, *lines: str) -> None:
+        """A paragraph; in Markdown several lines are a list."""
+        if not lines:
+            return
+        if not self.markdown:
+            self.parts.append("\n".join(map(wrap, lines)))
+        else:
+            self.parts.append(lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines))
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table whose first cells are ``KEY name``; the names go where they do not fit in the width."""
+        if self.markdown:
+            self.parts.append(tabulated(headers, rows, "github"))
+            return
+        table = tabulated(headers, rows)
+        if max(map(len, table.splitlines())) > WIDTH:
+            table = tabulated(headers, [[row[0].split(" ")[0], *row[1:]] for row in rows])
+        self.parts.append(table)
+
+
+def _heading(page: _Page, block: Mapping[str, Any]) -> None:
+    protocol = block["protocol"]
+    page.heading(f"Block {block['number']}: {block['corpus']}, protocol {protocol['name']}")
+    lines = [
+        f"selection {protocol['selection']}; dev {protocol['dev']}; labels {', '.join(protocol['labels'])}; scored "
+        f"{say_folds(block['folds'])}"
+    ]
+    lines += [f"marked: {mark}" for mark in block["marks"]]
+    lines += [f"not comparable with block {item['block']}: {item['reason']}" for item in block["apart"]]
+    page.add(*lines)
+
+
+def _systems(page: _Page, block: Mapping[str, Any], metric: str) -> None:
+    others = [rate for rate in RATES if rate != metric]
+    headers = ["system", "seeds", f"{RATES[metric]} %", "95 % interval", "std folds", "std seeds"]
+    headers += [*(f"{RATES[rate]} %" for rate in others), "ECE %"]
+    rows = []
+    for system in block["systems"]:
+        found = system["figures"]
+        main = found[metric]
+        cells = [f"{system['key']} {system['name']}", str(len(system["seeds"])), percent(main["mean"])]
+        cells += [interval(main["ci95"]), percent(main["std_folds"]), percent(main["std_seeds"])]
+        rows.append([*cells, *(percent(found[rate]["mean"]) for rate in others), percent(found["ece"])])
+    page.table(headers, rows)
+    lines = []
+    for system in block["systems"]:
+        seeds = ", ".join(map(str, system["seeds"]))
+        parts = [f"{system['name']}, {'seed' if len(system['seeds']) == 1 else 'seeds'} {seeds}"]
+        parts += [*system["marks"], *system["remarks"], ", ".join(system["source"])]
+        lines.append(f"{system['key']}: {'; '.join(parts)}")
+    page.add(*lines)
+
+
+def _published(page: _Page, block: Mapping[str, Any]) -> None:
+    systems = {system["key"]: system for system in block["systems"]}
+    numbers = {id(row): number for number, row in enumerate(block["published"], start=1)}
+    comparable = [row for row in block["published"] if row["comparable_with"]]
+    for metric in sorted({row["metric"] for row in comparable}):
+        rows = [row for row in comparable if row["metric"] == metric]
+        cells = []
+        for key in sorted({key for row in rows for key in row["comparable_with"]}, key=list(systems).index):
+            found = systems[key]["figures"][metric.lower()]
+            folds = [percent(found["folds"].get(str(fold))) for fold in SUPERB_FOLDS]
+            label = f"{key} {systems[key]['name']}"
+            cells.append([label, *folds, percent(found["mean"]), percent(found["std_folds"])])
+        for row in rows:
+            folds = [percent(value) for value in row["folds"]] or ["-"] * len(SUPERB_FOLDS)
+            label = f"[{numbers[id(row)]}] {_name(row)}"
+            cells.append([label, *folds, percent(row["accuracy"]), percent(row["std"])])
+        page.table([f"{metric} %, published", *(f"fold {fold}" for fold in SUPERB_FOLDS), "mean", "std"], cells)
+        sources = [
+            f"[{numbers[id(row)]}] {_name(row)}: {_source(row)}; comparable with {', '.join(row['comparable_with'])}: "
+            "same corpus, labels and protocol"
+            for row in rows
+        ]
+        if any(row["protocol"] == "superb" for row in rows):
+            sources.append(SUPERB_HEAD)
+        page.add(*sources)
+    apart: dict[tuple[str, str], list[str]] = {}  # what one source says of one system stands in one line
+    for row in block["published"]:
+        spread = "" if row["std"] is None else f" ({percent(row['std'])})"
+        for reason, keys in _by_reason(row["reasons"]).items():
+            ending = f"{_source(row)}; not comparable with {', '.join(keys)}: {reason}"
+            apart.setdefault((_name(row), ending), []).append(f"{row['metric']} {percent(row['accuracy'])}{spread}")
+    page.add(*(f"published: {name}: {', '.join(found)} %, {ending}" for (name, ending), found in apart.items()))
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    note = f" ({row['note']})" if row["note"] else ""
+    return f"{row['source']}, protocol {row['protocol']}{note}"
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['upstream']} + {row['downstream']}" if row["downstream"] else str(row["upstream"])
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        found.setdefault(reason, []).append(key)
+    return found
+
+
+def _differences(page: _Page, block: Mapping[str, Any], metric: str, comparisons: int) -> None:
+    if not block["differences"]:
+        return
+    names = {system["key"]: system["name"] for system in block["systems"]}
+    headers = [f"{RATES[metric]}, minus {block['baseline']}", "points", "95 % interval"]
+    headers += ["p bootstrap", "p Holm", "p McNemar", "p corrected t"]
+    rows = []
+    for item in block["differences"]:
+        found = item[metric]
+        cells = [f"{item['key']} {names[item['key']]}", f"{100 * found['difference']:+.2f}", interval(found["ci95"])]
+        p_values = (found["p_bootstrap"], found["p_holm"], item["mcnemar"]["median"], found["p_corrected_t"])
+        rows.append([*cells, *map(p_value, p_values)])
+    page.table(headers, rows)
+    lines = [f"p Holm: p bootstrap adjusted for {comparisons} {'comparison' if comparisons == 1 else 'comparisons'}"]
+    for item in block["differences"]:
+        pairs = [f"{a} with {b}" for a, b in item["mcnemar"]["seeds"] if a != b]
+        if pairs:
+            lines.append(f"{item['key']}: no seed in common with {block['baseline']}; McNemar pairs {', '.join(pairs)}")
+        if found_none := [name for name in ("p_bootstrap", "p_corrected_t") if item[metric][name] is None]:
+            why = {"p_bootstrap": "one speaker only", "p_corrected_t": "one fold only, or folds.json is missing"}
+            lines.append(f"{item['key']}: {'; '.join(f'no {name}: {why[name]}' for name in found_none)}")
+    page.add(*lines)

@@ -1,0 +1,45 @@
+"""How numbers and lines look in every text: percent with two decimals, at most 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+WIDTH = 100
+
+
+def tabulated(headers: Sequence[str], rows: Sequence[Sequence[str]], style: str = "simple") -> str:
+    """Cells as a table, the first column to the left; ``style`` is one of tabulate's, such as ``github``."""
+    align = ["left", *["right"] * (len(headers) - 1)]
+    table = tabulate(rows, headers=headers, tablefmt=style, colalign=align, disable_numparse=True)
+    return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in percent, without the sign; a dash for None."""
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def interval(bounds: Sequence[float] | None) -> str:
+    """Bounds of an interval in percent; a dash for None."""
+    return "-" if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+
+def p_value(p: float | None) -> str:
+    """A p with four decimals; a dash for None."""
+    if p is None:
+        return "-"
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def or_dash(value: Any) -> str:
+    """A value as text; a dash for None."""
+    return "-" if value is None else str(value)
+
+
+def wrap(text: str) -> str:
+    """A paragraph in lines of at most 100 columns, indented from the second on."""
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.folding import TestSets, corpus_folds, folds_by_speaker
 from s3prl_emotion.protocols.protocol import Protocol, Training
-from s3prl_emotion.protocols.test_sets import TestSets, corpus_folds, folds_by_speaker
 
 
 def test_sets(manifest: Manifest) -> TestSets:
@@ -42,8 +42,7 @@ def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if len({item.speaker for item in items}) > 1:
             numbers = folds_by_speaker(items, str(corpus))
             held_out |= {item.speaker for item, number in zip(items, numbers, strict=True) if number == 1}
-    train = tuple(item.id for item in training.utterances if item.speaker not in held_out)
-    return train, tuple(item.id for item in training.utterances if item.speaker in held_out)
+    return training.hold_out(held_out)
 
 
 protocols.register("cross")(

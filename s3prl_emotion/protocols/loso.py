@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.folding import one_speaker_each
 from s3prl_emotion.protocols.protocol import Protocol, Training
-from s3prl_emotion.protocols.test_sets import one_speaker_each
 
 DEV_SHARE = 0.2
 """Of the speakers that are left; the share is ours."""
@@ -19,8 +19,7 @@ def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
     count = math.ceil(DEV_SHARE * (len(numbers) - 1))
     following = [numbers[(place + step) % len(numbers)] for step in range(1, count + 1)]
     held_out = frozenset().union(*(training.test_speakers[number] for number in following))
-    train = tuple(item.id for item in training.utterances if item.speaker not in held_out)
-    return train, tuple(item.id for item in training.utterances if item.speaker in held_out)
+    return training.hold_out(held_out)
 
 
 protocols.register("loso")(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 
 from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.folding import random_share, stratified_cut
 from s3prl_emotion.protocols.protocol import Protocol, Training
-from s3prl_emotion.protocols.test_sets import random_share, stratified_cut
 
 SHARE = 0.2
 SEED = 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
-from s3prl_emotion.protocols.test_sets import TestSets, corpus_folds
+from s3prl_emotion.protocols.folding import TestSets, corpus_folds
 
 SELECTIONS = ("accuracy", "ua", "macro_f1")
 
@@ -23,6 +23,11 @@ class Training:
     test_speakers: Mapping[int, frozenset[str]]  # of every fold
     test: tuple[Utterance, ...] = ()  # what the fold is tested on
     dev: tuple[Utterance, ...] = ()  # the dev list that the corpus prescribes, if it does
+
+    def hold_out(self, speakers: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids of all other speakers, and those of ``speakers``."""
+        train = tuple(item.id for item in self.utterances if item.speaker not in speakers)
+        return train, tuple(item.id for item in self.utterances if item.speaker in speakers)
 
 
 Divide = Callable[[Training], tuple[tuple[str, ...], tuple[str, ...]]]

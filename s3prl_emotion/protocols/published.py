@@ -6,9 +6,9 @@ Many such lists share speakers between train and test, so the protocol allows it
 from __future__ import annotations
 
 from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.folding import published_folds
 from s3prl_emotion.protocols.protocol import Protocol, Training
 from s3prl_emotion.protocols.superb import divide as divide_at_random
-from s3prl_emotion.protocols.test_sets import published_folds
 
 
 def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -22,9 +22,7 @@ def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
             "Give the corpus more folds or more speakers, or use the protocol superb"
         )
     following = numbers[(numbers.index(training.fold) + 1) % len(numbers)]
-    held_out = training.test_speakers[following]
-    train = tuple(item.id for item in training.utterances if item.speaker not in held_out)
-    return train, tuple(item.id for item in training.utterances if item.speaker in held_out)
+    return training.hold_out(training.test_speakers[following])
 
 
 STRICT = protocols.register("strict")(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -38,9 +39,9 @@ def test_json_lines(predict, trained, some_test_files, capsys) -> None:
     assert "mean over the heads of folds 1, 2; --fold N takes one" in captured.err
 
 
-def test_table(predict, trained, some_test_files, tmp_path, capsys) -> None:
+def test_table(predict, trained, some_test_files, capsys) -> None:
     files, _ = some_test_files(trained, 1)
-    folder = tmp_path / "speech"
+    folder = Path("speech")  # every test runs in its own folder; a long path would be shortened
     (folder / "deep").mkdir(parents=True)
     shutil.copy(files[0], folder / "b.wav")
     shutil.copy(files[1], folder / "deep" / "a.WAV")

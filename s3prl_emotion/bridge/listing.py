@@ -18,6 +18,23 @@ from s3prl_emotion.evaluation.published import canonical_upstream
 if TYPE_CHECKING:
     from s3prl_emotion.upstream_patches._facts import Facts
 
+# Hidden states, width, frames per second and millions of parameters. A test runs the first four; the others follow from
+# the papers' model sizes: 12 blocks of 768, 24 of 1024, at 50 Hz.
+_KNOWN: dict[str, tuple[int, int, float, float | None]] = {
+    "fbank": (1, 240, 100.0, 0.0),
+    "fbank_no_cmvn": (1, 240, 100.0, 0.0),
+    "mfcc": (1, 39, 100.0, 0.0),
+    "ge2e": (3, 256, 100.0, 1.36),
+    **dict.fromkeys(
+        ("hubert_base", "wav2vec2_base_960", "wavlm_base", "wavlm_base_plus", "data2vec_base"), (13, 768, 50.0, None)
+    ),
+    **dict.fromkeys(("unispeech_sat_base", "unispeech_sat_base_plus"), (13, 768, 50.0, None)),
+    **dict.fromkeys(
+        ("hubert_large_ll60k", "wav2vec2_large_ll60k", "wavlm_large", "data2vec_large_ll60k", "unispeech_sat_large"),
+        (25, 1024, 50.0, None),
+    ),
+}
+
 COLUMNS = ("name", "source", "states", "width", "rate Hz", "parameters")
 
 
@@ -51,8 +68,13 @@ def upstream_rows() -> list[Row]:
     """
     names = registration.upstream_names()
     rows = [_dropped_row(name, path, paths, names) for name, paths in sorted(dropped().items()) for path in paths]
-    rows += [Row(name, "s3prl-emotion") for name, ours in names.items() if ours]
-    return rows + [Row(name, "s3prl", parameters_millions=_published(name)) for name, ours in names.items() if not ours]
+    rows += [_named_row(name, "s3prl-emotion") for name, ours in names.items() if ours]
+    return rows + [_named_row(name, "s3prl") for name, ours in names.items() if not ours]
+
+
+def _named_row(name: str, source: str) -> Row:
+    states, width, rate_hz, millions = _KNOWN.get(canonical_upstream(name), (None, None, None, None))
+    return Row(name, source, states, width, rate_hz, _published(name) if millions is None else millions)
 
 
 def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, bool]) -> Row:

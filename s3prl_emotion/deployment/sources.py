@@ -19,6 +19,7 @@ from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.results import read_results
 from s3prl_emotion.experiment.folder import FOLD_FILE, RUN_FILE, checkpoint_sha256, read_json
+from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
 from s3prl_emotion.upstream_patches._hub import snapshot_source
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,12 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
         parts = _from_checkpoints([path], path.absolute().parent.parent)
     elif (path / RUN_FILE).is_file():
         parts = _from_checkpoints(_scored(path, wanted), path)
+    elif (path / CHOICE_FILE).is_file():
+        runs = chosen_runs(path)
+        if wanted is not None and wanted not in runs:
+            raise RunError(f"--fold {wanted}: {path} holds fold {', '.join(map(str, runs))}")
+        numbers = list(runs) if wanted is None else [wanted]
+        parts = _from_checkpoints([item for number in numbers for item in _scored(runs[number], number)], path)
     elif (path / BEST).is_file():
         parts = _from_checkpoints([path / BEST], path.absolute().parent)
     else:
@@ -86,7 +93,8 @@ def _scored(folder: Path, wanted: int | None) -> list[Path]:
 
 def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
     """Heads of one run; what the checkpoints do not hold (labels, hashes, results) comes from its run folder."""
-    about = read_json(run_folder / RUN_FILE, "a run folder") if (run_folder / RUN_FILE).is_file() else {}
+    places = (run_folder / RUN_FILE, checkpoints[0].absolute().parent.parent / RUN_FILE)
+    about: dict[str, Any] = next((read_json(place, "a run folder") for place in places if place.is_file()), {})
     folds, args, config = [], {}, {}
     for checkpoint in checkpoints:
         content = load_checkpoint(checkpoint)

@@ -151,6 +151,12 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
     return _write(candidates, records, chosen, dev, predictions)
 
 
+def chosen_runs(folder: Path) -> dict[int, Path]:
+    """For each fold the run folder whose learning rate was chosen, from what :func:`choose_rates` wrote."""
+    table = read_json(folder / CHOICE_FILE, "a choice of learning rates")
+    return {int(fold): folder.parent / table["runs"][f"{rate:g}"] for fold, rate in table["chosen"].items()}
+
+
 def _write(
     candidates: dict[float, Path],
     records: dict[float, dict[str, Any]],
@@ -181,7 +187,7 @@ def _write(
         "selection": old["protocol"]["selection"],
         "dev": {str(number): {f"{key:g}": score for key, score in scores.items()} for number, scores in dev.items()},
         "chosen": {str(number): value for number, value in chosen.items()},
-        "runs": {f"{key:g}": str(path) for key, path in candidates.items()},
+        "runs": {f"{key:g}": path.name for key, path in candidates.items()},
     }
     write_predictions(folder / "predictions.csv", predictions, old["protocol"]["labels"])
     write_atomically(folder / "folds.json", (source / "folds.json").read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from s3prl_emotion.bridge.listing import COLUMNS, Row, upstream_rows
 from s3prl_emotion.cli import main
@@ -46,13 +47,31 @@ def test_broken_ones_say_what_is_wrong(rows) -> None:
 
 
 def test_names_of_s3prl_and_ours(rows) -> None:
-    assert rows["fbank"].cells() == ("fbank", "s3prl", "-", "-", "-", "0.00 M")
-    assert rows["wavlm_large"].parameters_millions == 316.62
+    assert rows["fbank"].cells() == ("fbank", "s3prl", "1", "240", "100", "0.00 M")
+    assert rows["wavlm_large"].cells() == ("wavlm_large", "s3prl", "25", "1024", "50", "316.62 M")
     assert rows["hubert"].parameters_millions == rows["hubert_base"].parameters_millions == 94.68
     assert rows["hubert_local"].cells()[2:] == ("-", "-", "-", "-")
     assert rows["hf_auto_custom"].source == rows["torchaudio_custom"].source == "s3prl-emotion"
     assert "Path" not in rows, "a class that S3PRL's hub imports is no upstream"
     assert sum(row.source == "s3prl" for row in rows.values()) >= 190
+
+
+@pytest.mark.parametrize("name", ["fbank", "fbank_no_cmvn", "mfcc", "ge2e"])
+def test_known_sizes_are_those_of_the_upstream(rows, name, tmp_path, recwarn) -> None:
+    from s3prl import hub
+
+    checkpoint = {}
+    if name == "ge2e":
+        state = {f"lstm.{key}": value for key, value in torch.nn.LSTM(40, 256, 3).state_dict().items()}
+        torch.save({"model_state": state}, tmp_path / "random.pt")
+        checkpoint = {"ckpt": str(tmp_path / "random.pt")}
+    upstream = getattr(hub, name)(**checkpoint).eval()
+    states = upstream([torch.randn(16000)])["hidden_states"]
+    count = sum(parameter.numel() for parameter in upstream.parameters())
+    row = rows[name]
+    assert (row.states, row.width) == (len(states), states[0].shape[2])
+    assert row.rate_hz == 16000 / upstream.get_downsample_rates("hidden_states")
+    assert row.parameters_millions == pytest.approx(count / 1e6, abs=5e-3)
 
 
 def test_the_command_prints_the_table(rows, capsys) -> None:

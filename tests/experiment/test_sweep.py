@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
+from s3prl_emotion import load
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.evaluation.predictions import read_predictions
@@ -30,7 +32,8 @@ def start(demo_root, cache_root):
 
 
 def test_a_grid_ends_in_a_comparison_and_is_not_run_twice(start, tmp_path, capsys):
-    options = ("-u", "fbank", "-d", "emotion_mean,emotion_mean_std", "--seeds", "0,1", "--lr", "1e-2,1e-4")
+    names = "emotion_mean,emotion_mean_std"
+    options = ("-u", "fbank", "-d", names, "--seeds", "0,1", "--lr", "1e-2,1e-4", "--fold", "1,2")
     assert start(*options) == 0
     printed = capsys.readouterr().out
     assert "emotion_mean_std" in printed
@@ -69,6 +72,13 @@ def test_each_fold_takes_the_rate_that_its_own_dev_set_prefers(start, tmp_path):
         json.loads((runs[rate] / f"fold{n}" / "fold.json").read_text())["step"] for n, rate in ((1, 1e-4), (2, 1e-2))
     ]
     assert [fold["step"] for fold in results["folds"]] == steps
+    recogniser = load(chosen, device="cpu")
+    assert recogniser.folds == (1, 2)
+    for part, (number, rate) in zip(recogniser.parts.folds, ((1, 0.0001), (2, 0.01)), strict=True):
+        own = load(runs[rate], fold=number, device="cpu").parts.folds[0]
+        assert all(torch.equal(value, part.head[name]) for name, value in own.head.items())
+    with pytest.raises(RunError, match=r"--fold 3: .* holds fold 1, 2"):
+        load(chosen, fold=3)
 
 
 def test_dev_scores_are_those_of_the_log(start, tmp_path):

@@ -45,13 +45,10 @@ class Run:
         """Everything but the seed that decides the numbers, as text: runs that agree in it differ in the seed only.
 
         It is what ``run.json`` records, less the seed and the place of the corpus, with the scored folds and the
-        division; without ``run.json`` it is what ``results.json`` records of the setting. A learning rate in words,
-        which says that the dev set chose it, is the same setting whatever was chosen.
+        division; without ``run.json`` it is what ``results.json`` records of the setting.
         """
         protocol = self.results["protocol"]
         about = {key: self.results[key] for key in _KEPT if key not in ("protocol", "seed", "versions")}
-        if isinstance((about["settings"] or {}).get("lr"), str):
-            about["settings"] = {**about["settings"], "lr": "chosen"}
         about["run"] = self.about()
         about["folds"] = [fold["fold"] for fold in self.results["folds"]]
         about["protocol"] = [protocol.get(key) for key in ("name", "sha256", "split_sha256", "labels")]

@@ -172,8 +172,8 @@ def _write(
         for fold in record["folds"]
         if chosen[fold["fold"]] == key
     }
-    spelled = ", ".join(f"{value:g}" for value in chosen.values())
-    settings = {**old["settings"], "lr": f"{spelled}, by fold, each best on the fold's dev set"}
+    spelled = ", ".join(f"{value:g}" for value in sorted(candidates))
+    settings = {**old["settings"], "lr": f"chosen in each fold on its dev set from {spelled}"}
     kept = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "folds_expected")
     results = summarise(
         predictions,

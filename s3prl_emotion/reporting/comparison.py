@@ -138,6 +138,9 @@ def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
 def _system(key: str, system: System, unlike: Sequence[str]) -> dict[str, Any]:
     results = system.results
     remarks = list(unlike) + list((results.get("settings") or {}).get("deviations", []))
+    rate = (results.get("settings") or {}).get("lr")
+    if isinstance(rate, str):  # the words of a sweep
+        remarks.append(f"lr {rate}")
     if (results.get("settings") or {}).get("demo"):
         remarks.insert(0, "demo settings")
     if missing_folds(results):

@@ -77,10 +77,12 @@ def test_namesakes_say_in_what_they_differ(tmp_path: Path) -> None:
     assert [system["remarks"] for system in block["systems"]] == [["cache float16"], ["cache float32"]]
 
 
-def test_chosen_learning_rates_do_not_part_seeds(tmp_path: Path) -> None:
-    make_run(tmp_path / "a", seed=1, settings={"lr": "0.1, 0.01, by fold"})
-    make_run(tmp_path / "b", seed=2, settings={"lr": "0.1, 0.1, by fold"})
-    assert len(compare([tmp_path])["blocks"][0]["systems"]) == 1
+def test_learning_rates_chosen_from_the_same_list_do_not_part_seeds(tmp_path: Path) -> None:
+    for seed, rates in ((1, "0.1, 0.01"), (2, "0.1, 0.01"), (3, "0.1")):
+        make_run(tmp_path / str(seed), seed=seed, settings={"lr": f"chosen in each fold on its dev set from {rates}"})
+    comparison = compare([tmp_path])
+    assert [len(system["seeds"]) for system in comparison["blocks"][0]["systems"]] == [2, 1]
+    assert "lr chosen in each fold on its dev set from 0.1, 0.01" in comparison_text(comparison)
 
 
 def test_differences_are_those_of_the_definitions(tmp_path: Path) -> None:

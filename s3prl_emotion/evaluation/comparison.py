@@ -17,14 +17,15 @@ import numpy as np
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import intervals, metrics, pairs
 from s3prl_emotion.evaluation.intervals import Counts
-from s3prl_emotion.evaluation.results import CALIBRATION, SUMMARISED
+from s3prl_emotion.evaluation.results import CALIBRATION, SUMMARISED, UPPER
 from s3prl_emotion.evaluation.runs import Run
 
 METHODS = {
-    "95 % interval": f"of the mean over folds and seeds; speakers drawn with replacement, {intervals.REPLICATES} times",
+    "95 % interval": "of the mean over folds and seeds: ± Student's t with speakers - 1 degrees of freedom · standard "
+    f"error, from speakers drawn with replacement {intervals.REPLICATES} times",
     "std folds": "sample standard deviation over folds of the rates averaged over seeds",
     "std seeds": "sample standard deviation over seeds of the means over folds",
-    "difference": "system minus baseline; interval and p bootstrap from the same speakers drawn for both, "
+    "difference": "system minus baseline; interval and p bootstrap likewise, from the same speakers drawn for both, "
     f"{pairs.PAIRED_REPLICATES} times",
     "p Holm": "p bootstrap, adjusted for all differences of this comparison",
     "p McNemar": "on right and wrong utterances, so on WA whatever the metric; median over seeds",
@@ -117,7 +118,9 @@ def figures(system: System) -> dict[str, Any]:
         by_fold, by_seed = rates.mean(axis=0), rates.mean(axis=1)
         found[name] = {
             "mean": float(rates.mean()),
-            "ci95": None if drawn is None else intervals.percentile_interval(drawn[name]),
+            "ci95": None
+            if drawn is None
+            else intervals.speakers_interval(float(rates.mean()), drawn[name], counts.speakers, UPPER.get(name, 1.0)),
             "std_folds": float(by_fold.std(ddof=1)) if len(by_fold) > 1 else None,
             "std_seeds": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
             "folds": {str(number): float(value) for number, value in zip(numbers, by_fold, strict=True)},

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from s3prl_emotion.evaluation.intervals import Counts, Floats, Rate, percentile_interval, replicates
+from s3prl_emotion.evaluation.intervals import Counts, Rate, fold_rates, replicates, standard_error
 
 EXACT_BELOW = 25
 """Discordant pairs below which McNemar's test is the exact binomial one."""
@@ -62,9 +62,9 @@ def paired_bootstrap(
 ) -> dict[str, tuple[list[float], float]] | None:
     """Interval and p of the differences ``a - b`` of the means over folds and seeds, speakers drawn alike for both.
 
-    The draws are those of :mod:`s3prl_emotion.evaluation.intervals`. The interval is that of the 2.5 and 97.5
-    percentiles of the differences; p is twice the smaller share of differences at or beyond 0,
-    (1 + hits) / (1 + draws), at most 1, so that it agrees with the interval.
+    The draws and the standard error s of a difference d are those of :mod:`s3prl_emotion.evaluation.intervals`. The
+    interval is d ± t(0.975, S - 1) s with S speakers, and p that of d / s under Student's t with S - 1 degrees of
+    freedom, so that the two agree.
 
     Args:
         a: counts of one system
@@ -83,14 +83,24 @@ def paired_bootstrap(
         raise ValueError("the two are not over the same folds and speakers in the same order")
     if a.speakers < 2:
         return None
-    first, second = replicates([a, b], rates, rng, number)
-    differences = {name: first[name] - second[name] for name in rates}
-    return {name: (percentile_interval(values), _two_sided(values)) for name, values in differences.items()}
+    drawn = replicates([a, b], rates, rng, number)
+    found = {}
+    for name, rate in rates.items():
+        difference = float(fold_rates(a, rate).mean() - fold_rates(b, rate).mean())
+        found[name] = _interval_and_p(
+            difference, standard_error(drawn[0][name] - drawn[1][name], a.speakers), a.speakers
+        )
+    return found
 
 
-def _two_sided(differences: Floats) -> float:
-    hits = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
-    return min(1.0, 2 * (1 + hits) / (1 + len(differences)))
+def _interval_and_p(difference: float, error: float, speakers: int) -> tuple[list[float], float]:
+    from scipy import stats
+
+    half_width = float(stats.t.ppf(0.975, speakers - 1)) * error
+    interval = [difference - half_width, difference + half_width]
+    if math.isclose(error, 0, abs_tol=1e-12):
+        return interval, 1.0 if math.isclose(difference, 0, abs_tol=1e-12) else 0.0
+    return interval, float(2 * stats.t.sf(abs(difference) / error, speakers - 1))
 
 
 def corrected_t(differences: Sequence[float], n_test: Sequence[int], n_train: Sequence[int]) -> tuple[float, float]:

@@ -33,6 +33,8 @@ SCHEMA = 1
 RATES = ("ua", "wa", "macro_f1")
 SUMMARISED = (*RATES, "ua_plus_wa")
 """The rates that have a mean, a spread and intervals."""
+UPPER = {"ua_plus_wa": 2.0}
+"""The largest possible value of a rate, where it is not 1."""
 CALIBRATION = ("ece", "brier", "kl_to_annotators")
 PACKAGES = ("s3prl", "torch", "torchaudio", "transformers", "numpy")
 
@@ -139,13 +141,18 @@ def _over_folds(rates: Mapping[str, Sequence[float]], counts: intervals.Counts) 
     if counts.speakers > 1:
         functions = {name: metrics.OF_CONFUSION[name] for name in rates}
         drawn = intervals.replicates([counts], functions, np.random.default_rng(intervals.SEED))[0]
-        by_speakers = {name: intervals.percentile_interval(values) for name, values in drawn.items()}
+        by_speakers = {
+            name: intervals.speakers_interval(
+                float(np.mean(rates[name])), values, counts.speakers, UPPER.get(name, 1.0)
+            )
+            for name, values in drawn.items()
+        }
     return {
         name: {
             "mean": float(np.mean(values)),
             "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
             "ci95": by_speakers.get(name),
-            "ci95_folds": intervals.student_interval(values, upper=2.0 if name == "ua_plus_wa" else 1.0),
+            "ci95_folds": intervals.student_interval(values, upper=UPPER.get(name, 1.0)),
         }
         for name, values in rates.items()
     }

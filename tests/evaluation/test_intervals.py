@@ -14,9 +14,10 @@ from s3prl_emotion.evaluation.intervals import (
     Counts,
     count,
     fold_rates,
-    percentile_interval,
     replicates,
+    speakers_interval,
     speakers_method,
+    standard_error,
     student_interval,
 )
 from s3prl_emotion.evaluation.metrics import OF_CONFUSION
@@ -115,7 +116,7 @@ def test_agrees_with_confidence_intervals(rate: str, of_sklearn: str) -> None:
     speakers = np.array([int(item.speaker) for item in items])
     library = Bootstrap(250, metric)
     interval = library.get_conf_int(columns[1], columns[0], speakers)
-    assert percentile_interval(ours) == pytest.approx(list(interval), abs=0.03)
+    assert np.percentile(ours, [2.5, 97.5]) == pytest.approx(list(interval), abs=0.03)
     assert ours.mean() == pytest.approx(library._scores.mean(), abs=0.012)
     assert ours.std() == pytest.approx(library._scores.std(), rel=0.12)
 
@@ -154,8 +155,23 @@ def test_student_interval_agrees_with_scipy(values: list[float]) -> None:
     assert student_interval(values) == pytest.approx([max(0, low), min(1, high)])
 
 
-def test_the_interval_of_two_speakers_per_fold_holds_the_truth_about_as_often_as_ten_speakers_allow() -> None:
-    """Recalls scatter by speaker as in a normal model. Drawing within folds instead holds it in 76 % of cases."""
+def test_one_speaker_per_fold_gives_the_plain_t_interval_over_speakers() -> None:
+    """Each fold one speaker of as many utterances: the bootstrap's standard error is that of the mean of the rates."""
+    rates = [0.2, 0.5, 0.9, 0.4]
+    items = [
+        Prediction(fold, f"u{i}", f"s{fold}", "a", "a" if i < 10 * value else "b")
+        for fold, value in enumerate(rates)
+        for i in range(10)
+    ]
+    drawn = replicates([count([items], LABELS)], {"wa": OF_CONFUSION["wa"]}, np.random.default_rng(0), 200_000)[0]["wa"]
+    assert standard_error(drawn, 4) == pytest.approx(stats.sem(rates), rel=0.01)
+    expected = stats.t.interval(0.95, 3, np.mean(rates), stats.sem(rates))
+    assert speakers_interval(0.5, drawn, 4) == pytest.approx([max(0, expected[0]), min(1, expected[1])], abs=0.01)
+    assert speakers_interval(0.5, drawn, 4, upper=0.6)[1] == 0.6
+
+
+def test_the_interval_of_two_speakers_per_fold_holds_the_truth() -> None:
+    """Recalls scatter by speaker as in a normal model; ten speakers. Percentiles hold it in about 90 % of cases."""
     rng = np.random.default_rng(0)
     rates = {"wa": OF_CONFUSION["wa"]}
     held = []
@@ -164,6 +180,7 @@ def test_the_interval_of_two_speakers_per_fold_holds_the_truth_about_as_often_as
         matrices = np.zeros((1, 10, 2, 2))
         matrices[0, :, 0, 0], matrices[0, :, 0, 1] = hits, 100 - hits
         counts = Counts(matrices, np.arange(10) // 2, np.arange(10), 0)
-        low, high = percentile_interval(replicates([counts], rates, rng, 300)[0]["wa"])
+        drawn = replicates([counts], rates, rng, 300)[0]["wa"]
+        low, high = speakers_interval(float(fold_rates(counts, rates["wa"]).mean()), drawn, 10)
         held.append(low <= 0.65 <= high)
-    assert 0.82 < np.mean(held) < 0.95
+    assert 0.915 < np.mean(held) < 0.985

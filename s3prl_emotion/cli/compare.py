@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from s3prl_emotion.errors import ConfigError
+
 FORMATS = ("table", "json", "csv", "markdown")
 METRICS = ("ua", "wa", "macro_f1")
 
@@ -43,6 +45,8 @@ def print_comparison(
     Raises:
         RunError: if a folder or file is missing or malformed, or runs of one division differ in their utterances
     """
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder, expected a file")
     from s3prl_emotion.reporting.comparison import compare
     from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
     from s3prl_emotion.reporting.comparison_text import comparison_text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
+from s3prl_emotion.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Write ``manifest.jsonl``, ``folds.json`` and, where there is something to say, ``problems.csv``."""
     set_up_logging()
+    if (args.out / "run.json").is_file():
+        raise ConfigError(f"--out {args.out}: is the folder of a run, whose manifest and folds must stay. Name another")
     from s3prl_emotion.experiment.preparation import prepare
 
     manifest, folds = prepare(

@@ -129,7 +129,10 @@ def _seed(text: str) -> int:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    return tuple(_seed(part) for part in text.split(","))
+    try:
+        return tuple(_seed(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas, such as 0,1,2, got {text!r}") from None
 
 
 def request_of(args: argparse.Namespace) -> Request:
@@ -189,5 +192,7 @@ def corpus_options(pairs: list[str]) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ConfigError(f"--corpus-option {pair!r}: expected KEY=VALUE")
+        if key in options:
+            raise ConfigError(f"--corpus-option {pair!r}: {key} is given twice; several values go with commas")
         options[key] = value
     return options

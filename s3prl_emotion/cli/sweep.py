@@ -32,6 +32,8 @@ def main(args: argparse.Namespace) -> int:
     if args.downstream_variant or args.expname or args.expdir:
         raise ConfigError("sweep names its run folders itself, below --root: leave -n, -p and -v out")
     request = run_options.request_of(args)
+    if args.lr and "config.optimizer.lr" in (args.override or ""):
+        raise ConfigError("--lr and -o config.optimizer.lr both name learning rates: give one")
     names = [tuple(part for part in text.split(",") if part) for text in (args.upstream, args.downstream)]
     return run_grid(args, request, names[0], names[1], _rates(args.lr))
 

@@ -70,6 +70,11 @@ def read_combined(
     twice = sorted(set(to_train) & set(to_test))
     if twice:
         raise CorpusError(f"combined: {twice[0]} is both in train and in test")
+    cited: dict[str, str] = {}
+    for part in chosen or (*to_train, *to_test):
+        other = cited.setdefault(corpora.get(part).citation, part)
+        if other != part:
+            raise CorpusError(f"combined: {other} and {part} are the same recordings. Take one of them")
     if labels not in LABEL_SETS:
         raise CorpusError(f"combined: option labels: expected {' or '.join(LABEL_SETS)}, found {labels!r}")
     manifests = read_parts(root, chosen or (*to_train, *to_test), given)

@@ -61,7 +61,8 @@ def read_cremad(root: Path) -> Manifest:
     matches = [(path, match) for path in files if (match := _NAME.match(path.stem))]
     if not matches:
         raise CorpusError(
-            f"{root}: not a CREMA-D folder. Expected {LAYOUT}. In a clone, `git lfs pull` fetches the audio"
+            f"{root}: not a CREMA-D folder. Expected {LAYOUT}. Only wav files are read; in a clone, `git lfs pull` "
+            "fetches them"
         )
     if len(matches) < len(files):
         logger.warning("%s: %d wav files have no CREMA-D name and are left out", folder, len(files) - len(matches))

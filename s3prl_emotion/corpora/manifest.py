@@ -44,6 +44,7 @@ class Utterance:
     end_s: float | None = None  # where it ends in the file; at its end if not given
     duration_s: float | None = None  # filled by validation
     content: str | None = None  # fingerprint of the waveform at 16 kHz; filled by validation
+    trimmed: str | None = None  # the same without digital zeros at both ends, where it has some; filled by validation
     corpus: str | None = None  # the corpus it comes from, in a manifest that combines several
     source: str | None = None  # id of the utterance that this one was made from by augmentation
     soft: dict[str, float] | None = None  # annotators' votes as rates over classes, summing to 1
@@ -64,6 +65,11 @@ class Utterance:
                 raise ValueError(f"soft must hold a rate in [0, 1] for each class, found {self.soft}")
             if abs(math.fsum(rates) - 1) > SOFT_TOLERANCE:
                 raise ValueError(f"soft must sum to 1, found {math.fsum(rates):.6g}")
+
+    @property
+    def sound(self) -> str | None:
+        """Fingerprint of the waveform without digital zeros at its ends; None before validation."""
+        return self.trimmed or self.content
 
     def rates(self, labels: Sequence[str]) -> tuple[float, ...]:
         """The annotators' votes in the order of ``labels``; where there are none, 1 for the label."""

@@ -9,6 +9,7 @@ votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import logging
 import math
@@ -80,8 +81,30 @@ def read_table(
         raise CorpusError(f"{table}: the table has no rows")
     found = tuple(classes) if classes is not None else tuple(sorted({item.label for item in utterances}))
     _check_soft(utterances, found, table, rows_of)
+    utterances = _with_sources(utterances, table)
     root = table.parent if audio_root is None else Path(audio_root).expanduser().absolute()
     return Manifest(name, found, root.as_posix(), tuple(utterances))
+
+
+def _with_sources(utterances: list[Utterance], table: Path) -> list[Utterance]:
+    """Sources as ids: a path of the table stands for the id of its row; others are named, since nothing has that id."""
+    by_path = {item.path: item.id for item in utterances}
+    ids = {item.id for item in utterances}
+    linked = [
+        dataclasses.replace(item, source=by_path[item.source])
+        if item.source not in ids and item.source in by_path
+        else item
+        for item in utterances
+    ]
+    strange = sorted({item.source for item in linked if item.source is not None and item.source not in ids})
+    if strange:
+        logger.warning(
+            "%s: column 'source': %d name no row's id or path, first %r: only rows that share such a name are siblings",
+            table,
+            len(strange),
+            strange[0],
+        )
+    return linked
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -138,6 +138,7 @@ def trim_zeros(manifest: Manifest) -> Manifest:
             end_s=end / rate if trail or utterance.end_s is not None else None,
             duration_s=None if utterance.duration_s is None else (end - start) / rate,
             content=waveform_key(as_waveform(samples[lead : len(samples) - trail], rate)),
+            trimmed=None,
         )
 
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
@@ -176,8 +177,12 @@ def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[
         add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are zero")
     elif trail / rate >= PADDING_S:
         add("zero-padded", NOTICE, f"{path}: its last {trail / rate:.2f} s are digital zeros, a zero-padded copy")
-    content = waveform_key(as_waveform(samples, rate)) if usable >= MIN_SAMPLES else None
-    return dataclasses.replace(utterance, duration_s=duration_s, content=content), problems
+    content = trimmed = None
+    if usable >= MIN_SAMPLES:
+        content = waveform_key(as_waveform(samples, rate))
+        if 0 < lead + trail < len(samples):
+            trimmed = waveform_key(as_waveform(samples[lead : len(samples) - trail], rate))
+    return dataclasses.replace(utterance, duration_s=duration_s, content=content, trimmed=trimmed), problems
 
 
 def _outer_zeros(samples: np.ndarray) -> tuple[int, int]:

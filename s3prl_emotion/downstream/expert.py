@@ -83,6 +83,8 @@ class DownstreamExpert(nn.Module):
         self.utterances = manifest.by_id
         self.selection = METRICS[protocols.get(folds.protocol).selection]
         data = config.datarc
+        if not fold.train:
+            raise ConfigError(f"{manifest.corpus}, fold {self.fold}: there is nothing to train on")
         if data.labels == "soft" and not any(self.utterances[item].soft for item in fold.train):
             raise ConfigError(
                 f"downstream_expert.datarc.labels is soft, but no training utterance of {manifest.corpus} has "

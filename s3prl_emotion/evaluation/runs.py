@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
 from s3prl_emotion.evaluation.results import RATES, read_results, summarise
 
+logger = logging.getLogger(__name__)
+
 PREDICTIONS = "predictions.csv"
 RESULTS = "results.json"
+_TIE = 1e-6  # probabilities that close together are equal
 _KEPT = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "settings")
 
 
@@ -105,13 +109,50 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(
             f"{folder}: {PREDICTIONS} has folds {unknown}, which {RESULTS} does not list: run those folds again"
         )
+    _check_utterances(folder, predictions, old)
     kept = {key: old[key] for key in _KEPT}
     try:
         new = summarise(predictions, labels, steps=steps, folds_expected=old["folds_expected"], **kept)
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
     ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))
-    return Run(folder, {**old, **new}, ordered, _train_sizes(folder / "folds.json"), _is_stale(old, new))
+    return Run(folder, {**old, **new}, ordered, _train_sizes(folder, old), _is_stale(old, new))
+
+
+def _check_utterances(folder: Path, predictions: Sequence[Prediction], old: Mapping[str, Any]) -> None:
+    """Refuse predictions that are not of exactly the test utterances, and say where they contradict themselves.
+
+    Raises:
+        RunError: naming the fold and the first utterance
+    """
+    scored: dict[int, set[str]] = {}
+    for item in predictions:
+        scored.setdefault(item.fold, set()).add(item.utterance)
+    lost = [fold["fold"] for fold in old["folds"] if fold["fold"] not in scored]
+    if lost:
+        raise RunError(f"{folder}: {PREDICTIONS} has no rows of folds {lost}, which {RESULTS} lists. Restore the file")
+    for number, ids in _test_ids(folder, old).items():
+        differing = sorted(ids ^ scored.get(number, ids))
+        if differing:
+            raise RunError(
+                f"{folder}: fold {number} of {PREDICTIONS} does not hold exactly the {len(ids)} test utterances of "
+                f"folds.json: {len(differing)} differ, first {differing[0]!r}. Restore the file"
+            )
+    labels = old["protocol"]["labels"]
+    contrary = [
+        item.utterance
+        for item in predictions
+        if item.probabilities is not None
+        and item.probabilities[labels.index(item.predicted)] < max(item.probabilities) - _TIE
+    ]
+    if contrary:
+        logger.warning(
+            "%s: in %d rows of %s the predicted class is not the most probable one, first %r: was it edited?",
+            folder,
+            len(contrary),
+            PREDICTIONS,
+            contrary[0],
+        )
 
 
 def _is_stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -125,13 +166,29 @@ def _is_stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     )
 
 
-def _train_sizes(path: Path) -> dict[int, int]:
+def _folds(folder: Path, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The folds beside a run, if they are those of its division."""
+    path = folder / "folds.json"
     if not path.is_file():
-        return {}
+        return []
+    content = _read_json(path)
     try:
-        return {int(fold["number"]): len(fold["train"]) for fold in _read_json(path)["folds"]}
+        folds = [
+            {"number": int(fold["number"]), "train": fold["train"], "test": fold["test"]} for fold in content["folds"]
+        ]
+        if content["sha256"] != results["protocol"]["split_sha256"]:
+            raise RunError(f"{path}: the folds are not those of {RESULTS}. They were made again after the run")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error
+    return folds
+
+
+def _train_sizes(folder: Path, results: Mapping[str, Any]) -> dict[int, int]:
+    return {fold["number"]: len(fold["train"]) for fold in _folds(folder, results)}
+
+
+def _test_ids(folder: Path, results: Mapping[str, Any]) -> dict[int, set[str]]:
+    return {fold["number"]: set(fold["test"]) for fold in _folds(folder, results)}
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -43,7 +43,12 @@ def identity_of(
         "downstream": args.downstream,
         "config": _without_fold(config),
         "seed": args.seed,
-        "corpus": {"name": request.corpus, "data": data, "options": dict(request.corpus_options)},
+        "corpus": {
+            "name": request.corpus,
+            "data": data,
+            "table_sha256": checkpoint_sha256(data) if data is not None and Path(data).is_file() else None,
+            "options": dict(request.corpus_options),
+        },
         "protocol": protocol_name(request, args),
         "skip_bad": request.skip_bad,
         "trim_zeros": request.trim_zeros,

@@ -16,6 +16,7 @@ from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros,
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import CorpusError
 from s3prl_emotion.protocols import audit, protocols
+from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def prepare(
         manifest = trim_zeros(manifest)
     folds = make_folds(manifest, chosen)
     if drop_leaks:
-        folds, dropped = audit.without_leaks(manifest, folds)
+        folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
     check_leaks(manifest, folds, folder, pretraining)
     manifest.write(folder / "manifest.jsonl")
@@ -91,7 +92,7 @@ def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Seq
         first, second = item["between"]
         if second == "test":
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
-            log("%.0f %% of test's %ss are in %s too (%s)", 100 * item["share"], item["kind"], first, item["status"])
+            log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
 
 
 def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:
@@ -117,5 +118,5 @@ def _data_folder(corpus: str, data: Path | None, folder: Path) -> Path:
     if corpus == "demo":
         return make_demo_corpus(folder / "corpus")
     raise CorpusError(
-        f"--corpus {corpus}: where is it? Give its folder with --data DIR. To try out without a corpus, add --demo"
+        f"--corpus {corpus}: where is it? Give its folder with --data DIR. To try out without one, use --demo alone"
     )

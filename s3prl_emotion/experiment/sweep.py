@@ -15,11 +15,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.errors import ConfigError, EmotionError, RunError
 from s3prl_emotion.evaluation.predictions import Prediction, read_predictions, write_predictions
 from s3prl_emotion.evaluation.results import read_results, summarise, write_results
 from s3prl_emotion.experiment.folder import FOLD_FILE, PREDICTIONS, read_json
-from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
+from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, settle
 from s3prl_emotion.experiment.run import Prepared, run
 from s3prl_emotion.files import write_atomically
 
@@ -68,8 +69,12 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
         holds the predictions of the chosen rates
 
     Raises:
+        ConfigError, UpstreamError: at once, if a name or a setting is wrong
         RunError: at the end, naming the points that failed and why
     """
+    for upstream, downstream in product(grid.upstreams, grid.downstreams):  # before anything is trained
+        args, *_ = settle(_at(request, upstream, downstream, grid.seeds[0], None))
+        check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
     prepared: Prepared = {}
     folders: list[Path] = []
     failed: list[str] = []

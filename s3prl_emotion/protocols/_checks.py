@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols.protocol import Protocol
 
+logger = logging.getLogger(__name__)
+
+FEW = 10
+"""Test utterances below which a fold's figure says little."""
 _SHOWN = 10
 
 
@@ -42,6 +47,13 @@ def check_fold(manifest: Manifest, protocol: Protocol, number: int, parts: dict[
                 f"{where}: {first} and {second} share the speakers {_listed(common)}. "
                 "Give every speaker's utterances one fold number"
             )
+    tested = {manifest.by_id[name].label for name in parts["test"]}
+    if len(parts["test"]) < FEW or tested != set(manifest.labels):
+        untested = [label for label in manifest.labels if label not in tested]
+        also = f", none of them {_listed(untested)}" if untested else ""
+        logger.warning(
+            "%s: tests on %d utterances only%s; it counts as much as others", where, len(parts["test"]), also
+        )
     absent = sorted(set(manifest.labels) - {manifest.by_id[name].label for name in parts["train"]})
     if absent:
         raise ProtocolError(

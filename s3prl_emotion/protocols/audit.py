@@ -16,6 +16,7 @@ from typing import Any
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import write_atomically
+from s3prl_emotion.protocols._likeness import by_path, overlap, root, spelling
 from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.split import Fold, Folds
 
@@ -30,9 +31,10 @@ _SHOWN = 5
 class Finding:
     """Something that two parts of a fold share.
 
-    ``kind`` is one of ``utterance``, ``speaker``, ``audio`` (the same waveform under two ids), ``sibling`` (made from
-    one recording by augmentation), ``sentence``, ``pretraining`` and ``pretraining speaker``. ``status`` is ``leak``,
-    ``declared`` (the protocol allows it) or ``reported`` (no leak).
+    ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that differ in case, accents' encoding,
+    spaces or leading zeros), ``audio`` (the same waveform under two ids), ``segment`` (overlapping stretches of one
+    file), ``sibling`` (made from one recording by augmentation), ``sentence``, ``pretraining`` and ``pretraining
+    speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
     """
 
     fold: int
@@ -57,8 +59,9 @@ def audit(
 ) -> list[Finding]:
     """Look for overlap in every fold.
 
-    Audio is compared by the waveform's fingerprint, so utterances need ``content``, which ``prepare`` fills in.
-    Altered copies are found only where ``source`` names what they were made from.
+    Audio is compared by the waveform's fingerprint without digital zeros at its ends, which ``prepare`` fills in: the
+    same samples in another file, format or padding are found. Copies with other samples (resampled, louder, compressed,
+    cut) are found only where ``source`` names what they were made from.
 
     Args:
         manifest: the corpus, checked
@@ -86,15 +89,6 @@ def audit(
     return found
 
 
-def root(manifest: Manifest, utterance: Utterance) -> str:
-    """The id of the recording that an utterance goes back to: its own, if it was not made by augmentation."""
-    seen = set()
-    while utterance.source in manifest.by_id and utterance.id not in seen:
-        seen.add(utterance.id)
-        utterance = manifest.by_id[str(utterance.source)]
-    return utterance.source or utterance.id
-
-
 def _between(
     manifest: Manifest,
     fold: Fold,
@@ -107,9 +101,11 @@ def _between(
     same_set = protocol.selection_on_test and names == ("dev", "test")
     shares_speakers = not (protocol.speaker_disjoint_test if is_test else protocol.speaker_disjoint_dev)
     ids, speakers = {item.id for item in one}, {item.speaker for item in one}
-    audio = {item.content for item in one if item.content is not None}
+    audio = {item.sound for item in one if item.sound is not None}
     roots = {root(manifest, item) for item in one}
     texts = {item.text for item in one if item.text}
+    pieces = by_path(one)
+    spelled = {spelling(speaker): speaker for speaker in sorted(speakers)}
     common = sorted({item.speaker for item in two} & speakers)
     others = [item for item in two if item.id not in ids]
 
@@ -122,7 +118,23 @@ def _between(
         *finding(
             "speaker", DECLARED if same_set or shares_speakers else LEAK, common, len({item.speaker for item in two})
         ),
-        *finding("audio", LEAK, (item.id for item in others if item.content in audio), len(two)),
+        *finding("audio", LEAK, (item.id for item in others if item.sound in audio), len(two)),
+        *finding(
+            "segment",
+            LEAK,
+            (item.id for item in others if any(overlap(item, piece) for piece in pieces.get(item.path, ()))),
+            len(two),
+        ),
+        *finding(
+            "speaker spelling",
+            REPORTED,
+            (
+                f"{spelled[spelling(name)]} and {name}"
+                for name in sorted({item.speaker for item in two})
+                if name not in speakers and spelling(name) in spelled
+            ),
+            len({item.speaker for item in two}),
+        ),
         *finding(
             "sibling",
             LEAK,
@@ -136,8 +148,8 @@ def _between(
 def _pretraining(
     fold: Fold, protocol: Protocol, name: str, other: Manifest, test: Sequence[Utterance]
 ) -> list[Finding]:
-    audio = {item.content for item in other.utterances}
-    heard = [item.id for item in test if item.content in audio]
+    audio = {item.sound for item in other.utterances}
+    heard = [item.id for item in test if item.sound in audio]
     names = (f"pretraining data {name}", "test")
     found = []
     if heard:
@@ -165,11 +177,11 @@ def refuse_leaks(findings: Sequence[Finding], protocol: Protocol, where: str) ->
         shown.append(f"  ... and {len(leaks) - _SHOWN} more")
     kinds = {item.kind for item in leaks}
     advice = []
-    if kinds & {"audio", "sibling"}:
+    if kinds & {"audio", "sibling", "segment"}:
         advice.append("--drop-leaks leaves the utterances in question out of train and dev")
     if "pretraining" in kinds:
         advice.append(
-            "a protocol that declares it, such as superb-transductive, shows it; or pretrain without test audio"
+            f"{protocol.name}-transductive declares and shows it, if there is one; or pretrain without test audio"
         )
     if "speaker" in kinds:
         advice.append("give every speaker's utterances one fold")
@@ -178,33 +190,6 @@ def refuse_leaks(findings: Sequence[Finding], protocol: Protocol, where: str) ->
         + "\n".join(shown)
         + "".join(f"\n{text[0].upper()}{text[1:]}." for text in advice)
     )
-
-
-def without_leaks(manifest: Manifest, folds: Folds) -> tuple[Folds, int]:
-    """Leave out of train, and of dev, what is in a later part (dev, test) under another id, as audio or as a sibling.
-
-    Returns:
-        the folds, and how many utterances were left out, summed over folds
-    """
-    kept: list[Fold] = []
-    dropped = 0
-
-    def marks(ids: Iterable[str]) -> set[str]:
-        items = [manifest.by_id[name] for name in ids]
-        return {f"audio {item.content}" for item in items if item.content} | {
-            f"root {root(manifest, item)}" for item in items
-        }
-
-    def thinned(ids: Sequence[str], later: set[str]) -> tuple[str, ...]:
-        return tuple(name for name in ids if name in later_ids or not marks([name]) & later)
-
-    for fold in folds.folds:
-        later_ids = {*fold.test}  # under the same id it is the protocol's own doing (oracle)
-        dev = thinned(fold.dev, marks(fold.test))
-        train = thinned(fold.train, marks((*dev, *fold.test)))
-        dropped += len(fold.dev) - len(dev) + len(fold.train) - len(train)
-        kept.append(Fold(fold.number, train, dev, fold.test))
-    return Folds(folds.protocol, tuple(kept)), dropped
 
 
 def summary(findings: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -111,7 +111,10 @@ def _block(blocks: Sequence[Sequence[System]], position: int, keys: _keys, wante
             {"block": number, "reason": not_comparable_runs(results, other[0].results)}
             for number, other in enumerate(blocks[:position], start=1)
         ],
-        "systems": [_system(key, system, _unlike_namesakes(system, systems)) for key, system in named.items()],
+        "systems": [
+            _system(key, system, [*_unlike_namesakes(system, systems), *_copies(key, named)])
+            for key, system in named.items()
+        ],
         "published": _published(named),
         "baseline": baseline,
         "differences": [
@@ -127,12 +130,24 @@ def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
     names = ("upstream", "downstream")
     mine = system.runs[0].about()
     others = [
-        other.runs[0].about()
+        about
         for other in systems
-        if other is not system and all(other.results[name] == system.results[name] for name in names)
+        if other is not system
+        and all(other.results[name] == system.results[name] for name in names)
+        and (about := other.runs[0].about())
     ]
+    if not mine:  # put together by a sweep: it has no settings of its own
+        return []
     keys = sorted({key for other in others for key in {*mine, *other} if mine.get(key) != other.get(key)})
     return [f"{key} {mine.get(key)}" for key in keys if not key.startswith("settings.")]
+
+
+def _copies(key: str, named: Mapping[str, System]) -> list[str]:
+    """Earlier systems that hold a run with the same predictions, to the last digit: the same run twice."""
+    mine = [run.predictions for run in named[key].runs]
+    earlier = list(named)[: list(named).index(key)]
+    same = [other for other in earlier if any(run.predictions in mine for run in named[other].runs)]
+    return [f"the same predictions as {other}: a copy?" for other in same]
 
 
 def _system(key: str, system: System, unlike: Sequence[str]) -> dict[str, Any]:

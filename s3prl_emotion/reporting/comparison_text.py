@@ -165,6 +165,6 @@ def _differences(page: _Page, block: Mapping[str, Any], metric: str, comparisons
         if pairs:
             lines.append(f"{item['key']}: no seed in common with {block['baseline']}; McNemar pairs {', '.join(pairs)}")
         if found_none := [name for name in ("p_bootstrap", "p_corrected_t") if item[metric][name] is None]:
-            why = {"p_bootstrap": "one speaker only", "p_corrected_t": "one fold only, or folds.json is missing"}
+            why = {"p_bootstrap": "one speaker only", "p_corrected_t": "one fold only, or no folds.json"}
             lines.append(f"{item['key']}: {'; '.join(f'no {name}: {why[name]}' for name in found_none)}")
     page.add(*lines)

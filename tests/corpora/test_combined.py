@@ -218,3 +218,8 @@ def test_five_with_excited_and_without_a_part(root):
         five(root, exc="sad")
     with pytest.raises(CorpusError, match="option parts: 'emodb' is not a corpus that can be combined"):
         five(root, parts="emodb,savee")
+
+
+def test_one_corpus_under_two_names_is_refused(tmp_path):
+    with pytest.raises(CorpusError, match="combined: emodb and emodb4 are the same recordings"):
+        corpora.get("combined").read(tmp_path, parts="emodb,emodb4")

@@ -98,8 +98,12 @@ def test_runs_with_other_folds_finished_are_not_put_together(start, tmp_path):
         choose_rates({0.01: folder / "demo-superb-lr0.01", 0.0001: folder / "demo-superb-lr0.0001"})
 
 
-def test_a_point_that_fails_stops_no_other(start, tmp_path, capsys):
+def test_a_point_that_fails_stops_no_other(start, tmp_path, capsys, monkeypatch):
     assert start("-u", "fbank,no_such_upstream", "-d", "emotion_mean_std", "--fold", "1") == 2
+    assert "-u 'no_such_upstream' is not an upstream" in capsys.readouterr().err  # before anything is trained
+    assert not (tmp_path / "result/downstream").exists()
+    monkeypatch.setattr("s3prl.hub.mfcc", lambda **_: 1 / 0)
+    assert start("-u", "mfcc,fbank", "-d", "emotion_mean_std", "--fold", "1") == 2
     assert "1 of 2 points failed; the others are kept" in capsys.readouterr().err
     assert (tmp_path / "result/downstream/fbank/emotion_mean_std/demo-superb/results.json").is_file()
 
@@ -120,6 +124,7 @@ def test_seeds_of_a_run(start, tmp_path, capsys):
         (("-u", ",", "-d", "emotion_mean"), "-u: expected at least one"),
         (("-u", "fbank", "-d", "emotion_mean", "--lr", "fast"), "--lr 'fast': expected numbers with commas, or superb"),
         (("-u", "fbank", "-d", "emotion_mean", "--lr", "0"), "--lr: expected different numbers above 0"),
+        (("-u", "fbank", "-d", "emotion_mean", "--lr", "1", "-o", "config.optimizer.lr=1"), "both name learning rates"),
         (("-u", "fbank", "-d", "emotion_mean", "-n", "x"), "sweep names its run folders itself"),
         (("-u", "fbank", "-d", "emotion_mean", "-m", "evaluate"), "sweep trains: -e and -m belong to"),
     ],

@@ -11,7 +11,8 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
-from s3prl_emotion.protocols.audit import audit, read, refuse_leaks, summary, without_leaks, write
+from s3prl_emotion.protocols.audit import audit, read, refuse_leaks, summary, write
+from s3prl_emotion.protocols.leaks import without_leaks
 
 LABELS = ("neu", "ang")
 
@@ -84,7 +85,7 @@ def test_duplicated_audio_under_another_name():
 def test_drop_leaks_takes_them_out_of_the_earlier_part_only():
     manifest = altered(corpus(), "s0-neu-0", content="1neu1")
     folds = make_folds(manifest, "strict")
-    cleaned, dropped = without_leaks(manifest, folds)
+    cleaned, dropped = without_leaks(manifest, folds, protocols.get("strict"))
     assert dropped == 3
     assert audit(manifest, cleaned, protocols.get("strict")) == []
     assert [fold.test for fold in cleaned.folds] == [fold.test for fold in folds.folds]
@@ -96,7 +97,7 @@ def test_drop_leaks_takes_them_out_of_the_earlier_part_only():
 def test_drop_leaks_leaves_the_oracle_its_dev_set():
     manifest = corpus()
     folds = make_folds(manifest, "oracle")
-    assert without_leaks(manifest, folds) == (folds, 0)
+    assert without_leaks(manifest, folds, protocols.get("oracle")) == (folds, 0)
 
 
 def test_augmented_siblings_also_over_two_steps():
@@ -104,7 +105,7 @@ def test_augmented_siblings_also_over_two_steps():
     assert look(manifest) == []
     manifest = altered(manifest, "s1-neu-0", source="s3-neu-0")
     assert {(1, "sibling", ("dev", "test")), (2, "sibling", ("train", "test"))} <= kinds(look(manifest))
-    cleaned, _ = without_leaks(manifest, make_folds(manifest, "strict"))
+    cleaned, _ = without_leaks(manifest, make_folds(manifest, "strict"), protocols.get("strict"))
     assert audit(manifest, cleaned, protocols.get("strict")) == []
 
 
@@ -123,7 +124,7 @@ def test_pretraining_on_test_audio_is_refused_or_declared():
     heard = Manifest("pretraining", LABELS, ".", (dataclasses.replace(manifest.utterances[0], id="x", speaker="y"),))
     findings = look(manifest, "strict", {"data": heard})
     assert kinds(findings) == {(1, "pretraining", ("pretraining data data", "test"))}
-    with pytest.raises(ProtocolError, match=r"share 1 of test's 16 \(s0-neu-0\)\nA protocol that declares it"):
+    with pytest.raises(ProtocolError, match=r"share 1 of test's 16 \(s0-neu-0\)\nStrict-transductive declares"):
         refuse_leaks(findings, protocols.get("strict"), "mine")
     declared = look(manifest, "strict-transductive", {"data": heard})
     assert kinds(declared, "declared") == kinds(findings)
@@ -206,3 +207,47 @@ def test_a_leak_stops_a_run_before_training(run, tmp_path, demo_manifest, demo_r
     shared = {(entry["kind"], entry["status"]) for entry in results["protocol"]["shared"]}
     assert ("pretraining", "declared") in shared
     assert "transductive" in capsys.readouterr().out
+
+
+def test_dropping_leaks_until_nothing_is_left_is_refused():
+    """Every angry utterance but those of s0 is a copy of one of the fold that s0 is tested in."""
+    manifest = corpus()
+    copied = {f"s{s}-ang-{n}": f"0ang{n}" for s in (1, 2, 4, 5) for n in range(4)}
+    items = [dataclasses.replace(item, content=copied.get(item.id, item.content)) for item in manifest.utterances]
+    manifest = manifest.with_utterances(items)
+    with pytest.raises(ProtocolError, match="fold 1: nothing to train on for ang"):
+        without_leaks(manifest, make_folds(manifest, "superb"), protocols.get("superb"))
+
+
+def test_padding_with_zeros_hides_nothing():
+    """The padded copy has another waveform, and the same one without its zeros, whichever side has them."""
+    manifest = altered(corpus(), "s0-neu-0", content="padded", trimmed="1neu1")
+    assert (1, "audio", ("dev", "test")) in kinds(look(manifest))
+    heard = Manifest("other", LABELS, ".", (Utterance("x", "x.wav", "neu", "y", content="padded2", trimmed="0neu1"),))
+    assert kinds(look(corpus(), "strict", {"data": heard})) == {(1, "pretraining", ("pretraining data data", "test"))}
+
+
+def test_overlapping_segments_of_one_file():
+    manifest = altered(corpus(), "s0-neu-0", path="long.wav", start_s=0.0, end_s=2.0)
+    manifest = altered(manifest, "s1-neu-0", path="long.wav", start_s=1.9, end_s=3.0)
+    assert (1, "segment", ("dev", "test")) in kinds(look(manifest))
+    cleaned, _ = without_leaks(manifest, make_folds(manifest, "strict"), protocols.get("strict"))
+    assert audit(manifest, cleaned, protocols.get("strict")) == []
+    assert look(altered(manifest, "s1-neu-0", start_s=2.0)) == []
+    assert (1, "segment", ("dev", "test")) in kinds(look(altered(manifest, "s1-neu-0", start_s=None, end_s=None)))
+
+
+@pytest.mark.parametrize(("one", "two"), [("Anna", "anna"), ("3", "03"), ("Jose\u0301", "Jos\u00e9"), ("s 1", "s1")])
+def test_speakers_whose_names_are_spelled_in_two_ways_are_reported(one, two):
+    items = [
+        dataclasses.replace(item, speaker={"s0": one, "s1": two}.get(item.speaker, item.speaker))
+        for item in corpus().utterances
+    ]
+    findings = look(corpus().with_utterances(items))
+    assert {(item.kind, item.status) for item in findings} == {("speaker spelling", "reported")}
+    assert f"{two} and {one}" in findings[0].examples[0] or f"{one} and {two}" in findings[0].examples[0]
+
+
+def test_numbers_that_differ_are_different_speakers():
+    items = [dataclasses.replace(item, speaker=f"{10 ** int(item.speaker[1])}") for item in corpus().utterances]
+    assert look(corpus().with_utterances(items)) == []

@@ -67,6 +67,8 @@ def make_run(
     write_predictions(folder / "predictions.csv", predictions, labels)
     write_results(folder / "results.json", results)
     if train is not None:
-        content = [{"number": fold, "train": [f"t{i}" for i in range(train)]} for fold in range(1, 6)]
-        (folder / "folds.json").write_text(json.dumps({"folds": content}))
+        trained = [f"t{i}" for i in range(train)]
+        tested = {fold: [item.utterance for item in predictions if item.fold == fold] for fold in folds}
+        content = [{"number": fold, "train": trained, "test": tested.get(fold, [])} for fold in range(1, 6)]
+        (folder / "folds.json").write_text(json.dumps({"sha256": about["split_sha256"], "folds": content}))
     return results

@@ -71,7 +71,7 @@ def test_other_settings_and_a_repeated_seed_are_other_systems(tmp_path: Path) ->
 
 def test_namesakes_say_in_what_they_differ(tmp_path: Path) -> None:
     for name, dtype in (("a", "float16"), ("b", "float32")):
-        make_run(tmp_path / name)
+        make_run(tmp_path / name, rng=ord(name))
         (tmp_path / name / "run.json").write_text(json.dumps({"seed": 1, "cache": dtype, "config": {"lr": 1}}))
     (block,) = compare([tmp_path])["blocks"]
     assert [system["remarks"] for system in block["systems"]] == [["cache float16"], ["cache float32"]]
@@ -224,7 +224,7 @@ def test_what_changed_after_the_record_is_recomputed_and_said(tmp_path: Path) ->
 
 def test_other_utterances_under_the_same_division_are_an_error(tmp_path: Path) -> None:
     make_run(tmp_path / "a")
-    make_run(tmp_path / "b", downstream="emotion_corr")
+    make_run(tmp_path / "b", downstream="emotion_corr", train=None)
     rows, labels = read_predictions(tmp_path / "b" / "predictions.csv")
     write_predictions(tmp_path / "b" / "predictions.csv", rows[1:], labels)
     with pytest.raises(RunError, match=r"not over the same utterances: 1 are in one only, first '1F_00' in fold 1"):
@@ -240,7 +240,7 @@ def test_what_cannot_be_tested_is_a_dash_with_the_reason(tmp_path: Path) -> None
         make_run(tmp_path / name, downstream=name, train=None)
     comparison = compare([tmp_path])
     assert comparison["blocks"][0]["differences"][0]["ua"]["p_corrected_t"] is None
-    assert "B: no p_corrected_t: one fold only, or folds.json is missing" in comparison_text(comparison)
+    assert "B: no p_corrected_t: one fold only, or no folds.json" in comparison_text(comparison)
 
 
 def test_exports_carry_source_and_protocol(tmp_path: Path) -> None:
@@ -276,3 +276,19 @@ def test_text_is_at_most_100_columns_and_markdown_is_tables(tmp_path: Path) -> N
     assert "## Block 1: iemocap, protocol superb" in markdown
     assert "| system" in markdown
     assert "| A hubert_large emotion_mean" in markdown
+
+
+def test_a_copy_of_a_run_is_named_as_one(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b")
+    make_run(tmp_path / "c", rng=5)
+    text = comparison_text(compare([tmp_path]))
+    assert text.count("the same predictions as A: a copy?") == 1
+
+
+def test_folds_that_were_made_again_are_refused(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    path = tmp_path / "a" / "folds.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sha256": "00" * 32}))
+    with pytest.raises(RunError, match=r"folds\.json: the folds are not those of results\.json"):
+        compare([tmp_path])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
+from reporting.runs import make_run
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import Prediction, read_results, summarise, write_predictions, write_results
+from s3prl_emotion.evaluation.predictions import read_predictions
 from s3prl_emotion.reporting import recompute
 
 LABELS = ["a", "b"]
@@ -59,11 +62,39 @@ def test_numbers_come_from_the_predictions(tmp_path: Path) -> None:
 
 def test_changed_predictions_change_the_numbers(tmp_path: Path) -> None:
     _run(tmp_path)
+    before = recompute(tmp_path)
+    first = PREDICTIONS[0]
+    changed = dataclasses.replace(first, predicted="b" if first.predicted == "a" else "a", probabilities=None)
+    write_predictions(tmp_path / "predictions.csv", [changed, *PREDICTIONS[1:]], LABELS)
+    assert recompute(tmp_path)["ua"]["mean"] != before["ua"]["mean"]
+
+
+def test_lost_rows_are_refused_and_cost_nothing(tmp_path: Path) -> None:
+    _run(tmp_path)
+    results = (tmp_path / "results.json").read_bytes()
     write_predictions(tmp_path / "predictions.csv", PREDICTIONS[:2], LABELS)
-    results = recompute(tmp_path)
-    assert [fold["fold"] for fold in results["folds"]] == [1]
-    assert results["ua"] == {"mean": 0.5, "std": None, "ci95": None, "ci95_folds": None}
-    assert results["folds_expected"] == [1, 2, 3]
+    with pytest.raises(RunError, match=r"has no rows of folds \[2\], which results.json lists"):
+        recompute(tmp_path)
+    assert (tmp_path / "results.json").read_bytes() == results
+
+
+def test_utterances_that_the_division_does_not_test_on_are_refused(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    rows, labels = read_predictions(tmp_path / "predictions.csv")
+    write_predictions(tmp_path / "predictions.csv", rows[1:], labels)
+    with pytest.raises(RunError, match=r"fold 1 of predictions.csv does not hold exactly the 16 .*: 1 differ"):
+        recompute(tmp_path)
+
+
+def test_predictions_against_their_own_probabilities_are_named(tmp_path: Path, caplog) -> None:
+    make_run(tmp_path)
+    rows, labels = read_predictions(tmp_path / "predictions.csv")
+    write_predictions(
+        tmp_path / "predictions.csv", [dataclasses.replace(row, predicted=row.truth) for row in rows], labels
+    )
+    recompute(tmp_path)
+    wrong = sum(row.predicted != row.truth for row in rows)
+    assert f"in {wrong} rows of predictions.csv the predicted class is not the most probable one" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "results.json"])
@@ -83,5 +114,5 @@ def test_files_of_different_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"folds \[3\], which results.json does not list: run those folds again"):
         recompute(tmp_path)
     write_predictions(tmp_path / "predictions.csv", [], LABELS)
-    with pytest.raises(RunError, match="there are no predictions"):
+    with pytest.raises(RunError, match=r"has no rows of folds \[1, 2\]"):
         recompute(tmp_path)

@@ -129,7 +129,8 @@ def restore(name: str, checkpoint: str | None, model_config: str | None) -> Upst
     gone = [path for path in (checkpoint, model_config) if path is not None and not Path(path).exists()]
     if checkpoint is None or gone:
         raise UpstreamError(
-            f"{name}: the upstream of this run is gone: {gone[0] if gone else 'no path is known'}. Put it back there"
+            f"{name}: the upstream of this run is gone: {gone[0] if gone else 'no path is known'}. Put it back "
+            "there, or say with -k PATH where it is now"
         )
     registration.name_upstream(name, _adapter(Path(checkpoint), model_config))
     return Upstream(name, checkpoint, model_config)

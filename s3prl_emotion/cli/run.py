@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.run_options import add_arguments, cache_options, request_of
 from s3prl_emotion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from s3prl_emotion.experiment.original import Places
 
 NOT_SUPPORTED = {
     "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
@@ -45,6 +48,7 @@ def _refuse_ignored(args: argparse.Namespace) -> None:
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)
     allowed = {"mode", "evaluate_split", "past_exp", "override", "device", "verbose", "auto_resume", "command"}
+    allowed |= {"upstream_ckpt", "upstream_model_config"}  # where they are now; their hashes are compared
     allowed |= {"trust_checkpoint", "cache_root", "cache_limit", "cache_device", "cache_dir", "disable_cudnn"}
     ignored = [
         action.option_strings[0]
@@ -84,8 +88,11 @@ def _from_checkpoint(args: argparse.Namespace) -> int:
     from s3prl_emotion.experiment import checkpoint
 
     path = Path(args.past_exp)
+    places = _places(args)
     if args.mode == "evaluate":
-        predictions = checkpoint.evaluate_checkpoint(path, args.evaluate_split, args.device, args.override)
+        predictions = checkpoint.evaluate_checkpoint(
+            path, args.evaluate_split, args.device, args.override, places=places
+        )
         from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
         from s3prl_emotion.evaluation.predictions import read_predictions
 
@@ -97,12 +104,18 @@ def _from_checkpoint(args: argparse.Namespace) -> int:
         )
         print(f"{args.evaluate_split}: {figures} ({len(rows)} utterances, checkpoint {path})\n{predictions}")
         return 0
-    folder, results = checkpoint.resume(path, args.device, args.override, cache_options(args))
+    folder, results = checkpoint.resume(path, args.device, args.override, cache_options(args), places)
     if results is not None:
         print_results(folder.parent, results)
     else:
         print(folder)
     return 0
+
+
+def _places(args: argparse.Namespace) -> Places:
+    from s3prl_emotion.experiment.original import Places
+
+    return Places(args.upstream_ckpt, args.upstream_model_config)
 
 
 def _infer(args: argparse.Namespace) -> int:
@@ -112,7 +125,8 @@ def _infer(args: argparse.Namespace) -> int:
         raise ConfigError("-m inference needs -e CKPT, the trained checkpoint, and -t FILE, the audio")
     if args.evaluate_split == "test":
         raise ConfigError("-m inference needs -t FILE, the audio file")
-    for item in infer(Path(args.past_exp), Path(args.evaluate_split), args.device, args.override):
+    audio = Path(args.evaluate_split)
+    for item in infer(Path(args.past_exp), audio, args.device, args.override, _places(args)):
         item.pop("frame_weights")
         print(json.dumps(item, ensure_ascii=False))
     return 0

@@ -25,6 +25,8 @@ METHODS = {
     f"error, from speakers drawn with replacement {intervals.REPLICATES} times",
     "std folds": "sample standard deviation over folds of the rates averaged over seeds",
     "std seeds": "sample standard deviation over seeds of the means over folds",
+}
+DIFFERENCE_METHODS = {
     "difference": "system minus baseline; interval and p bootstrap likewise, from the same speakers drawn for both, "
     f"{pairs.PAIRED_REPLICATES} times",
     "p Holm": "p bootstrap, adjusted for all differences of this comparison",

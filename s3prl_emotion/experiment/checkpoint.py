@@ -25,10 +25,14 @@ from s3prl_emotion.experiment.folder import (
     only_here,
     read_json,
 )
+from s3prl_emotion.experiment.original import Places, of_run
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
+
+WHERE_IT_WAS = Places()
+"""The upstream's files are where they were in training."""
 
 
 def evaluate_checkpoint(
@@ -37,6 +41,7 @@ def evaluate_checkpoint(
     device: str | None,
     override: str | None = None,
     cached: CachedUpstream | None = None,
+    places: Places = WHERE_IT_WAS,
 ) -> Path:
     """Score one split with any checkpoint (S3PRL's ``-m evaluate -e CKPT``), into the folder that holds it now.
 
@@ -48,13 +53,17 @@ def evaluate_checkpoint(
         device: where to compute; None chooses
         override: S3PRL's ``-o``
         cached: stored hidden states
+        places: where the upstream's files are now
 
     Returns:
         the predictions file
+
+    Raises:
+        RunError: if the upstream is not the one of the training any more
     """
     if checkpoint.is_dir():
         checkpoint = checkpoint / "dev-best.ckpt"
-    args, config = from_checkpoint(checkpoint, device, override)
+    args, config = from_checkpoint(checkpoint, device, override, places)
     if split not in ("train", "dev", "test"):
         raise RunError(f"-t {split}: expected test, dev or train")
     folder = Path(args.expdir)
@@ -71,9 +80,11 @@ def evaluate_checkpoint(
     return folder / f"{split}_predictions.csv"
 
 
-def infer(checkpoint: Path, audio: Path, device: str | None, override: str | None = None) -> list[dict[str, Any]]:
+def infer(
+    checkpoint: Path, audio: Path, device: str | None, override: str | None = None, places: Places = WHERE_IT_WAS
+) -> list[dict[str, Any]]:
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
-    args, config = from_checkpoint(checkpoint, device, override)
+    args, config = from_checkpoint(checkpoint, device, override, places)
     if args.downstream in STOCK_DOWNSTREAMS:
         raise RunError(
             "-m inference: S3PRL's own emotion expert has no inference; train one of ours, such as emotion_mean"
@@ -88,7 +99,11 @@ def infer(checkpoint: Path, audio: Path, device: str | None, override: str | Non
 
 
 def resume(
-    checkpoint: Path, device: str | None, override: str | None, cache_options: CacheOptions
+    checkpoint: Path,
+    device: str | None,
+    override: str | None,
+    cache_options: CacheOptions,
+    places: Places = WHERE_IT_WAS,
 ) -> tuple[Path, dict[str, Any] | None]:
     """Go on with the training of one fold from a checkpoint or its folder (S3PRL's ``-m train -e PATH``), then test it.
 
@@ -108,7 +123,7 @@ def resume(
         if newest is None:
             raise RunError(f"-e {checkpoint}: no states-<step>.ckpt in this folder can be read")
         checkpoint = newest
-    args, config = from_checkpoint(checkpoint, device, override)
+    args, config = from_checkpoint(checkpoint, device, override, places)
     folder = Path(args.expdir)
     with only_here(folder):
         args.init_ckpt = str(checkpoint)
@@ -119,11 +134,13 @@ def resume(
             manifest = Manifest.read(folder / datarc.get("manifest", "../manifest.jsonl"))
             cached = stored_states(args, config, manifest, dataclasses.replace(cache_options, dtype=datarc["cached"]))
         launch.start(args, config, cached).train()
-        score_best(folder, device, cached)
+        score_best(folder, device, cached, places)
     return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
 
 
-def score_best(expdir: Path, device: str | None, cached: CachedUpstream | None = None) -> None:
+def score_best(
+    expdir: Path, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_IT_WAS
+) -> None:
     """Score the test set once, with the checkpoint that dev selected.
 
     The fold's result is ``predictions.csv`` with ``fold.json``, which marks the fold as finished. Later evaluations,
@@ -135,7 +152,7 @@ def score_best(expdir: Path, device: str | None, cached: CachedUpstream | None =
             f"{expdir}: there is no dev-best.ckpt: the fold was not trained, or not up to its first evaluation"
             " (S3PRL's own expert saves none as long as dev accuracy is 0)"
         )
-    written = evaluate_checkpoint(best, "test", device, None, cached)
+    written = evaluate_checkpoint(best, "test", device, None, cached, places)
     text = written.read_text(encoding="utf-8")
     content = load_checkpoint(best)
     last = load_checkpoint(newest_checkpoint(expdir) or best)
@@ -166,9 +183,13 @@ def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
 
 
 def from_checkpoint(
-    checkpoint: Path, device: str | None, override: str | None
+    checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_IT_WAS
 ) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """Arguments and configuration that a checkpoint was trained with; its folder is where it lies now."""
+    """Arguments and configuration that a checkpoint was trained with; its folder is where it lies now.
+
+    Raises:
+        RunError: if it cannot be read, or its upstream is not the one that ``run.json`` has the hashes of
+    """
     if not checkpoint.is_file():
         raise RunError(f"-e {checkpoint}: no such checkpoint")
     content = load_checkpoint(checkpoint)
@@ -179,9 +200,9 @@ def from_checkpoint(
     if args.downstream in STOCK_DOWNSTREAMS and stock_data.is_dir():
         config["downstream_expert"]["datarc"].update(root=str(stock_data), meta_data=str(stock_data))
     arguments.override(config, args, override)
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(
-        args.upstream, args.upstream_ckpt, args.upstream_model_config
-    )
+    recorded = Places(args.upstream_ckpt, args.upstream_model_config)
+    now = of_run(checkpoint.absolute().parent.parent, args.upstream, recorded, places)
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(args.upstream, *now)
     check_config(config, str(checkpoint), ours=args.downstream not in STOCK_DOWNSTREAMS)
     args.device = arguments.resolve_device(device)
     return args, config

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.comparison import METHODS, System, difference, figures, group
+from s3prl_emotion.evaluation.comparison import DIFFERENCE_METHODS, METHODS, System, difference, figures, group
 from s3prl_emotion.evaluation.pairs import holm
 from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
 from s3prl_emotion.evaluation.results import RATES, SUMMARISED
@@ -73,7 +73,7 @@ def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, met
         "schema": SCHEMA,
         "metric": metric,
         "comparisons": len(differences),
-        "methods": dict(METHODS),
+        "methods": {**METHODS, **(DIFFERENCE_METHODS if differences else {})},
         "blocks": content,
     }
 

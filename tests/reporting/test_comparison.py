@@ -292,3 +292,10 @@ def test_folds_that_were_made_again_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "sha256": "00" * 32}))
     with pytest.raises(RunError, match=r"folds\.json: the folds are not those of results\.json"):
         compare([tmp_path])
+
+
+def test_methods_of_differences_are_explained_where_there_are_some(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    assert "p McNemar" not in comparison_text(compare([tmp_path]))
+    make_run(tmp_path / "b", downstream="emotion_corr", rng=3)
+    assert "p McNemar: on right and wrong utterances" in comparison_text(compare([tmp_path]))

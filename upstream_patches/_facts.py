@@ -42,14 +42,15 @@ def facts(path: Path) -> Facts:
 def _transformers(folder: Path) -> Facts:
     from transformers import AutoModel
 
-    from s3prl_emotion.upstream_patches._transformers import read_config, read_extractor, weight_files
+    from s3prl_emotion.upstream_patches._transformers import check_names, read_config, read_extractor
+    from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
 
     config = read_config(folder)
     extractor = read_extractor(folder, config)
-    for file in weight_files(folder):
-        load(file, peek=True)
+    weights = read_weights(weight_files(folder), str(folder), peek=True)
     with torch.device("meta"):
         model = AutoModel.from_config(config)
+    check_names(str(folder), model, weights)
     if config.model_type == "whisper":
         model, rate = model.get_encoder(), 2 * extractor.hop_length
     elif config.model_type == "wav2vec2-bert":
@@ -62,11 +63,19 @@ def _transformers(folder: Path) -> Facts:
 
 
 def _torchaudio(content: Mapping[str, Any], path: Path) -> Facts:
-    from s3prl_emotion.upstream_patches._torchaudio import HEADS, architecture, encoder_weights, settings_file
+    from s3prl_emotion.upstream_patches._torchaudio import (
+        HEADS,
+        architecture,
+        checked_model,
+        encoder_weights,
+        settings_file,
+    )
 
     weights = encoder_weights(content, path)
     found = architecture(weights, path, settings_file(path))
     size = found.arguments["encoder_num_layers"] + 1, found.arguments["encoder_embed_dim"]
+    with torch.device("meta"):
+        checked_model(found, weights, path)
     total = sum(value.numel() for name, value in weights.items() if not name.startswith(HEADS))
     return Facts(*size, SAMPLE_RATE / found.downsample_rate, total)
 
@@ -76,7 +85,9 @@ def _converted(content: Mapping[str, Any], path: Path) -> Facts:
 
     family = converted_family(content)
     weights = content.get("model_weight", content.get("model", {}))
-    names = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    names = {
+        name: value for name, value in weights.items() if isinstance(value, torch.Tensor) and isinstance(name, str)
+    }
     norm = names.get("encoder.layer_norm.weight")
     if norm is None:
         raise UpstreamError(f"{path}: a checkpoint of {family}, whose size is not known without loading it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,9 @@ UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """torch's own switch; ``--trust-checkpoint`` sets it while an upstream is built."""
 
 _SHOWN = 10
-_TORN = (EOFError, OSError, RuntimeError, KeyError, AttributeError, TypeError, ValueError, IndexError)
+_ENOUGH = 10_000  # instructions of a pickle, to call it one
+_TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
+TORN = (EOFError, OSError, RuntimeError, KeyError, AttributeError, TypeError, ValueError, IndexError)
 
 
 def load(path: Path, peek: bool = False) -> dict[str, Any]:
@@ -43,6 +46,12 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
         raise UpstreamError(f"{path}: a git-lfs pointer, not the file itself: fetch it with git lfs pull")
     if _is_safetensors(head, path.stat().st_size):
         return _safetensors(path, peek)
+    if _is_plain_pickle(path, head):
+        raise UpstreamError(
+            f"{path}: a pickle, which torch.save did not write. Reading one executes what it asks for; nothing was "
+            "executed. Save the weights where the file comes from: torch.save(model.state_dict(), PATH), or as "
+            "safetensors"
+        )
     if not head.startswith((b"PK", b"\x80")):
         what = "is empty" if not head else f"begins with {head[:16]!r}"
         raise UpstreamError(f"{path}: neither safetensors nor written by torch.save: it {what}. Is it complete?")
@@ -55,7 +64,7 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
         )
     except pickle.UnpicklingError as error:
         raise UpstreamError(refusal(str(path), error)) from error
-    except (*_TORN, zipfile.BadZipFile) as error:
+    except (*TORN, zipfile.BadZipFile) as error:
         raise UpstreamError(
             f"{path}: the weights cannot be loaded, the file is torn or incomplete ({path.stat().st_size} bytes): "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}. Copy or download it again"
@@ -80,15 +89,20 @@ def refusal(where: str, error: BaseException) -> str:
         error: torch's ``UnpicklingError``
     """
     text = str(error)
-    found = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|global) ([\w.]+)", text)
-    wanted = next((name for name in found.groups() if name), "") if found else ""
-    if not wanted and "eights only load failed" not in text:
+    name = imported(error)
+    if not name and "eights only load failed" not in text:
         return f"{where}: the weights cannot be loaded, the file is torn or no checkpoint: {text.splitlines()[0]}"
-    what = f"imports {wanted}" if wanted else "asks for more than tensors and plain values"
+    what = f"imports {name}" if name else "asks for more than tensors and plain values"
     return (
         f"{where}: refused, because reading it executes code that the file brings along: it {what}. Nothing was "
         "executed. If you trust where it comes from, add --trust-checkpoint; better, have it saved as safetensors"
     )
+
+
+def imported(error: BaseException) -> str:
+    """The function or class for which ``torch.load`` refused a file; empty if it said nothing of one."""
+    found = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|global) ([\w.]+)", str(error))
+    return next((name for name in found.groups() if name), "") if found else ""
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -123,11 +137,13 @@ def misfit(where: str, missing: Iterable[str], surplus: Iterable[str], shapes: I
         )
 
 
-def fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str, ignored: Iterable[str] = ()) -> None:
-    """Put weights into a model, all of them and nothing else; see :func:`misfit`.
+def check_fit(
+    model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str, ignored: Iterable[str] = ()
+) -> None:
+    """Check that weights are those of a model, all of them and nothing else; see :func:`misfit`.
 
     Args:
-        model: takes the weights
+        model: would take the weights; it may lie on the ``meta`` device
         weights: names and tensors
         where: file and model, for the message
         ignored: beginnings of names that the model may lack
@@ -140,7 +156,6 @@ def fill(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str
         if name in weights and weights[name].shape != value.shape
     ]
     misfit(where, [name for name in own if name not in weights], extra, shapes)
-    model.load_state_dict({name: weights[name] for name in own})
 
 
 def first_keys(content: Mapping[str, Any]) -> str:
@@ -153,6 +168,27 @@ def _is_safetensors(head: bytes, size: int) -> bool:
     """Eight bytes of header length (little-endian), then JSON."""
     length = int.from_bytes(head[:8], "little") if len(head) > 8 else 0
     return 2 <= length < 100_000_000 and head[8:9] == b"{" and size > 8
+
+
+def _is_plain_pickle(path: Path, head: bytes) -> bool:
+    """Whether a file is a pickle of any protocol, and not in torch's older format, which begins with a pickled number.
+
+    The instructions are read, and none is executed.
+    """
+    if head.startswith(b"PK\x03\x04"):
+        return False
+    with path.open("rb") as file:
+        count = 0
+        try:
+            for operation, argument, _ in pickletools.genops(file):
+                count += 1
+                if argument == _TORCH_MAGIC:
+                    return False
+                if operation.name == "STOP" or count == _ENOUGH:
+                    return count > 1
+        except (ValueError, KeyError, IndexError, EOFError, OverflowError, MemoryError):
+            return False  # what is cut off is told apart by torch
+    return False
 
 
 def _safetensors(path: Path, peek: bool) -> dict[str, Any]:

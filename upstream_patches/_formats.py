@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._files import FILE_SUFFIXES, first_keys, is_trusted, load
+from s3prl_emotion.upstream_patches._expressions import check_expressions
+from s3prl_emotion.upstream_patches._files import FILE_SUFFIXES, first_keys, load
+
+SAMPLE_RATE = 16000
 
 KNOWN = (
     "a folder in transformers format (config.json, weights, preprocessor_config.json); a file converted by S3PRL "
@@ -17,6 +19,7 @@ KNOWN = (
 
 _CONVERTED = {"task_cfg", "model_cfg", "model_weight"}
 _TORCHAUDIO = "encoder.transformer.layers.0."
+_RATES = ("sample_rate", "sampling_rate")
 _TRANSFORMERS = ("encoder.layers.0.attention.", "encoder.layers.0.self_attn.")
 
 
@@ -36,9 +39,9 @@ def adapter_of(path: Path) -> str:
     if family in ("wav2vec", "vq_wav2vec"):
         raise UpstreamError(f"{path}: a {family}, which has no transformer blocks: use -u {family}_custom -k {path}")
     if family is not None:
-        check_expressions(content, str(path))
+        check_settings(content, family, str(path))
         return "s3prl_converted"
-    if any(_TORCHAUDIO in name for name in content):
+    if any(_TORCHAUDIO in str(name) for name in content):
         return "torchaudio_custom"
     raise UpstreamError(f"{path}: {_unknown(content)}")
 
@@ -64,7 +67,9 @@ def converted_family(content: Mapping[str, Any]) -> str | None:
     Source: the ``convert.py`` and ``expert.py`` of each family in s3prl 0.4.18.
     """
     if set(content) >= _CONVERTED:
-        weights = content["model_weight"]
+        if not isinstance(content["model_weight"], Mapping):
+            return None
+        weights = [str(name) for name in content["model_weight"]]
         if "dictionaries_symbols" in content:
             is_multires = any("middle_encoder" in name or name.startswith("encoders.") for name in weights)
             return "multires_hubert" if is_multires else "hubert"
@@ -73,52 +78,48 @@ def converted_family(content: Mapping[str, Any]) -> str | None:
         name = content["model_cfg"].get("_name") if isinstance(content["model_cfg"], Mapping) else None
         return "data2vec" if "_ema" in weights or name == "data2vec_audio" else "wav2vec2"
     if {"cfg", "model"} <= set(content) and isinstance(content["cfg"], Mapping) and "task_state" not in content:
-        return "wavlm" if "encoder_layers" in content["cfg"] else None
+        return "wavlm" if "encoder_layers" in content["cfg"] and isinstance(content["model"], Mapping) else None
     return None
 
 
-def check_expressions(content: Mapping[str, Any], where: str) -> None:
-    """Refuse a configuration with a call in it: S3PRL's models evaluate texts such as ``conv_feature_layers``.
-
-    So a file of tensors and plain values only can execute code, too. Lists, sums and products pass.
+def check_settings(content: Mapping[str, Any], family: str, where: str) -> None:
+    """Check the settings of a file that S3PRL's own model is built from.
 
     Raises:
-        UpstreamError: naming the text, unless the file is trusted
+        UpstreamError: naming the part that is empty, or the setting that is wrong; or see :func:`check_expressions`
     """
-    if is_trusted():
-        return
-    for key, text in _texts(content):
-        try:
-            calls = any(isinstance(node, ast.Call) for node in ast.walk(ast.parse(text.strip(), mode="eval")))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue  # what is no expression cannot be evaluated
-        if calls:
+    parts = ("cfg",) if "cfg" in content and "model_cfg" not in content else ("task_cfg", "model_cfg")
+    for part in parts:
+        if type(content[part]) is not dict or not content[part]:
+            found = "empty" if not content[part] else f"a {type(content[part]).__name__}"
             raise UpstreamError(
-                f"{where}: refused, because S3PRL evaluates texts of its configuration, and {key} is {text[:80]!r}, a "
-                "call. Nothing was executed. If you trust where the file comes from, add --trust-checkpoint"
+                f"{where} ({family}): {part} is {found}, expected the settings of the model by their names. Convert "
+                "the checkpoint again"
             )
+    check_rate(content, where)
+    for part in parts:
+        normalize = content[part].get("normalize", False)
+        if type(normalize) is not bool:
+            raise UpstreamError(f"{where}: {part}.normalize is {normalize!r}, must be true or false")
+    check_expressions(content, where)
 
 
-def check_file_expressions(path: Path) -> None:
-    """:func:`check_expressions` on a file that S3PRL itself will load; files in formats of its own pass."""
-    try:
-        content = load(path, peek=True)
-    except UpstreamError:
-        return  # S3PRL says what is wrong with it, and torch refuses what is pickled
-    check_expressions(content, str(path))
+def check_rate(content: Mapping[Any, Any], where: str) -> None:
+    """Refuse a checkpoint whose settings are for another sampling rate than 16 kHz.
 
-
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All texts in nested mappings and sequences, with their keys."""
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            if name != "dictionaries_symbols":
-                yield from _texts(item, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _texts(item, key)
+    Raises:
+        UpstreamError: naming the setting
+    """
+    for part in ("task_cfg", "model_cfg", "cfg"):
+        settings = content.get(part)
+        if not isinstance(settings, Mapping):
+            continue
+        for name in _RATES:
+            value = settings.get(name)
+            if value is not None and value != SAMPLE_RATE:
+                raise UpstreamError(
+                    f"{where}: {part}.{name} is {value!r}, expected {SAMPLE_RATE}: S3PRL gives waveforms at 16 kHz"
+                )
 
 
 def _unknown(content: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from s3prl_emotion.errors import UpstreamError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json", "pretraining.json"]
-_SAFETENSORS = ["model*.safetensors", "model.safetensors.index.json"]
-_TORCH = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+_SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
+_TORCH = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
 
 def is_hub_id(text: str) -> bool:
@@ -36,7 +36,7 @@ def snapshot(hub_id: str, refresh: bool = False, revision: str | None = None) ->
 
     try:
         folder = fetch(_SETTINGS + _SAFETENSORS)
-        if not any(folder.glob("*.safetensors")):
+        if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
             folder = fetch(_SETTINGS + _TORCH)
     except (OSError, ValueError) as error:
         raise UpstreamError(

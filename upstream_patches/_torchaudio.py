@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError, nearest
-from s3prl_emotion.upstream_patches._files import fill, first_keys, load
+from s3prl_emotion.upstream_patches._files import check_fit, first_keys, load
 from s3prl_emotion.upstream_patches._waveform import joined
 
 HEADS = ("aux.", "mask_generator.", "logit_generator.")
@@ -30,6 +30,7 @@ _DROPOUTS = {
     "encoder_dropout": 0.1,
 }
 """Defaults of ``torchaudio.models.wav2vec2_base``; they act in fine-tuning only."""
+_SWITCHES = ("normalize_waveform", "encoder_layer_norm_first", "extractor_conv_bias")
 _NOT_IN_SHAPES = ("normalize_waveform", "encoder_num_heads", "encoder_layer_norm_first", "extractor_strides")
 
 
@@ -52,7 +53,12 @@ def encoder_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]
     Raises:
         UpstreamError: if the file holds another kind of model
     """
-    weights = {name.removeprefix("wav2vec2."): value for name, value in content.items()}
+    other = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if other:
+        raise UpstreamError(
+            f"{path}: expected names and tensors only, {', '.join(other[:5])} is none: save a state dict"
+        )
+    weights = {str(name).removeprefix("wav2vec2."): value for name, value in content.items()}
     if not any(name.startswith("encoder.transformer.layers.0.") for name in weights):
         raise UpstreamError(f"{path}: no state dict of torchaudio's wav2vec 2.0 or HuBERT: keys {first_keys(content)}")
     if any("gru_rel_pos" in name or "rel_attn_embed" in name for name in weights):
@@ -143,7 +149,7 @@ def architecture(weights: Mapping[str, Tensor], path: Path, settings: Path | Non
             f"{found['encoder_embed_dim']}"
         )
     strides = needed.pop("extractor_strides")
-    normalize = bool(needed.pop("normalize_waveform"))
+    normalize = needed.pop("normalize_waveform")
     dropouts = {name: given.get(name, value) for name, value in _DROPOUTS.items()}
     convolutions = [(out, kernel, stride) for (out, kernel), stride in zip(layers, strides, strict=True)]
     fixed = {"extractor_conv_layer_config": convolutions, "encoder_layer_drop": 0.0, "aux_num_out": None}
@@ -167,6 +173,12 @@ def _read(settings: Path) -> dict[str, Any]:
     for key in content:
         if key not in known:
             raise UpstreamError(f"{settings}: unknown key {key!r}. {nearest(str(key), known)}")
+    for key, value in content.items():
+        if key in _SWITCHES and type(value) is not bool:  # a text such as "false" would count as true
+            raise UpstreamError(f"{settings}: {key} is {value!r}, must be true or false")
+    heads = content.get("encoder_num_heads", 1)
+    if type(heads) is not int or heads < 1:
+        raise UpstreamError(f"{settings}: encoder_num_heads is {heads!r}, must be a number of 1 or more")
     return content
 
 
@@ -183,6 +195,23 @@ def _asked_for(path: Path, absent: list[str], settings: Path | None) -> str:
     return f"{path}: a state dict does not tell {', '.join(absent)}: {where}, for example\n{lines}"
 
 
+def checked_model(found: Architecture, weights: dict[str, Tensor], path: Path) -> Any:
+    """torchaudio's model, not yet filled; in ``weights``, the convolution over positions gets its name there.
+
+    Raises:
+        UpstreamError: if the weights do not fit it
+    """
+    from torchaudio.models import wav2vec2_model
+
+    model = wav2vec2_model(**found.arguments)
+    conv = "encoder.transformer.pos_conv_embed.conv."
+    if f"{conv}weight_g" in model.state_dict():  # torchaudio before 2.1
+        for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+            weights[f"{conv}{old}"] = weights.pop(f"{conv}parametrizations.weight.{new}")
+    check_fit(model, weights, f"{path} (torchaudio)", HEADS)
+    return model
+
+
 class TorchaudioUpstream(nn.Module):
     """torchaudio's model with S3PRL's upstream interface.
 
@@ -196,17 +225,10 @@ class TorchaudioUpstream(nn.Module):
 
     def __init__(self, path: Path, settings: Path | None) -> None:
         super().__init__()
-        from torchaudio.models import wav2vec2_model
-
         weights = encoder_weights(load(path), path)
         self.architecture = architecture(weights, path, settings)
-        self.model = wav2vec2_model(**self.architecture.arguments)
-        own = self.model.state_dict()
-        if "encoder.transformer.pos_conv_embed.conv.weight_g" in own:  # torchaudio before 2.1
-            conv = "encoder.transformer.pos_conv_embed.conv."
-            for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
-                weights[f"{conv}{old}"] = weights.pop(f"{conv}parametrizations.weight.{new}")
-        fill(self.model, weights, f"{path} (torchaudio)", HEADS)
+        self.model = checked_model(self.architecture, weights, path)
+        self.model.load_state_dict({name: weights[name] for name in self.model.state_dict()})
         self.model.float()
         self.padding_changes_features = self.architecture.arguments["extractor_mode"] == "group_norm"
 

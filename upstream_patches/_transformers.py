@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstream_patches import _files
 from s3prl_emotion.upstream_patches._formats import check_folder
+from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,13 @@ _EXTRACTORS = {
     "wav2vec2-bert": ("SeamlessM4TFeatureExtractor", ("sampling_rate", "num_mel_bins", "stride")),
 }
 _WAVEFORM_EXTRACTOR = ("Wav2Vec2FeatureExtractor", ("sampling_rate", "do_normalize"))
+_RENAMED = {
+    ".weight_g": ".parametrizations.weight.original0",
+    ".weight_v": ".parametrizations.weight.original1",
+    ".gamma": ".weight",
+    ".beta": ".bias",
+}
+"""Endings of names in older files, and those that transformers reads them as."""
 _BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
 
 
@@ -93,14 +101,23 @@ def read_extractor(folder: Path, config: Any) -> Any:
             f"{folder}: preprocessor_config.json is missing, which says how waveforms are normalised, and at which "
             f"sampling rate. {save}"
         )
+    given: Any = None
     try:
         given = json.loads(found[0].read_text(encoding="utf-8"))
-        given = given.get("feature_extractor", given)
+        given = given.get("feature_extractor", given) if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            raise UpstreamError(f"{found[0]}: expected names and values, found {json.dumps(given)[:40]}. {save}")
         absent = [name for name in settings if name not in given]
         if absent:
             raise UpstreamError(f"{found[0]}: {' and '.join(absent)} missing. {save}")
+        _check_types(given, found[0])
         extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
     except _BROKEN as error:
+        if isinstance(given, dict) and "auto_map" in given:
+            raise UpstreamError(
+                f"{found[0]}: refused, because the feature extractor is code beside it (auto_map), which is not "
+                f"executed. {save}"
+            ) from error
         raise UpstreamError(f"{found[0]}: {_first_line(error)}. {save}") from error
     if any(not hasattr(extractor, name) for name in settings):
         raise UpstreamError(f"{found[0]}: {type(extractor).__name__} does not fit {config.model_type}. {save}")
@@ -112,17 +129,15 @@ def read_extractor(folder: Path, config: Any) -> Any:
     return extractor
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a model's weights: safetensors where there are some, else torch's.
-
-    Raises:
-        UpstreamError: if there are none
-    """
-    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
-        files = sorted(folder.glob(pattern))
-        if files:
-            return files
-    raise UpstreamError(f"{folder}: no weights: neither model.safetensors nor pytorch_model.bin is there")
+def _check_types(given: dict[str, Any], path: Path) -> None:
+    """A text such as "false" would count as true."""
+    normalize = given.get("do_normalize", False)
+    if type(normalize) is not bool:
+        raise UpstreamError(f"{path}: do_normalize is {json.dumps(normalize)}, must be true or false")
+    if type(given["sampling_rate"]) not in (int, float):
+        raise UpstreamError(
+            f"{path}: sampling_rate is {json.dumps(given['sampling_rate'])}, must be a number: {SAMPLE_RATE}"
+        )
 
 
 def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
@@ -140,9 +155,7 @@ def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
     files = weight_files(folder) if weights is None else [weights]
     where = str(folder if weights is None else weights)
     # Names and pickles are checked here; transformers maps names of older and of fine-tuned models.
-    state = {name: value for file in files for name, value in _files.load(file).items()}
-    if not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UpstreamError(f"{where}: expected names and tensors only, found keys {_files.first_keys(state)}")
+    state = read_weights(files, where)
     kind = MODEL_MAPPING[type(config)]
     try:
         with _quiet():
@@ -190,6 +203,39 @@ def _check_fit(where: str, kind: str, prefix: str, report: dict[str, Any]) -> No
     _files.misfit(f"{where} ({kind})", missing, [name for name in surplus if name not in heads], shapes)
     if heads:
         logger.info("%s: left out, no part of the encoder: %s", where, ", ".join(sorted(heads)[:10]))
+
+
+def check_names(where: str, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """What :func:`load_encoder` would find in names and shapes, from file headers and a model without memory.
+
+    Args:
+        where: for the message
+        model: on the ``meta`` device
+        weights: names and tensors, whose values are not looked at
+
+    Raises:
+        UpstreamError: naming what is missing, surplus or of another shape
+    """
+    prefix = str(model.base_model_prefix)
+
+    def plain(name: str) -> str:
+        for old, new in _RENAMED.items():
+            name = f"{name.removesuffix(old)}{new}" if name.endswith(old) else name
+        return name.removeprefix(f"{prefix}.")
+
+    given = {plain(name): value for name, value in weights.items()}
+    own = {plain(name): value for name, value in model.state_dict().items()}
+    needed = {plain(name) for name, _ in model.named_parameters()}
+    report = {
+        "missing_keys": sorted(needed - set(given)),
+        "unexpected_keys": sorted(set(given) - set(own)),
+        "mismatched_keys": [
+            (name, value.shape, own[name].shape)
+            for name, value in given.items()
+            if name in own and value.shape != own[name].shape
+        ],
+    }
+    _check_fit(where, str(model.config.model_type), prefix, report)  # type: ignore[union-attr]
 
 
 @contextlib.contextmanager

@@ -26,21 +26,22 @@ def s3prl_converted(ckpt: str, refresh: bool = False, **kwargs: Any) -> nn.Modul
     import torch
 
     from s3prl_emotion.upstream_patches._files import first_keys, load, shortened
-    from s3prl_emotion.upstream_patches._formats import check_expressions, converted_family
+    from s3prl_emotion.upstream_patches._formats import check_settings, converted_family
     from s3prl_emotion.upstream_patches._waveform import joined
 
     content = load(Path(ckpt), peek=True)
     family = converted_family(content)
     if family is None:
         raise UpstreamError(f"{ckpt}: no checkpoint that S3PRL converted: keys {first_keys(content)}")
-    check_expressions(content, ckpt)
+    check_settings(content, family, ckpt)
     from s3prl import hub
 
     try:
         build = getattr(hub, f"{family}_custom", None) or getattr(hub, f"{family}_local")
         model = build(ckpt)
     except (RuntimeError, ValueError, TypeError, AssertionError, KeyError) as error:
-        raise UpstreamError(f"{ckpt} ({family}): the weights do not fit. {shortened(str(error))}") from error
+        said = shortened(str(error)) or f"{type(error).__name__}: its settings are none that S3PRL's model has"
+        raise UpstreamError(f"{ckpt} ({family}): the weights do not fit. {said}") from error
 
     class Converted(torch.nn.Module):
         def __init__(self) -> None:

@@ -173,7 +173,7 @@ def _segment_frames(path: Path, frames: int, rate: int, start_s: float | None, e
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        kind = "is a folder, not an audio file" if path.is_dir() else "no such audio file. Check the corpus folder"
+        kind = "is a folder, not an audio file" if path.is_dir() else "no such audio file"
         raise AudioError(f"{path}: {kind}", kind="missing")
     with path.open("rb") as file:
         head = file.read(12)

@@ -14,6 +14,7 @@ import torch
 
 from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.upstream_patches._files import imported
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
+        if isinstance(error, pickle.UnpicklingError) and (name := imported(error)):
+            raise RunError(
+                f"{path}: refused, because it holds more than tensors and plain values, as a checkpoint of training "
+                f"does not: it imports {name}. Nothing was executed. Train again, or take it from where it is whole"
+            ) from error
         raise RunError(
             f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error).split('. ')[0]})"
         ) from error

@@ -6,6 +6,7 @@ a path, then as a Hub id. What is found is put on ``s3prl.hub`` under a name to 
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from pathlib import Path
@@ -71,13 +72,18 @@ def resolve(name: str | None, checkpoint: str | None, model_config: str | None, 
     from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot
     from s3prl_emotion.upstream_patches._torchaudio import settings_file
 
+    if name is not None and name.strip() in ("", os.curdir, os.pardir):
+        raise UpstreamError(
+            f"-u {name!r} names no upstream: expected a name that `s3prl-emotion ls upstreams` lists, the path of a "
+            "folder or file by its own name, or a Hub id"
+        )
     known = registration.upstream_names()
     found = dropped().get(name or "", [])
     if name is None or name in known:
         if found:
             logger.warning("-u %s: %s is not used, the name is taken: give its path, or rename it", name, found[0])
-        if checkpoint is not None and known.get(name or "") is False:
-            _check_expressions(checkpoint)
+        if known.get(name or "") is False:
+            _check_for_s3prl(checkpoint, model_config, refresh)
         if name in _FROM_HUB:
             checkpoint, model_config = (
                 str(snapshot(path, refresh)) if path is not None and is_hub_id(path) else path
@@ -123,8 +129,8 @@ def restore(name: str, checkpoint: str | None, model_config: str | None) -> Upst
     checkpoint, model_config = paths
     known = registration.upstream_names()
     if name in known:
-        if checkpoint is not None and not known[name]:
-            _check_expressions(checkpoint)
+        if not known[name]:
+            _check_for_s3prl(checkpoint, model_config)
         return Upstream(name, checkpoint, model_config)
     gone = [path for path in (checkpoint, model_config) if path is not None and not Path(path).exists()]
     if checkpoint is None or gone:
@@ -165,13 +171,21 @@ def _at(path: Path, name: str, checkpoint: str | None, model_config: str | None)
     return Upstream(name, checkpoint, model_config)
 
 
-def _check_expressions(checkpoint: str) -> None:
-    """Before S3PRL's own entries read a file: they evaluate what its configuration says."""
-    from s3prl_emotion.upstream_patches._formats import check_file_expressions
+def _check_for_s3prl(checkpoint: str | None, model_config: str | None, refresh: bool = False) -> None:
+    """Before S3PRL's own entries read a file, also one of the web: they evaluate what its configuration says."""
+    from s3prl_emotion.bridge.selection import explained
+    from s3prl_emotion.upstream_patches._expressions import check_s3prl_file, check_s3prl_settings
+    from s3prl_emotion.upstream_patches._formats import check_rate
 
-    if Path(checkpoint).is_file():
-        with reading_upstream():
-            check_file_expressions(Path(checkpoint))
+    if checkpoint is not None and checkpoint.startswith("http"):
+        with explained(f"{checkpoint}: download"):
+            download = importlib.import_module("s3prl.util.download")
+            checkpoint = str(download._urls_to_filepaths(checkpoint, refresh=refresh))
+    with reading_upstream():
+        if checkpoint is not None and Path(checkpoint).is_file():
+            check_rate(check_s3prl_file(Path(checkpoint)), checkpoint)
+        if model_config is not None and Path(model_config).is_file():
+            check_s3prl_settings(Path(model_config))
 
 
 def _adapter(checkpoint: Path, model_config: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.dropped import dropped
 from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
 from s3prl_emotion.bridge.trust import reading_upstream
-from s3prl_emotion.errors import EmotionError, UpstreamError, nearest
+from s3prl_emotion.errors import EmotionError, UpstreamError
 from s3prl_emotion.upstream_patches._files import is_refusal, refusal
 
 logger = logging.getLogger(__name__)
@@ -68,12 +69,9 @@ def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
 
 
 def _near_upstreams(name: str, names: Iterable[str]) -> str:
-    hint = nearest(name, names)
-    return (
-        hint.split(" Known:")[0] + " `s3prl-emotion ls upstreams` lists all."
-        if "Did you mean" in hint
-        else ("`s3prl-emotion ls upstreams` lists all.")
-    )
+    close = difflib.get_close_matches(name, sorted(names), n=2, cutoff=0.6)
+    guess = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return f"{guess}`s3prl-emotion ls upstreams` lists all."
 
 
 @contextlib.contextmanager

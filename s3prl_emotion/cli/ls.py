@@ -52,10 +52,16 @@ def _upstreams() -> str:
 
     from s3prl_emotion.bridge.listing import COLUMNS, upstream_rows
 
-    rows = [(*row.cells(), row.problem) for row in upstream_rows()]
+    found = upstream_rows()
+    rows = [(*row.cells(), row.problem) for row in found]
     alignment = ("left", "left", "right", "right", "right", "right", "left")
     table = tabulate(rows, (*COLUMNS, ""), tablefmt="plain", disable_numparse=True, colalign=alignment)
-    return "\n".join(line.rstrip() for line in table.splitlines())
+    lines = [line.rstrip() for line in table.splitlines()]
+    if any(row.source.startswith("dropped") for row in found):
+        lines.append(
+            "Of dropped checkpoints, settings, names and shapes were read here; run reads all and checks more."
+        )
+    return "\n".join(lines)
 
 
 def _corpus_facts(corpus: Corpus) -> str:

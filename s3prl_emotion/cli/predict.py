@@ -77,6 +77,7 @@ def main(args: argparse.Namespace) -> int:
     """
     set_up_logging(args.verbose)
     files = _audio_files(args.files)
+    _check_out(args.out, files)
     recogniser = load_heads(args.run, args)
     if len(recogniser.folds) > 1:
         numbers = ", ".join(map(str, recogniser.folds))
@@ -126,13 +127,39 @@ def _audio_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
+def _check_out(out: Path | None, files: Sequence[Path]) -> None:
+    """Refuse to write over audio; a mistyped ``--out a.wav b.wav`` would.
+
+    Raises:
+        RunError: if it is a folder, is or is called like audio, or there is nothing to write
+    """
+    if out is None:
+        return
+    if out.is_dir():
+        raise RunError(f"--out {out}: a folder; name a file, such as {out / 'emotions.jsonl'}")
+    if any(
+        file.resolve() == out.resolve() or (file.exists() and out.exists() and file.samefile(out)) for file in files
+    ):
+        raise RunError(f"--out {out}: one of the audio files, which it would overwrite; name another file")
+    if out.suffix.lower() in SUFFIXES:
+        raise RunError(
+            f"--out {out}: called like an audio file ({out.suffix}); name a text file, such as emotions.jsonl"
+        )
+    if out.exists() and not any(file.is_file() for file in files):
+        raise RunError(f"--out {out}: not overwritten, because none of the audio files is there: {files[0]}, ...")
+
+
 @contextlib.contextmanager
 def _opened(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"--out {path}: cannot be written: {error.strerror}") from error
+    with file:
         yield file
 
 

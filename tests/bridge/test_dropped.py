@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import s3prl_emotion
 from s3prl_emotion.bridge import dropped, registration
+from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
@@ -82,6 +83,17 @@ def test_options_that_would_be_ignored(my_hubert, tmp_path) -> None:
         dropped.resolve("my_hubert", "nowhere.pt", None)
 
 
+@pytest.mark.parametrize("name", ["", " ", ".", ".."])
+def test_what_names_no_upstream(my_hubert, name: str) -> None:
+    with pytest.raises(UpstreamError, match=r"names no upstream: expected a name that `s3prl-emotion ls upstreams`"):
+        dropped.resolve(name, None, None)
+
+
+def test_far_names_are_not_suggested() -> None:
+    with pytest.raises(UpstreamError, match=r"nor one of ours\. `s3prl-emotion ls upstreams` lists all"):
+        check_upstream("chgg", None, None)
+
+
 def test_other_weights_in_the_architecture_of_a_dropped_folder(my_hubert, tmp_path) -> None:
     from s3prl import hub
 
@@ -124,7 +136,7 @@ def test_an_upstream_that_is_gone(my_hubert, tmp_path) -> None:
     found = dropped.resolve("my_hubert", None, None)
     shutil.move(my_hubert, tmp_path / "away")
     with pytest.raises(
-        UpstreamError, match=r"my_hubert: the upstream of this run is gone: .*/upstreams/my_hubert. Put"
+        UpstreamError, match=r"upstream of this run is gone: .*/upstreams/my_hubert. Put it back there, or say with -k"
     ):
         dropped.restore(*found)
 
@@ -205,6 +217,11 @@ def test_trust_is_asked_for_on_the_command_line(run, tmp_path, my_hubert, capsys
     torch.save(Dictionary(weights), my_hubert / "pytorch_model.bin")
     best = ["-m", "evaluate", "-e", str(tmp_path / "run" / "fold1" / "dev-best.ckpt"), "--device", "cpu"]
     assert main(["run", *best]) == 2
+    assert "another checkpoint" in capsys.readouterr().err
+    record = tmp_path / "run" / "run.json"  # as if these had been the weights of the training
+    about = json.loads(record.read_text())
+    record.write_text(json.dumps({**about, "checkpoint_sha256": checkpoint_sha256(str(my_hubert))}))
+    assert main(["run", *best]) == 2
     assert "--trust-checkpoint" in capsys.readouterr().err
     assert run(*options, folder=tmp_path / "other") == 2
     assert "test_dropped._execute. Nothing was executed" in capsys.readouterr().err
@@ -215,6 +232,60 @@ def test_trust_is_asked_for_on_the_command_line(run, tmp_path, my_hubert, capsys
     assert run(*options, "--trust-checkpoint", folder=tmp_path / "other") == 0
     assert marker.exists()
     assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+@pytest.fixture
+def short_run(run, my_hubert, tmp_path) -> Path:
+    """A run on ``upstreams/my_hubert``: its fold's folder. Nothing is stored."""
+    assert run("-u", "my_hubert", "-d", "emotion_mean_std", "--fold", "1", "--no-cache") == 0
+    return Path(tmp_path / "run" / "fold1")
+
+
+def _reweight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: value + 0.1 for name, value in weights.items()}, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_changed_weights_are_refused_with_a_checkpoint(short_run, my_hubert, demo_root, capsys) -> None:
+    """Evaluate, inference and resume alike: ``run.json`` holds the SHA-256 of the training's upstream."""
+    best, audio = str(short_run / "dev-best.ckpt"), str(next(demo_root.rglob("*.wav")))
+    results = (short_run.parent / "results.json").read_text()
+    trained_on = json.loads(results)["checkpoint_sha256"]
+    modes = (
+        ["-m", "evaluate", "-e", best],
+        ["-m", "inference", "-e", best, "-t", audio],
+        ["-e", str(short_run), "-o", "config.runner.total_steps=6"],
+    )
+    assert main(["run", *modes[1], "--device", "cpu"]) == 0
+    _reweight(my_hubert)
+    for mode in modes:
+        assert main(["run", *mode, "--device", "cpu"]) == 2
+        message = capsys.readouterr().err
+        assert f"its SHA-256 is {checkpoint_sha256(str(my_hubert))}, the head was trained on {trained_on}" in message
+    assert (short_run.parent / "results.json").read_text() == results
+    assert not (short_run / "states-6.ckpt").exists()
+
+
+def test_a_moved_upstream_is_named_beside_the_checkpoint(short_run, my_hubert, tmp_path, demo_root, capsys) -> None:
+    best, audio = str(short_run / "dev-best.ckpt"), str(next(demo_root.rglob("*.wav")))
+    assert main(["run", "-m", "evaluate", "-e", best, "--device", "cpu"]) == 0
+    before = (short_run / "test_predictions.csv").read_text()
+    away = Path(shutil.move(my_hubert, tmp_path / "away"))
+    assert main(["run", "-m", "evaluate", "-e", best, "--device", "cpu"]) == 2
+    assert "there is nothing at" in (message := capsys.readouterr().err)
+    assert "give -k PATH" in message
+    assert main(["run", "-m", "evaluate", "-e", best, "-k", "away", "--device", "cpu"]) == 0
+    assert (short_run / "test_predictions.csv").read_text() == before
+    assert main(["run", "-m", "inference", "-e", best, "-t", audio, "-k", "away", "--device", "cpu"]) == 0
+    more = ["-e", str(short_run), "-o", "config.runner.total_steps=6", "--device", "cpu"]
+    assert main(["run", *more, "-k", "away"]) == 0
+    assert vars(load_checkpoint(short_run / "states-6.ckpt")["Args"])["upstream_ckpt"] == str(away)
+    capsys.readouterr()
+    assert main(["run", "-m", "evaluate", "-e", best, "-k", "away", "-g", "away", "--device", "cpu"]) == 2
+    assert "-g away: the head was trained on my_hubert without -g; leave it out" in capsys.readouterr().err
+    _reweight(away)
+    assert main(["run", "-m", "evaluate", "-e", best, "-k", "away", "--device", "cpu"]) == 2
+    assert "another checkpoint" in capsys.readouterr().err
 
 
 def _execute(marker: str, content: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from s3prl_emotion.bridge.listing import COLUMNS, Row, upstream_rows
 from s3prl_emotion.cli import main
+
+FIRST = "encoder.layers.0.attention.q_proj.weight"
 
 
 @pytest.fixture
@@ -19,6 +22,15 @@ def rows(tmp_path: Path, tiny_hubert: Path) -> dict[str, Row]:
         shutil.copytree(tiny_hubert, folder / name)
     weights = folder / "torn" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
+    other = load_file(folder / "my_hubert" / "model.safetensors")
+    for name, change in (("lacks", {"feature_projection.projection.bias": None}), ("wide", {FIRST: torch.zeros(3, 3)})):
+        shutil.copytree(tiny_hubert, folder / name)
+        changed = {key: value for key, value in {**other, **change}.items() if value is not None}
+        save_file(changed, folder / name / "model.safetensors")
+    torch.save({"a": torch.zeros(1), 2: torch.zeros(1)}, folder / "numbered.pt")
+    torch.save({"task_cfg": {}, "model_cfg": {}, "model_weight": [1, 2]}, folder / "listed.pt")
+    torch.save({"cfg": {"encoder_layers": 2}, "model": [1]}, folder / "listed_too.pt")
+    torch.save({"encoder.transformer.layers.0.x": torch.zeros(1), 3: 4}, folder / "half.pt")
     (folder / "empty").mkdir()
     (folder / "notes.pt").write_text("not weights")
     (folder / "README.txt").write_text("no checkpoint at all")
@@ -44,6 +56,19 @@ def test_broken_ones_say_what_is_wrong(rows) -> None:
     assert "neither safetensors nor written by torch.save" in rows["notes (dropped)"].problem
     assert rows["fbank (dropped)"].problem == "not used: fbank is a name of S3PRL; rename it"
     assert "README (dropped)" not in rows
+
+
+def test_weights_that_do_not_fit_show_in_their_headers(rows) -> None:
+    """What ``run`` would say: names and shapes are compared with the configuration's model."""
+    assert "1 missing: feature_projection.projection.bias. Is it" in rows["lacks (dropped)"].problem
+    assert f"1 of another shape: {FIRST} (file (3, 3), model (16, 16))" in rows["wide (dropped)"].problem
+
+
+def test_files_of_unforeseen_structure_do_not_stop_the_list(rows) -> None:
+    assert "no known format (keys a, 2)" in rows["numbered (dropped)"].problem
+    assert "no known format (keys task_cfg, model_cfg, model_weight)" in rows["listed (dropped)"].problem
+    assert "no known format (keys cfg, model)" in rows["listed_too (dropped)"].problem
+    assert "names and tensors only, 3 is none" in rows["half (dropped)"].problem
 
 
 def test_names_of_s3prl_and_ours(rows) -> None:
@@ -78,7 +103,8 @@ def test_the_command_prints_the_table(rows, capsys) -> None:
     assert main(["ls", "upstreams"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == " ".join(COLUMNS).split()
-    assert len(lines) == 1 + len(rows)
+    assert len(lines) == 2 + len(rows)
+    assert lines[-1].startswith("Of dropped checkpoints, settings, names and shapes were read here")
     row = next(line for line in lines if line.startswith("my_hubert"))
     assert row.split() == ["my_hubert", "dropped:", "upstreams/my_hubert", "3", "16", "50", "0.01", "M"]
     assert "torn or incomplete" in next(line for line in lines if line.startswith("torn"))

@@ -206,5 +206,5 @@ def test_the_command(trained, tmp_path, tiny_hubert, capsys) -> None:
     assert printed.splitlines()[-1] == str(tmp_path / "head")
     assert _load(tmp_path / "head", checkpoint=tiny_hubert).folds == (2,)
     assert main(["export", str(tmp_path / "head"), "--out", str(tmp_path / "again"), "--device", "cpu"]) == 2
-    assert "name the place of that file or folder (SHA-256" in capsys.readouterr().err
+    assert "give -k PATH, where that file or folder is now (SHA-256" in capsys.readouterr().err
     assert not (tmp_path / "again").exists()

@@ -73,7 +73,7 @@ def test_bad_files_are_named_and_the_others_go_on(predict, trained, some_test_fi
     assert captured.out == ""
     assert re.search(r"error: .*torn\.wav: cut off", captured.err)
     assert re.search(r"error: .*text\.wav: not readable as audio", captured.err)
-    assert "error: nowhere.wav: no such audio file" in captured.err
+    assert "error: nowhere.wav: no such audio file\n" in captured.err
     assert "3 of 5 files could not be used" in captured.err
 
 
@@ -92,6 +92,31 @@ def test_an_interruption_loses_nothing(predict, trained, some_test_files, tmp_pa
     assert predict("--format", "jsonl", "--out", out, *files) == 130
     assert seen == [0, 1, 2], "each line is in the file before the next recording is begun"
     assert "interrupted: 2 of" in capsys.readouterr().err
+
+
+def test_out_is_never_audio_nor_emptied_for_nothing(predict, trained, some_test_files, tmp_path, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    audio = Path(shutil.copy(files[0], tmp_path / "speech.dat"))
+    (tmp_path / "link.txt").symlink_to(audio)
+    before = audio.read_bytes()
+    earlier = tmp_path / "emotions.jsonl"
+    earlier.write_text("from before")
+    for out, words, message in [
+        (audio, (audio,), "one of the audio files, which it would overwrite"),
+        (tmp_path / "link.txt", (files[0], audio), "one of the audio files, which it would overwrite"),
+        (tmp_path / "b.WAV", (audio,), "called like an audio file (.WAV)"),
+        (tmp_path, (audio,), f"--out {tmp_path}: a folder; name a file"),
+        (earlier, ("a.wav", "b.wav"), "not overwritten, because none of the audio files is there: a.wav"),
+        (earlier, (audio, "-u", "hubert"), "-u hubert: the head was trained on"),
+        (audio / "x.txt", (files[0],), "x.txt: cannot be written: "),
+    ]:
+        assert predict("--out", out, *words) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert audio.read_bytes() == before
+    assert earlier.read_text() == "from before"
+    assert not (tmp_path / "b.WAV").exists()
+    assert predict("--out", earlier, audio) == 0
+    assert "speech.dat" in earlier.read_text()
 
 
 def test_mistakes(predict, tmp_path, capsys) -> None:

@@ -219,7 +219,7 @@ def test_the_upstreams_checkpoint_must_be_the_same(tiny_hubert, tmp_path, caplog
     sha256 = checkpoint_sha256(str(tiny_hubert))
     use = UpstreamUse("hf_auto_custom", checkpoint=str(tmp_path / "gone"), checkpoint_sha256=sha256)
     assert find(use, checkpoint=tiny_hubert).checkpoint == str(tiny_hubert)
-    with pytest.raises(RunError, match=rf"there is nothing at {tmp_path}/gone: .*{sha256}\) with -k PATH"):
+    with pytest.raises(RunError, match=rf"there is nothing at {tmp_path}/gone: give -k PATH.*{sha256}\)"):
         find(use)
     copy = tmp_path / "copy"
     shutil.copytree(tiny_hubert, copy)
@@ -236,10 +236,10 @@ def test_the_upstreams_checkpoint_must_be_the_same(tiny_hubert, tmp_path, caplog
 
 
 def test_an_upstream_from_the_hub_is_found_by_its_commit(monkeypatch, tiny_hubert) -> None:
-    from s3prl_emotion.deployment import upstream
+    from s3prl_emotion.experiment import original
 
     asked = []
-    monkeypatch.setattr(upstream, "snapshot", lambda *args, **options: asked.append((args, options)) or tiny_hubert)
+    monkeypatch.setattr(original, "snapshot", lambda *args, **options: asked.append((args, options)) or tiny_hubert)
     use = UpstreamUse("me__hubert", checkpoint="me/hubert", checkpoint_sha256="0" * 64, checkpoint_revision="abc")
     assert find(use, name="me/hubert").checkpoint == str(tiny_hubert)
     assert asked == [(("me/hubert",), {"revision": "abc"})]
@@ -256,7 +256,8 @@ def test_a_dropped_upstream(train, cache_root, tiny_hubert, some_test_files, tmp
     expected = recogniser.predict(files[:2])
     assert _load(folder).predict(files[:2]) == expected
     shutil.move("upstreams", "elsewhere")
-    with pytest.raises(RunError, match="trained on my_hubert with -k my_hubert, and there is nothing at my_hubert"):
+    gone = "trained on my_hubert with -k my_hubert, and there is nothing at my_hubert: give -k PATH, where that file or"
+    with pytest.raises(RunError, match=gone):
         _load(folder)
     assert _load(folder, checkpoint="elsewhere/my_hubert").predict(files[:2]) == expected
     assert _load(run, checkpoint="elsewhere/my_hubert").predict(files[:2]) == expected

@@ -2,68 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
 import torch
-from safetensors.torch import load_file, save_file
+from faults import EXTRACTOR, FIRST, WEIGHTS, Fault, build, change, check, cut, only
+from safetensors.torch import load_file
 
 import s3prl_emotion
-from s3prl_emotion.bridge.selection import explained
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstream_patches._facts import facts
-from s3prl_emotion.upstream_patches._formats import adapter_of
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     s3prl_emotion.register()
     folder = tmp_path_factory.mktemp("good")
-    return {family: tiny.make(family, folder) for family in ("hubert-layer", "wavlm", "whisper", *tiny.FILES)}
-
-
-def build(path: Path) -> Any:
-    from s3prl import hub
-
-    with explained(path.name):
-        return getattr(hub, adapter_of(path))(ckpt=str(path), model_config=None, refresh=False)
-
-
-def _cut(path: Path) -> None:
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-
-
-def _change(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change what a checkpoint file holds; a JSON file too."""
-    if path.suffix == ".json":
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content))
-        return
-    content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-    change(content)
-    save_file(content, path) if path.suffix == ".safetensors" else torch.save(content, path)
-
-
-def _only(path: Path, content: Any) -> None:
-    torch.save(content, path)
+    return {family: tiny.make(family, folder) for family in ("hubert-layer", "wavlm", *tiny.FILES)}
 
 
 def _another_model(folder: Path, good: dict[str, Path]) -> None:
     shutil.copy(good["wavlm"] / "model.safetensors", folder / "model.safetensors")
 
 
-WEIGHTS, EXTRACTOR = "model.safetensors", "preprocessor_config.json"
-FIRST = "encoder.layers.0.attention.q_proj.weight"
-
-# family, what is done to it, what the message must hold
-CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
+CASES: dict[str, Fault] = {
     "empty folder": (
         "hubert-layer",
         lambda path, _: [item.unlink() for item in path.iterdir()],
@@ -98,21 +62,6 @@ CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
         "preprocessor_config.json is missing, which says how waveforms are normalised, and at which sampling rate. "
         "Save the model's feature extractor there: Wav2Vec2FeatureExtractor(sampling_rate=..., do_normalize=...)",
     ),
-    "normalisation not given": (
-        "hubert-layer",
-        lambda path, _: _change(path / EXTRACTOR, lambda content: content.pop("do_normalize")),
-        "preprocessor_config.json: do_normalize missing. Save the model's feature extractor",
-    ),
-    "sampling rate not given": (
-        "whisper",
-        lambda path, _: _change(path / EXTRACTOR, lambda content: content.pop("sampling_rate")),
-        "preprocessor_config.json: sampling_rate missing. Save the model's feature extractor there: Whisper",
-    ),
-    "8 kHz": (
-        "hubert-layer",
-        lambda path, _: _change(path / EXTRACTOR, lambda content: content.update(sampling_rate=8000)),
-        "the feature extractor asks for 8000 Hz, expected 16000",
-    ),
     "no weights": (
         "hubert-layer",
         lambda path, _: (path / WEIGHTS).unlink(),
@@ -120,7 +69,7 @@ CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
     ),
     "truncated safetensors": (
         "hubert-layer",
-        lambda path, _: _cut(path / WEIGHTS),
+        lambda path, _: cut(path / WEIGHTS),
         "the weights cannot be loaded, the file is torn or incomplete",
     ),
     "git-lfs pointer": (
@@ -135,22 +84,22 @@ CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
     ),
     "missing keys": (
         "hubert-layer",
-        lambda path, _: _change(path / WEIGHTS, lambda content: content.pop(FIRST)),
+        lambda path, _: change(path / WEIGHTS, lambda content: content.pop(FIRST)),
         f"the weights do not fit. 1 missing: {FIRST}. Is it",
     ),
     "surplus keys": (
         "hubert-layer",
-        lambda path, _: _change(path / WEIGHTS, lambda content: content.update({"extra.w": torch.zeros(2)})),
+        lambda path, _: change(path / WEIGHTS, lambda content: content.update({"extra.w": torch.zeros(2)})),
         "the weights do not fit. 1 surplus: extra.w. Is it",
     ),
     "another shape": (
         "hubert-layer",
-        lambda path, _: _change(path / WEIGHTS, lambda content: content.update({FIRST: torch.zeros(3, 3)})),
+        lambda path, _: change(path / WEIGHTS, lambda content: content.update({FIRST: torch.zeros(3, 3)})),
         f"the weights do not fit. 1 of another shape: {FIRST} (file (3, 3), model (16, 16))",
     ),
     "truncated .pt": (
         "torchaudio-group",
-        lambda path, _: _cut(path),
+        lambda path, _: cut(path),
         "the weights cannot be loaded, the file is torn or incomplete",
     ),
     "text file": (
@@ -183,7 +132,7 @@ CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
     ),
     "torchaudio, missing and surplus keys": (
         "torchaudio-layer",
-        lambda path, _: _change(
+        lambda path, _: change(
             path,
             lambda content: (
                 content.pop("encoder.transformer.layers.1.attention.k_proj.bias"),
@@ -195,7 +144,7 @@ CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
     ),
     "S3PRL-converted, missing and surplus keys": (
         "s3prl-hubert",
-        lambda path, _: _change(
+        lambda path, _: change(
             path,
             lambda content: (
                 content["model_weight"].pop("encoder.layers.1.fc1.bias"),
@@ -206,37 +155,37 @@ CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
     ),
     "Lightning": (
         "torchaudio-group",
-        lambda path, _: _only(path, {"epoch": 3, "state_dict": {"net.w": torch.zeros(1)}, "loops": {}}),
+        lambda path, _: only(path, {"epoch": 3, "state_dict": {"net.w": torch.zeros(1)}, "loops": {}}),
         "a checkpoint of a Lightning training (keys epoch, state_dict, loops; in state_dict: net.w)",
     ),
     "fairseq": (
         "torchaudio-group",
-        lambda path, _: _only(path, {"cfg": {"task": 1}, "model": {}, "task_state": {}, "optimizer_history": []}),
+        lambda path, _: only(path, {"cfg": {"task": 1}, "model": {}, "task_state": {}, "optimizer_history": []}),
         "a checkpoint of fairseq (keys cfg, model, task_state, optimizer_history). Convert it",
     ),
     "transformers weights alone": (
         "torchaudio-group",
-        lambda path, good: _only(path, load_file(good["hubert-layer"] / WEIGHTS)),
+        lambda path, good: only(path, load_file(good["hubert-layer"] / WEIGHTS)),
         "a state dict of a transformers model",
     ),
     "wav2vec of the first kind": (
         "torchaudio-group",
-        lambda path, _: _only(path, {"task_cfg": {}, "model_cfg": {}, "model_weight": {"x": torch.zeros(1)}}),
+        lambda path, _: only(path, {"task_cfg": {}, "model_cfg": {}, "model_weight": {"x": torch.zeros(1)}}),
         "a wav2vec, which has no transformer blocks: use -u wav2vec_custom -k",
     ),
     "unknown keys": (
         "torchaudio-group",
-        lambda path, _: _only(path, {"a": torch.zeros(1), "b": torch.zeros(1)}),
+        lambda path, _: only(path, {"a": torch.zeros(1), "b": torch.zeros(1)}),
         "no known format (keys a, b). Known: a folder in transformers format",
     ),
     "a list": (
         "torchaudio-group",
-        lambda path, _: _only(path, [torch.zeros(1)]),
+        lambda path, _: only(path, [torch.zeros(1)]),
         "holds a list, expected names and tensors: save model.state_dict()",
     ),
     "pickled code": (
         "torchaudio-group",
-        lambda path, _: _only(path, {"w": tiny.Payload(path.parent / "executed")}),
+        lambda path, _: only(path, {"w": tiny.Payload(path.parent / "executed")}),
         "refused, because reading it executes code that the file brings along: it imports os.makedirs. Nothing was "
         "executed. If you trust where it comes from, add --trust-checkpoint",
     ),
@@ -245,27 +194,13 @@ CASES: dict[str, tuple[str, Callable[[Path, dict[str, Path]], Any], str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_fault_is_named(good, tmp_path, case: str) -> None:
-    family, spoil, message = CASES[case]
-    path = tmp_path / good[family].name
-    if good[family].is_dir():
-        shutil.copytree(good[family], path)
-    else:
-        shutil.copy(good[family], path)
-        if family.startswith("torchaudio"):
-            shutil.copy(f"{good[family]}.yaml", f"{path}.yaml")
-    build(path)
-    spoil(path, good)
-    with pytest.raises(UpstreamError) as caught:
-        build(path)
-    assert message in str(caught.value)
-    assert str(path) in str(caught.value), "the message names the file"
-    assert not (tmp_path / "executed").exists()
+    check(CASES[case], good, tmp_path)
 
 
 def test_long_lists_are_cut(good, tmp_path) -> None:
     folder = tmp_path / "hubert"
     shutil.copytree(good["hubert-layer"], folder)
-    _change(folder / "config.json", lambda content: content.update(num_hidden_layers=4))
+    change(folder / "config.json", lambda content: content.update(num_hidden_layers=4))
     with pytest.raises(UpstreamError, match=r"32 missing: (encoder[\w.]+, ){10}\.\.\.\. Is it"):
         build(folder)
 
@@ -275,6 +210,10 @@ def test_what_can_be_seen_without_loading_is_seen(good, tmp_path) -> None:
     folder = tmp_path / "hubert"
     shutil.copytree(good["hubert-layer"], folder)
     assert facts(folder).parameters == 7936
-    _cut(folder / WEIGHTS)
+    _another_model(folder, good)
+    with pytest.raises(UpstreamError, match=r"7 surplus: encoder\.layers\.0\.attention\.gru_rel_pos_const"):
+        facts(folder)
+    shutil.copy(good["hubert-layer"] / WEIGHTS, folder / WEIGHTS)
+    cut(folder / WEIGHTS)
     with pytest.raises(UpstreamError, match="torn or incomplete"):
         facts(folder)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.errors import ConfigError
 
 FORMATS = ("table", "json", "csv", "markdown")
@@ -47,6 +48,8 @@ def print_comparison(
     """
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out}: is a folder, expected a file")
+    if out is not None:
+        check_not_of_a_run(out)
     from s3prl_emotion.reporting.comparison import compare
     from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
     from s3prl_emotion.reporting.comparison_text import comparison_text

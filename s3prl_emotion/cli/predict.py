@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from tqdm import tqdm
 
 from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.errors import CorpusError, RunError
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def _check_out(out: Path | None, files: Sequence[Path]) -> None:
     """
     if out is None:
         return
+    check_not_of_a_run(out)
     if out.is_dir():
         raise RunError(f"--out {out}: a folder; name a file, such as {out / 'emotions.jsonl'}")
     if any(

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Write ``manifest.jsonl``, ``folds.json`` and, where there is something to say, ``problems.csv``."""
     set_up_logging()
-    if (args.out / "run.json").is_file():
+    if any((folder / "run.json").is_file() for folder in (args.out, args.out.absolute().parent)):
         raise ConfigError(f"--out {args.out}: is the folder of a run, whose manifest and folds must stay. Name another")
     from s3prl_emotion.experiment.preparation import prepare
 

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -81,19 +82,21 @@ def read_table(
         raise CorpusError(f"{table}: the table has no rows")
     found = tuple(classes) if classes is not None else tuple(sorted({item.label for item in utterances}))
     _check_soft(utterances, found, table, rows_of)
-    utterances = _with_sources(utterances, table)
     root = table.parent if audio_root is None else Path(audio_root).expanduser().absolute()
+    utterances = _with_sources(utterances, table, root)
     return Manifest(name, found, root.as_posix(), tuple(utterances))
 
 
-def _with_sources(utterances: list[Utterance], table: Path) -> list[Utterance]:
-    """Sources as ids: a path of the table stands for the id of its row; others are named, since nothing has that id."""
-    by_path = {item.path: item.id for item in utterances}
+def _with_sources(utterances: list[Utterance], table: Path, root: Path) -> list[Utterance]:
+    """Sources as ids: a path to a row's file stands for the row's id; others are named, since nothing has that id."""
     ids = {item.id for item in utterances}
+    if all(item.source is None or item.source in ids for item in utterances):
+        return utterances
+    by_file = {os.path.realpath(root / item.path): item.id for item in utterances}
     linked = [
-        dataclasses.replace(item, source=by_path[item.source])
-        if item.source not in ids and item.source in by_path
-        else item
+        item
+        if item.source is None or item.source in ids
+        else dataclasses.replace(item, source=by_file.get(os.path.realpath(root / item.source), item.source))
         for item in utterances
     ]
     strange = sorted({item.source for item in linked if item.source is not None and item.source not in ids})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
 from s3prl_emotion.evaluation.results import RATES, read_results, summarise
@@ -138,6 +139,15 @@ def _check_utterances(folder: Path, predictions: Sequence[Prediction], old: Mapp
                 f"{folder}: fold {number} of {PREDICTIONS} does not hold exactly the {len(ids)} test utterances of "
                 f"folds.json: {len(differing)} differ, first {differing[0]!r}. Restore the file"
             )
+    if (folder / "manifest.jsonl").is_file():
+        known = Manifest.read(folder / "manifest.jsonl").by_id
+        for item in predictions:
+            given = known.get(item.utterance)
+            if given is not None and (given.label, given.speaker) != (item.truth, item.speaker):
+                raise RunError(
+                    f"{folder}: {PREDICTIONS} has truth {item.truth!r} and speaker {item.speaker!r} for "
+                    f"{item.utterance!r}, manifest.jsonl {given.label!r} and {given.speaker!r}. Restore the file"
+                )
     labels = old["protocol"]["labels"]
     contrary = [
         item.utterance

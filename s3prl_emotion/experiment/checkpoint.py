@@ -84,6 +84,8 @@ def infer(
     checkpoint: Path, audio: Path, device: str | None, override: str | None = None, places: Places = WHERE_IT_WAS
 ) -> list[dict[str, Any]]:
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
+    if checkpoint.is_dir():
+        checkpoint = checkpoint / "dev-best.ckpt"
     args, config = from_checkpoint(checkpoint, device, override, places)
     if args.downstream in STOCK_DOWNSTREAMS:
         raise RunError(

@@ -159,7 +159,11 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
 def chosen_runs(folder: Path) -> dict[int, Path]:
     """For each fold the run folder whose learning rate was chosen, from what :func:`choose_rates` wrote."""
     table = read_json(folder / CHOICE_FILE, "a choice of learning rates")
-    return {int(fold): folder.parent / table["runs"][f"{rate:g}"] for fold, rate in table["chosen"].items()}
+    runs = {int(fold): folder.parent / table["runs"][f"{rate:g}"] for fold, rate in table["chosen"].items()}
+    gone = sorted({str(run) for run in runs.values() if not run.is_dir()})
+    if gone:
+        raise RunError(f"{folder}: its checkpoints are in the runs that it chose from, and {gone[0]} is not there")
+    return runs
 
 
 def _write(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -25,11 +27,22 @@ def spelling(speaker: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", name)
 
 
-def by_path(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+def by_file(manifest: Manifest, utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+    """Utterances by the file that they lie in, whatever way leads to it."""
     found: dict[str, list[Utterance]] = {}
     for item in utterances:
-        found.setdefault(item.path, []).append(item)
+        found.setdefault(file_of(manifest, item), []).append(item)
     return found
+
+
+def file_of(manifest: Manifest, utterance: Utterance) -> str:
+    """An utterance's file, links followed."""
+    return _real(str(manifest.path_of(utterance)))
+
+
+@functools.lru_cache(maxsize=1 << 17)
+def _real(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def overlap(a: Utterance, b: Utterance) -> bool:

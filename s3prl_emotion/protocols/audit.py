@@ -16,7 +16,7 @@ from typing import Any
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols._likeness import by_path, overlap, root, spelling
+from s3prl_emotion.protocols._likeness import by_file, file_of, overlap, root, spelling
 from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.split import Fold, Folds
 
@@ -104,7 +104,7 @@ def _between(
     audio = {item.sound for item in one if item.sound is not None}
     roots = {root(manifest, item) for item in one}
     texts = {item.text for item in one if item.text}
-    pieces = by_path(one)
+    pieces = by_file(manifest, one)
     spelled = {spelling(speaker): speaker for speaker in sorted(speakers)}
     common = sorted({item.speaker for item in two} & speakers)
     others = [item for item in two if item.id not in ids]
@@ -122,7 +122,11 @@ def _between(
         *finding(
             "segment",
             LEAK,
-            (item.id for item in others if any(overlap(item, piece) for piece in pieces.get(item.path, ()))),
+            (
+                item.id
+                for item in others
+                if any(overlap(item, piece) for piece in pieces.get(file_of(manifest, item), ()))
+            ),
             len(two),
         ),
         *finding(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.protocols._checks import check_fold
-from s3prl_emotion.protocols._likeness import by_path, overlap, root
+from s3prl_emotion.protocols._likeness import by_file, file_of, overlap, root
 from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.split import Fold, Folds
 
@@ -37,11 +37,11 @@ def _apart(manifest: Manifest, ids: Sequence[str], later: Sequence[str]) -> tupl
     items = [manifest.by_id[name] for name in later]
     sounds = {item.sound for item in items if item.sound}
     roots = {root(manifest, item) for item in items}
-    pieces = by_path(items)
+    pieces = by_file(manifest, items)
 
     def is_apart(name: str) -> bool:
         item = manifest.by_id[name]
-        overlaps = any(overlap(item, piece) for piece in pieces.get(item.path, ()))
+        overlaps = any(overlap(item, piece) for piece in pieces.get(file_of(manifest, item), ()))
         return name in same or not (item.sound in sounds or root(manifest, item) in roots or overlaps)
 
     return tuple(name for name in ids if is_apart(name))

@@ -145,8 +145,8 @@ def test_files_that_are_no_table(tmp_path):
 def test_sources_by_path_are_linked_and_unknown_ones_are_named(tmp_path, caplog):
     table = tmp_path / "table.csv"
     table.write_text(
-        "id,path,label,speaker,source\na,x/a.wav,neu,s,\nb,b.wav,neu,s,x/a.wav\nc,c.wav,ang,t,a\nd,d.wav,ang,t,gone\n"
+        "id,path,label,speaker,source\na,x/a.wav,neu,s,\nb,b.wav,neu,s,x/a.wav\nc,c.wav,ang,t,a\nd,d.wav,ang,t,gone\ne,e.wav,ang,t,./x/../x/a.wav\n"
     )
     manifest = corpora.get("table").read(table)
-    assert [item.source for item in manifest.utterances] == [None, "a", "a", "gone"]
+    assert [item.source for item in manifest.utterances] == [None, "a", "a", "gone", "a"]
     assert "1 name no row's id or path, first 'gone'" in caplog.text

@@ -34,6 +34,18 @@ def test_prepare_does_not_write_into_a_run_folder(run, tmp_path, demo_root, caps
     assert main(["prepare", "--corpus", "demo", "--data", str(demo_root), "--out", str(tmp_path / "run")]) == 2
     assert "is the folder of a run, whose manifest and folds must stay" in capsys.readouterr().err
     assert (tmp_path / "run" / "manifest.jsonl").read_bytes() == before
+    assert (
+        main(["prepare", "--corpus", "demo", "--data", str(demo_root), "--out", str(tmp_path / "run" / "fold1")]) == 2
+    )
+
+
+def test_inference_takes_a_folds_folder(run, tmp_path, demo_root, demo_manifest, capsys):
+    assert run("-u", "fbank", "-d", "emotion_mean_std", "--fold", "1") == 0
+    audio = str(demo_manifest.path_of(demo_manifest.utterances[0]))
+    folder = str(tmp_path / "run" / "fold1")
+    capsys.readouterr()
+    assert main(["run", "-m", "inference", "-e", folder, "-t", audio, "--device", "cpu"]) == 0
+    assert '"probabilities"' in capsys.readouterr().out
 
 
 def test_an_option_given_twice(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -79,6 +80,11 @@ def test_each_fold_takes_the_rate_that_its_own_dev_set_prefers(start, tmp_path):
         assert all(torch.equal(value, part.head[name]) for name, value in own.head.items())
     with pytest.raises(RunError, match=r"--fold 3: .* holds fold 1, 2"):
         load(chosen, fold=3)
+    shutil.rmtree(runs[0.01])
+    with pytest.raises(
+        RunError, match=r"its checkpoints are in the runs that it chose from, and .*lr0\.01 is not there"
+    ):
+        load(chosen)
 
 
 def test_dev_scores_are_those_of_the_log(start, tmp_path):

@@ -227,13 +227,17 @@ def test_padding_with_zeros_hides_nothing():
     assert kinds(look(corpus(), "strict", {"data": heard})) == {(1, "pretraining", ("pretraining data data", "test"))}
 
 
-def test_overlapping_segments_of_one_file():
+def test_overlapping_segments_of_one_file(tmp_path):
     manifest = altered(corpus(), "s0-neu-0", path="long.wav", start_s=0.0, end_s=2.0)
     manifest = altered(manifest, "s1-neu-0", path="long.wav", start_s=1.9, end_s=3.0)
     assert (1, "segment", ("dev", "test")) in kinds(look(manifest))
     cleaned, _ = without_leaks(manifest, make_folds(manifest, "strict"), protocols.get("strict"))
     assert audit(manifest, cleaned, protocols.get("strict")) == []
     assert look(altered(manifest, "s1-neu-0", start_s=2.0)) == []
+    (tmp_path / "long.wav").touch()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "long.wav")
+    linked = dataclasses.replace(altered(manifest, "s1-neu-0", path="link.wav"), root=str(tmp_path))
+    assert (1, "segment", ("dev", "test")) in kinds(look(linked))
     assert (1, "segment", ("dev", "test")) in kinds(look(altered(manifest, "s1-neu-0", start_s=None, end_s=None)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reporting.runs import make_run
+from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import Prediction, read_results, summarise, write_predictions, write_results
 from s3prl_emotion.evaluation.predictions import read_predictions
@@ -115,4 +116,16 @@ def test_files_of_different_runs_are_refused(tmp_path: Path) -> None:
         recompute(tmp_path)
     write_predictions(tmp_path / "predictions.csv", [], LABELS)
     with pytest.raises(RunError, match=r"has no rows of folds \[1, 2\]"):
+        recompute(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"truth": "sad"}, {"speaker": "somebody"}])
+def test_truth_and_speaker_are_those_of_the_manifest(tmp_path: Path, change: dict[str, str]) -> None:
+    make_run(tmp_path)
+    rows, labels = read_predictions(tmp_path / "predictions.csv")
+    items = tuple(Utterance(row.utterance, "a.wav", row.truth, row.speaker) for row in rows)
+    Manifest("mine", tuple(labels), ".", items).write(tmp_path / "manifest.jsonl")
+    recompute(tmp_path)
+    write_predictions(tmp_path / "predictions.csv", [dataclasses.replace(rows[0], **change), *rows[1:]], labels)
+    with pytest.raises(RunError, match=rf"for '{rows[0].utterance}', manifest.jsonl 'neutral' and '1F'"):
         recompute(tmp_path)

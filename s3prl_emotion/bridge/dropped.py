@@ -173,7 +173,7 @@ def _at(path: Path, name: str, checkpoint: str | None, model_config: str | None)
 
 def _check_for_s3prl(checkpoint: str | None, model_config: str | None, refresh: bool = False) -> None:
     """Before S3PRL's own entries read a file, also one of the web: they evaluate what its configuration says."""
-    from s3prl_emotion.bridge.selection import explained
+    from s3prl_emotion.bridge.explanation import explained
     from s3prl_emotion.upstream_patches._expressions import check_s3prl_file, check_s3prl_settings
     from s3prl_emotion.upstream_patches._formats import check_rate
 

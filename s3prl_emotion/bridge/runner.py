@@ -20,7 +20,8 @@ import torch
 from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
-from s3prl_emotion.bridge.selection import check_selection, explained, probe_waveform, states
+from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.selection import check_selection, probe_waveform, states
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import inspect
-import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,9 @@ from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.dropped import dropped
+from s3prl_emotion.bridge.explanation import explained
 from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
-from s3prl_emotion.bridge.trust import reading_upstream
-from s3prl_emotion.errors import EmotionError, UpstreamError
-from s3prl_emotion.upstream_patches._files import is_refusal, refusal
-
-logger = logging.getLogger(__name__)
+from s3prl_emotion.errors import UpstreamError
 
 TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
 _TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
@@ -74,37 +69,11 @@ def _near_upstreams(name: str, names: Iterable[str]) -> str:
     return f"{guess}`s3prl-emotion ls upstreams` lists all."
 
 
-@contextlib.contextmanager
-def explained(upstream: str) -> Iterator[None]:
-    """Turn whatever goes wrong while an upstream is built into one message.
-
-    Within, ``--trust-checkpoint`` is in force.
-
-    Raises:
-        UpstreamError: naming the upstream and the cause
-    """
-    try:
-        with reading_upstream():
-            yield
-    except EmotionError:
-        raise
-    except OSError as error:  # requests' and huggingface_hub's connection errors are OSErrors
-        raise UpstreamError(
-            f"-u {upstream}: its files cannot be had: {error}. Named upstreams are downloaded on first use; without a "
-            "network, fetch the checkpoint elsewhere and use the _local variant with -k"
-        ) from error
-    except Exception as error:  # code of many authors: anything can come, and nothing is kept back
-        logger.debug("-u %s", upstream, exc_info=True)  # --verbose shows it
-        if is_refusal(error):
-            raise UpstreamError(refusal(f"-u {upstream}", error)) from error
-        raise UpstreamError(f"-u {upstream} cannot be built: {type(error).__name__}: {error}") from error
-
-
 def build_upstream(args: argparse.Namespace) -> Any:
     """The upstream that ``-u``, ``-k`` and ``-g`` name, on ``args.device``, in evaluation mode.
 
     Raises:
-        UpstreamError: whatever goes wrong, see :func:`explained`
+        UpstreamError: whatever goes wrong, see :func:`~s3prl_emotion.bridge.explanation.explained`
     """
     register()
     from s3prl import hub

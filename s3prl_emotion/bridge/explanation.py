@@ -1,0 +1,39 @@
+"""Whatever goes wrong while an upstream is built, as one message."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from s3prl_emotion.bridge.trust import reading_upstream
+from s3prl_emotion.errors import EmotionError, UpstreamError
+from s3prl_emotion.upstream_patches._files import is_refusal, refusal
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def explained(upstream: str) -> Iterator[None]:
+    """Turn whatever goes wrong while an upstream is built into one message.
+
+    Within, ``--trust-checkpoint`` is in force.
+
+    Raises:
+        UpstreamError: naming the upstream and the cause
+    """
+    try:
+        with reading_upstream():
+            yield
+    except EmotionError:
+        raise
+    except OSError as error:  # requests' and huggingface_hub's connection errors are OSErrors
+        raise UpstreamError(
+            f"-u {upstream}: its files cannot be had: {error}. Named upstreams are downloaded on first use; without a "
+            "network, fetch the checkpoint elsewhere and use the _local variant with -k"
+        ) from error
+    except Exception as error:  # code of many authors: anything can come, and nothing is kept back
+        logger.debug("-u %s", upstream, exc_info=True)  # --verbose shows it
+        if is_refusal(error):
+            raise UpstreamError(refusal(f"-u {upstream}", error)) from error
+        raise UpstreamError(f"-u {upstream} cannot be built: {type(error).__name__}: {error}") from error

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError, nearest
 from s3prl_emotion.upstream_patches._files import check_fit, first_keys, load
-from s3prl_emotion.upstream_patches._waveform import joined
+from s3prl_emotion.upstream_patches._waveform import encoded
 
 HEADS = ("aux.", "mask_generator.", "logit_generator.")
 """What torchaudio's models for fine-tuning and for HuBERT pretraining have beside the encoder."""
@@ -240,11 +240,7 @@ class TorchaudioUpstream(nn.Module):
         """Waveforms at 16 kHz, each ``(samples,)``, to hidden states ``(batch, frames, features)``, L + 1 of them."""
         if self.architecture.normalize_waveform:
             wavs = [nn.functional.layer_norm(wav, wav.shape) for wav in wavs]
-        if self.padding_changes_features and not self.training and len({len(wav) for wav in wavs}) > 1:
-            states = joined([self._encode([wav]) for wav in wavs])
-        else:
-            states = self._encode(wavs)
-        return {"hidden_states": states, "last_hidden_state": states[-1]}
+        return encoded(wavs, self._encode, alone=self.padding_changes_features and not self.training)
 
     def _encode(self, wavs: list[Tensor]) -> tuple[Tensor, ...]:
         """The input of the first block, then each block's output; after pre-norm blocks, the last one is normalised."""

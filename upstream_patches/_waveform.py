@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,11 +45,7 @@ class WaveformUpstream(nn.Module):
         """Waveforms at 16 kHz, each ``(samples,)``, to hidden states ``(batch, frames, features)``, L + 1 of them."""
         if self.normalize:
             wavs = [(wav - wav.mean()) / torch.sqrt(wav.var(correction=0) + 1e-7) for wav in wavs]
-        if self.padding_changes_features and not self.training and len({len(wav) for wav in wavs}) > 1:
-            states = joined([self._encode([wav]) for wav in wavs])
-        else:
-            states = self._encode(wavs)
-        return {"hidden_states": states, "last_hidden_state": states[-1]}
+        return encoded(wavs, self._encode, alone=self.padding_changes_features and not self.training)
 
     def _encode(self, wavs: list[Tensor]) -> tuple[Tensor, ...]:
         lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
@@ -61,6 +58,15 @@ class WaveformUpstream(nn.Module):
 def samples_per_frame(config: Any) -> int:
     """Samples per frame of hidden states."""
     return math.prod(config.conv_stride) * int(getattr(config, "squeeze_factor", 1))
+
+
+def encoded(wavs: list[Tensor], encode: Callable[[list[Tensor]], tuple[Tensor, ...]], alone: bool) -> dict[str, Any]:
+    """An upstream's output: one batch, or, if ``alone``, one utterance at a time where their lengths differ."""
+    if alone and len({len(wav) for wav in wavs}) > 1:
+        states = joined([encode([wav]) for wav in wavs])
+    else:
+        states = encode(wavs)
+    return {"hidden_states": states, "last_hidden_state": states[-1]}
 
 
 def joined(items: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

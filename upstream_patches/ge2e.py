@@ -28,7 +28,7 @@ def ge2e(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Mo
 
     wheel = find_spec("resemblyzer")
     if ckpt is None and (wheel is None or wheel.origin is None):
-        raise UpstreamError("-u ge2e needs Resemblyzer: pip install 's3prl-emotion[ge2e]'")
+        raise UpstreamError("-u ge2e needs Resemblyzer: pip install Resemblyzer")
     path = Path(ckpt) if ckpt is not None else Path(str(wheel and wheel.origin)).with_name("pretrained.pt")
     weights = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
 

@@ -13,7 +13,6 @@ to wav beside them, and read with ``suffix=.wav``.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import Counter
@@ -24,7 +23,7 @@ from typing import Any
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora.iemocap import speaker_of
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
@@ -127,7 +126,7 @@ class _Classes:
         names: list[str] = []
         for file in (root / "label_map.json", root / "label_dict.json"):
             if file.is_file():
-                content = _json(file.read_text(encoding="utf-8"), str(file))
+                content = json_object(file.read_text(encoding="utf-8"), str(file))
                 self._mapped = True
                 for raw, label in content.items():
                     self._class_of[raw.casefold()] = str(label)
@@ -183,7 +182,7 @@ def _read_list(path: Path, classes: _Classes, speakers: dict[str, str], suffix: 
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        row = _json(line, where)
+        row = json_object(line, where)
         key, wav, raw = (_text(row, names, where) for names in (("key",), ("wav", "audio"), ("emo", "label")))
         if key in items:
             raise CorpusError(f"{where}: {key!r} is there twice")
@@ -213,16 +212,6 @@ def _read_speakers(path: Path) -> dict[str, str]:
         if match := re.search(r"<id=(.+?),lang=[^,]*,spk=(.+?),emotion=", line):
             speakers[match.group(1)] = match.group(2)
     return speakers
-
-
-def _json(text: str, where: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CorpusError(f"{where}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CorpusError(f"{where}: expected a JSON object, found {type(content).__name__}")
-    return content
 
 
 def _text(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:

@@ -200,12 +200,12 @@ class Manifest:
             raise CorpusError(f"{path}: not a manifest: not UTF-8 text ({error})") from error
         if lines == [""]:
             raise CorpusError(f"{path}: the manifest is empty")
-        header = _read_header(_json_object(lines[0], f"{path}, line 1"), f"{path}, line 1")
+        header = _read_header(json_object(lines[0], f"{path}, line 1"), f"{path}, line 1")
         utterances = []
         for number, line in enumerate(lines[1:], start=2):
             where = f"{path}, line {number}"
             try:
-                utterances.append(from_mapping(Utterance, _json_object(line, where), where))
+                utterances.append(from_mapping(Utterance, json_object(line, where), where))
             except ConfigError as error:
                 raise CorpusError(str(error)) from error
         if len(utterances) != header["count"]:
@@ -218,7 +218,12 @@ class Manifest:
             raise CorpusError(f"{path}: {error}") from error
 
 
-def _json_object(line: str, where: str) -> dict[str, Any]:
+def json_object(line: str, where: str) -> dict[str, Any]:
+    """The object that a line of JSON holds.
+
+    Raises:
+        CorpusError: beginning with ``where``, if it is not JSON or holds something else
+    """
     try:
         content = json.loads(line)
     except json.JSONDecodeError as error:

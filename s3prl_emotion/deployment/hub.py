@@ -89,7 +89,7 @@ def _explained(repo: str) -> Iterator[None]:
         raise RunError(f"--repo {repo}: {error}") from error
     except HfHubHTTPError as error:
         raise RunError(f"--repo {repo}: {_said(repo, error)}") from error
-    except Exception as error:  # the library's transport has errors of its own (requests, httpx); nothing is kept back
+    except Exception as error:  # its transport, and so its errors, change with the release: requests, httpx, httpx2
         logger.debug("push to %s", repo, exc_info=True)
         raise RunError(
             f"--repo {repo}: the Hugging Face Hub cannot be reached, or broke off ({type(error).__name__}: {error}). "

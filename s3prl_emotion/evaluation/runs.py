@@ -110,17 +110,22 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(
             f"{folder}: {PREDICTIONS} has folds {unknown}, which {RESULTS} does not list: run those folds again"
         )
-    _check_utterances(folder, predictions, old)
+    folds = _folds(folder, old)
+    _check_utterances(folder, predictions, old, folds)
     kept = {key: old[key] for key in _KEPT}
     try:
         new = summarise(predictions, labels, steps=steps, folds_expected=old["folds_expected"], **kept)
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
     ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))
-    return Run(folder, {**old, **new}, ordered, _train_sizes(folder, old), _is_stale(old, new))
+    return Run(
+        folder, {**old, **new}, ordered, {fold["number"]: len(fold["train"]) for fold in folds}, _is_stale(old, new)
+    )
 
 
-def _check_utterances(folder: Path, predictions: Sequence[Prediction], old: Mapping[str, Any]) -> None:
+def _check_utterances(
+    folder: Path, predictions: Sequence[Prediction], old: Mapping[str, Any], folds: Sequence[Mapping[str, Any]]
+) -> None:
     """Refuse predictions that are not of exactly the test utterances, and say where they contradict themselves.
 
     Raises:
@@ -132,7 +137,8 @@ def _check_utterances(folder: Path, predictions: Sequence[Prediction], old: Mapp
     lost = [fold["fold"] for fold in old["folds"] if fold["fold"] not in scored]
     if lost:
         raise RunError(f"{folder}: {PREDICTIONS} has no rows of folds {lost}, which {RESULTS} lists. Restore the file")
-    for number, ids in _test_ids(folder, old).items():
+    for fold in folds:
+        number, ids = fold["number"], set(fold["test"])
         differing = sorted(ids ^ scored.get(number, ids))
         if differing:
             raise RunError(
@@ -191,14 +197,6 @@ def _folds(folder: Path, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error
     return folds
-
-
-def _train_sizes(folder: Path, results: Mapping[str, Any]) -> dict[int, int]:
-    return {fold["number"]: len(fold["train"]) for fold in _folds(folder, results)}
-
-
-def _test_ids(folder: Path, results: Mapping[str, Any]) -> dict[int, set[str]]:
-    return {fold["number"]: set(fold["test"]) for fold in _folds(folder, results)}
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

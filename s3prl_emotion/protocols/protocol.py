@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -62,6 +63,15 @@ class Protocol:
     def __post_init__(self) -> None:
         if self.selection not in SELECTIONS:
             raise ValueError(f"protocol {self.name}: selection must be one of {SELECTIONS}, found {self.selection!r}")
+
+    def as_transductive(self) -> Protocol:
+        """The same division, for upstreams whose pretraining may have seen the test audio without its labels."""
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}-transductive",
+            description=f"{self.name}, with pretraining that may have seen the test audio without its labels",
+            transductive=True,
+        )
 
     def record(self) -> dict[str, Any]:
         """Everything declared, as plain values for ``results.json``, with its fingerprint."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.protocol import Protocol, Training
@@ -36,11 +34,4 @@ STRICT = protocols.register("strict")(
     )
 )
 
-protocols.register("strict-transductive")(
-    dataclasses.replace(
-        STRICT,
-        name="strict-transductive",
-        description="strict, with pretraining that may have seen the test audio without its labels",
-        transductive=True,
-    )
-)
+protocols.register("strict-transductive")(STRICT.as_transductive())

@@ -6,8 +6,6 @@ shares its speakers with the training set (Yang et al., SUPERB, Interspeech 2021
 
 from __future__ import annotations
 
-import dataclasses
-
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.protocol import Protocol, Training
 
@@ -40,11 +38,4 @@ SUPERB = protocols.register("superb")(
     )
 )
 
-protocols.register("superb-transductive")(
-    dataclasses.replace(
-        SUPERB,
-        name="superb-transductive",
-        description="superb, with pretraining that may have seen the test audio without its labels",
-        transductive=True,
-    )
-)
+protocols.register("superb-transductive")(SUPERB.as_transductive())

@@ -124,7 +124,7 @@ def test_the_three_lines_of_the_card_run(trained, exported, tiny_hubert, some_te
 
 def test_an_upstream_from_the_hub_is_exported_as_its_id_and_commit(trained, tmp_path) -> None:
     recogniser = _load(trained, fold=1)
-    place = "/home/me/hub/models--owner--hubert/snapshots/abc"
+    place = str(tmp_path / "hub" / "models--owner--hubert" / "snapshots" / "abc")
     use = dataclasses.replace(recogniser.parts.upstream, checkpoint=place)
     features = module.Features(16000, 320, 16, 3)
     folder = module.write_export(dataclasses.replace(recogniser.parts, upstream=use), features, tmp_path / "head")

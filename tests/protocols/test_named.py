@@ -10,6 +10,7 @@ import pytest
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import make_folds, protocols
+from s3prl_emotion.protocols.folding import folds_by_speaker
 
 LABELS = ("neu", "ang")
 
@@ -55,6 +56,11 @@ def test_loso_tests_every_speaker_once_and_holds_dev_speakers_out():
         assert len(set.union(*sets)) == 11
     last = folds[11]
     assert speakers_of(manifest, last.dev) == {"mine-s00", "mine-s01"}  # cyclic
+
+
+def test_losos_fifth_is_rounded_up():
+    manifest = corpus(speakers=8)  # a fifth of 7
+    assert {len(speakers_of(manifest, fold.dev)) for fold in make_folds(manifest, "loso").folds} == {2}
 
 
 def test_loso_needs_three_speakers():
@@ -126,6 +132,14 @@ def test_cross_tests_on_a_corpus_that_it_does_not_train_on():
         assert tested not in {manifest.by_id[name].corpus for name in (*fold.train, *fold.dev)}
         assert not speakers_of(manifest, fold.train) & speakers_of(manifest, fold.dev)
     assert len(speakers_of(manifest, folds[3].dev)) == 2  # one of five and one of four
+    first = {
+        item.speaker
+        for part in ("a", "b")
+        for items in [[item for item in manifest.utterances if item.corpus == part]]
+        for item, number in zip(items, folds_by_speaker(items, part), strict=True)
+        if number == 1
+    }
+    assert speakers_of(manifest, folds[3].dev) == first
     assert "c-s00" in speakers_of(manifest, folds[1].train)  # a corpus of one speaker trains
 
 

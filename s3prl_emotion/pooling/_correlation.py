@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from s3prl_emotion.pooling._base import Pooling
+from s3prl_emotion.pooling._masking import centre
 from s3prl_emotion.pooling._options import Variant, check_integer, check_positive, check_probability, check_variant
 
 #: ε of the authors' code, which hard-codes it
@@ -79,7 +80,7 @@ class _WeightedCorrelation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, v: Tensor, weights: Tensor, eps: float, upper: Tensor, mirror: Tensor) -> Tensor:
         w = weights.unsqueeze(-1)  # (batch, frames, 1)
-        centred = v - torch.bmm(w.transpose(1, 2), v)  # (batch, frames, d)
+        _, centred = centre(weights, v)  # (batch, frames, d)
         correlation = torch.bmm((centred * w).transpose(1, 2), centred)  # (batch, d, d), still the covariance
         scale = torch.rsqrt(correlation.diagonal(dim1=1, dim2=2) + eps)  # (batch, d)
         correlation.mul_(scale.unsqueeze(1)).mul_(scale.unsqueeze(2))

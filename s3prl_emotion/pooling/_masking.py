@@ -26,6 +26,25 @@ def weighted_sum(weights: Tensor, v: Tensor) -> Tensor:
     return torch.bmm(weights.unsqueeze(1), v).squeeze(1)
 
 
+def centre(weights: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over time, and frames around it whose weighted sum is zero to the precision of *their* size.
+
+    In one pass it is zero to the precision of ``v`` only: a gradient that relies on Σ_t w_t c_t = 0 is then wrong where
+    one frame holds nearly all weight, or where the mean is large beside the deviations. A second pass mends both.
+
+    Args:
+        weights: sum to 1, ``(batch, frames)``
+        v: ``(batch, frames, features)``
+
+    Returns:
+        the mean ``(batch, features)``, and frames minus the mean, ``(batch, frames, features)``
+    """
+    mean = weighted_sum(weights, v)
+    centred = v - mean.unsqueeze(1)
+    rest = weighted_sum(weights, centred)
+    return mean + rest, centred.sub_(rest.unsqueeze(1))
+
+
 def check_input(x: Tensor, lengths: Tensor, features: int) -> None:
     """Check what enters a pooling. Reads no value of a tensor on a GPU, so it never waits for one.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s3prl_emotion.pooling._masking import weighted_sum
+from s3prl_emotion.pooling._masking import centre, weighted_sum
 
 
 def mean_and_variance(v: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,8 +29,7 @@ class _Moments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        mean = weighted_sum(weights, v)
-        centred = v - mean.unsqueeze(1)
+        mean, centred = centre(weights, v)
         ctx.save_for_backward(centred, weights)
         return mean, weighted_sum(weights, centred.square())
 

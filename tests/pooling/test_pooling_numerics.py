@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from s3prl_emotion.pooling import poolings
+from s3prl_emotion.pooling import Pooling, poolings
 
 FEATURES, FRAMES = 12, 200
 
@@ -40,22 +42,47 @@ def test_the_one_pass_formula_would_fail_that_test() -> None:
     assert (covariance - exact.transpose(1, 2) @ exact / FRAMES).abs().max() > 2e-2
 
 
-@pytest.mark.parametrize("offset", [0.0, 100.0])
-@pytest.mark.parametrize("name", ["correlation", "attentive_correlation"])
-def test_single_precision_gradients(name: str, offset: float) -> None:
-    torch.manual_seed(0)
-    pooling = poolings.build(name, {}, input_size=FEATURES).eval()
-    lengths = torch.tensor([FRAMES, FRAMES // 2])
+def gradient_error(pooling: Pooling, x: Tensor, lengths: Tensor) -> float:
+    """Largest difference of the input's float32 gradient from float64, relative to the largest entry."""
     grads = []
     for dtype in (torch.float32, torch.float64):
-        x = correlated(offset).float().to(dtype).requires_grad_()
-        out = pooling.to(dtype)(x, lengths)
+        frames = x.detach().clone().to(dtype).requires_grad_()
+        out = pooling.to(dtype)(frames, lengths)
         (out * torch.linspace(-1, 2, out.numel(), dtype=dtype).view_as(out)).sum().backward()
-        assert x.grad is not None
-        grads.append(x.grad.double())
+        assert frames.grad is not None
+        grads.append(frames.grad.double())
     scale = grads[1].abs().max()
     assert scale > 0
-    assert (grads[0] - grads[1]).abs().max() < 2e-3 * scale
+    return float((grads[0] - grads[1]).abs().max() / scale)
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1e2, 1e3, 1e4])
+@pytest.mark.parametrize("name", ["mean_std", "correlation", "attentive_correlation"])
+def test_single_precision_gradients(name: str, offset: float) -> None:
+    """However large the mean beside the deviations; centred once, they are off by 6e-4 at 1e4."""
+    torch.manual_seed(0)
+    pooling = poolings.build(name, {}, input_size=FEATURES).eval()
+    if name == "attentive_correlation":
+        with torch.no_grad():  # scores of such frames are far apart; keep the weights spread
+            pooling.queries.weight.mul_(1e-3)
+    assert gradient_error(pooling, correlated(offset).float(), torch.tensor([FRAMES, FRAMES // 2])) < 2e-6
+
+
+@pytest.mark.parametrize("frames", [3, 50])
+@pytest.mark.parametrize("weight", [0.5, 0.9, 0.99, 0.999, 0.99994, 0.99999, 0.999999, 0.9999999])
+def test_gradients_where_one_frame_holds_nearly_all_weight(weight: float, frames: int) -> None:
+    """Attention that collapses; centred once, the gradient is off by far more."""
+    pooling = poolings.build("attentive_correlation", {"heads": 1}, input_size=FEATURES).eval()
+    x = correlated(0.0).float()[:, :frames]
+    x[:, :, 0] = -x[:, :, 0].abs()  # the first channel says where to look: where it is above zero
+    x[:, 0, 0] = 1.0
+    with torch.no_grad():
+        pooling.attention.weight.zero_()[0, 0] = 1.0
+        pooling.queries.weight.zero_()[0, 0] = math.log(weight / (1 - weight) * (frames - 1))
+    lengths = torch.tensor([frames, frames])
+    with torch.no_grad():
+        assert float(1 - pooling.double().frame_weights(x.double(), lengths).amax()) == pytest.approx(1 - weight)
+    assert gradient_error(pooling, x, lengths) < 3e-5  # plain autograd of the formula: up to 1.1e-5
 
 
 def test_the_formula_as_printed_has_nan_gradients() -> None:

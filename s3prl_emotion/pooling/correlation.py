@@ -19,7 +19,7 @@ class Correlation(CorrelationBase):
               C_{ij} = \frac{\Sigma_{ij}}{\sqrt{\Sigma_{ii} + \varepsilon} \sqrt{\Sigma_{jj} + \varepsilon}}
 
     The d(d-1)/2 values above the diagonal come out, row by row in the order of :func:`torch.triu_indices`. From
-    Stafylakis et al., Interspeech 2021 (arXiv 2104.02571); for emotion arXiv 2211.01756, section 2, where d = 256.
+    Stafylakis et al., Interspeech 2021 (arXiv 2104.02571); for emotion arXiv 2211.01756, section 3.3, where d = 256.
 
     The paper divides by :math:`s_i s_j + \varepsilon` with :math:`s = \sqrt{\operatorname{diag} \Sigma}`, whose
     gradient is NaN where a channel does not change (one frame, a dropped channel). ε inside both roots is finite

@@ -13,7 +13,7 @@ class Mean(Pooling):
 
     .. math:: r = \frac{1}{T} \sum_{t=1}^{T} h_t
 
-    Baseline of arXiv 2211.01756, section 2; the output has ``input_size`` features.
+    Baseline of arXiv 2211.01756, section 3.2; the output has ``input_size`` features.
 
     Args:
         input_size: number of features of a frame

@@ -18,7 +18,7 @@ class MeanStd(Pooling):
     .. math:: r = [\mu; \sigma], \quad \mu = \frac{1}{T} \sum_t h_t, \quad
               \sigma = \sqrt{\tfrac{1}{T} \sum_t (h_t - \mu) \odot (h_t - \mu)}
 
-    Baseline of arXiv 2211.01756, section 2; the output has ``2 * input_size`` features, means first.
+    Baseline of arXiv 2211.01756, section 3.2; the output has ``2 * input_size`` features, means first.
 
     Where a channel does not change, σ is 0 and its gradient, which the formula leaves undefined, is set to 0.
 

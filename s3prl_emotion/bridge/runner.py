@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import sys
@@ -21,7 +22,9 @@ from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
 from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.bridge.selection import check_selection, probe_waveform, states
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
@@ -42,8 +45,15 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
-            with explained(self.args.upstream):
-                return super()._get_upstream()
+            given, datarc = self.args, self.config["downstream_expert"].get("datarc", {})
+            test_fold = given.downstream_variant or datarc.get("test_fold")
+            checkpoint = of_fold(given.upstream_ckpt, None if test_fold is None else fold_number(test_fold))
+            self.args = argparse.Namespace(**{**vars(given), "upstream_ckpt": checkpoint})
+            try:
+                with explained(given.upstream):
+                    return super()._get_upstream()
+            finally:
+                self.args = given
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 
     def _get_featurizer(self) -> Any:

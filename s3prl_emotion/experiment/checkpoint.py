@@ -11,6 +11,7 @@ from typing import Any
 from s3prl_emotion.bridge import arguments, dropped, launch, stock
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
+from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import check_config, fold_number
@@ -25,7 +26,7 @@ from s3prl_emotion.experiment.folder import (
     only_here,
     read_json,
 )
-from s3prl_emotion.experiment.original import Places, of_run
+from s3prl_emotion.experiment.original import Places, check_kept_upstream, of_run
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
@@ -134,7 +135,8 @@ def resume(
         cached = None
         if datarc.get("cached"):
             manifest = Manifest.read(folder / datarc.get("manifest", "../manifest.jsonl"))
-            cached = stored_states(args, config, manifest, dataclasses.replace(cache_options, dtype=datarc["cached"]))
+            options = dataclasses.replace(cache_options, dtype=datarc["cached"])
+            cached = stored_states(args, config, manifest, options, fold_number(datarc["test_fold"]))
         launch.start(args, config, cached).train()
         score_best(folder, device, cached, places)
     return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
@@ -205,6 +207,9 @@ def from_checkpoint(
     recorded = Places(args.upstream_ckpt, args.upstream_model_config)
     now = of_run(checkpoint.absolute().parent.parent, args.upstream, recorded, places)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(args.upstream, *now)
+    test_fold = config["downstream_expert"].get("datarc", {}).get("test_fold")
+    if is_per_fold(args.upstream_ckpt) and test_fold is not None:
+        check_kept_upstream(checkpoint.parent, of_fold(args.upstream_ckpt, fold_number(test_fold)))
     check_config(config, str(checkpoint), ours=args.downstream not in STOCK_DOWNSTREAMS)
     args.device = arguments.resolve_device(device)
     return args, config

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
@@ -27,7 +28,8 @@ from s3prl_emotion.experiment.folder import (
     identity_of,
     only_here,
 )
-from s3prl_emotion.experiment.preparation import PRETRAINING_FILE, check_leaks, prepare
+from s3prl_emotion.experiment.original import keep_upstream
+from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name, protocol_name, settle, uses_cache
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
@@ -61,17 +63,22 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
     check(folder, identity)
     manifest, folds = _prepare(request, args, folder, {} if prepared is None else prepared)
     wanted = _wanted_folds(request, args, config, folds)
+    for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
+        of_fold(args.upstream_ckpt, number)
     claim(folder, identity)
     todo = [
         number for number in wanted if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
     ]
     stores = bool(todo) and uses_cache(request, args)
-    cached = stored_states(args, config, manifest, request.cache_options) if stores else None
+    each = is_per_fold(args.upstream_ckpt)
+    cached = stored_states(args, config, manifest, request.cache_options) if stores and not each else None
     for count, number in enumerate(wanted, start=1):
         if number not in todo:
             logger.info("fold %d is finished already", number)
             continue
         logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
+        if stores and each:
+            cached = stored_states(args, config, manifest, request.cache_options, number)
         _run_fold(args, config, manifest, folds, folder, number, cached)
     return folder, collect(folder)
 
@@ -79,14 +86,14 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
 def _prepare(request: Request, args: argparse.Namespace, folder: Path, prepared: Prepared) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
     protocol = protocol_name(request, args)
-    pretraining = _pretraining_data(request, args)
+    checkpoint = None if args.upstream_ckpt is None else Path(args.upstream_ckpt)
     if all((folder / name).is_file() for name in (RUN_FILE, "manifest.jsonl", "folds.json")):
         manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
-        check_leaks(manifest, folds, folder, pretraining)
+        check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
         return manifest, folds
     if protocol in prepared:
         manifest, folds = prepared[protocol]
-        check_leaks(manifest, folds, folder, pretraining)
+        check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
         manifest.write(folder / "manifest.jsonl")
         folds.write(folder / "folds.json")
         return manifest, folds
@@ -99,15 +106,10 @@ def _prepare(request: Request, args: argparse.Namespace, folder: Path, prepared:
         request.skip_bad,
         request.trim_zeros,
         request.drop_leaks,
-        pretraining,
+        request.pretraining,
+        checkpoint,
     )
     return prepared[protocol]
-
-
-def _pretraining_data(request: Request, args: argparse.Namespace) -> tuple[Path, ...]:
-    """The manifests named by the user, and the one that lies in the checkpoint's folder."""
-    own = () if args.upstream_ckpt is None else (Path(args.upstream_ckpt) / PRETRAINING_FILE,)
-    return (*request.pretraining, *(path for path in own if path.is_file()))
 
 
 def _wanted_folds(request: Request, args: argparse.Namespace, config: dict[str, Any], folds: Folds) -> tuple[int, ...]:
@@ -170,6 +172,7 @@ def _run_fold(
             )
         config["downstream_expert"]["datarc"]["cached"] = None if cached is None else cached.store.key.dtype
         fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
+        keep_upstream(expdir, of_fold(args.upstream_ckpt, number), args.upstream_ckpt)
         if args.mode == "train":
             launch.train(fold_args, config, cached)
         score_best(expdir, args.device, cached)

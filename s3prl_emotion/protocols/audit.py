@@ -33,8 +33,8 @@ class Finding:
 
     ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that differ in case, accents' encoding,
     spaces or leading zeros), ``audio`` (the same waveform under two ids), ``segment`` (overlapping stretches of one
-    file), ``sibling`` (made from one recording by augmentation), ``sentence``, ``pretraining`` and ``pretraining
-    speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
+    file), ``sibling`` (made from one recording by augmentation), ``sentence``, ``pretraining``, ``pretraining labels``
+    (heard with their labels) and ``pretraining speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
     """
 
     fold: int
@@ -54,8 +54,22 @@ class Finding:
         )
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What an upstream heard in pretraining."""
+
+    name: str  # for messages
+    manifest: Manifest
+    fold: int | None = None  # of the one fold that it is used for; None: of all
+    labelled: bool = False  # with emotion labels, which no protocol allows of test audio
+
+
 def audit(
-    manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Mapping[str, Manifest] | None = None
+    manifest: Manifest,
+    folds: Folds,
+    protocol: Protocol,
+    pretraining: Mapping[str, Manifest] | None = None,
+    heard: Sequence[Heard] = (),
 ) -> list[Finding]:
     """Look for overlap in every fold.
 
@@ -68,11 +82,13 @@ def audit(
         folds: its division
         protocol: what the division may share
         pretraining: what the upstream was pretrained on, by name
+        heard: the same as its own folder tells, for all folds or for one
 
     Raises:
         ProtocolError: if a pretraining manifest has utterances without ``content``
     """
-    for name, other in (pretraining or {}).items():
+    everything = [*(Heard(name, other) for name, other in (pretraining or {}).items()), *heard]
+    for name, other in ((item.name, item.manifest) for item in everything):
         unchecked = [item.id for item in other.utterances if item.content is None]
         if unchecked:
             raise ProtocolError(
@@ -84,8 +100,9 @@ def audit(
         parts = {part: [manifest.by_id[name] for name in getattr(fold, part)] for part in ("train", "dev", "test")}
         for first, second in combinations(parts, 2):
             found += _between(manifest, fold, protocol, (first, second), parts[first], parts[second])
-        for name, other in (pretraining or {}).items():
-            found += _pretraining(fold, protocol, name, other, parts["test"])
+        for item in everything:
+            if item.fold in (None, fold.number):
+                found += _pretraining(fold, protocol, item, parts["test"])
     return found
 
 
@@ -149,16 +166,18 @@ def _between(
     ]
 
 
-def _pretraining(
-    fold: Fold, protocol: Protocol, name: str, other: Manifest, test: Sequence[Utterance]
-) -> list[Finding]:
+def _pretraining(fold: Fold, protocol: Protocol, data: Heard, test: Sequence[Utterance]) -> list[Finding]:
+    other = data.manifest
     audio = {item.sound for item in other.utterances}
     heard = [item.id for item in test if item.sound in audio]
-    names = (f"pretraining data {name}", "test")
+    names = (f"pretraining data {data.name}", "test")
     found = []
     if heard:
-        status = DECLARED if protocol.transductive else LEAK
-        found.append(Finding(fold.number, "pretraining", names, status, len(heard), len(test), tuple(heard[:_SHOWN])))
+        status = DECLARED if protocol.transductive and not data.labelled else LEAK
+        kind = "pretraining labels" if data.labelled else "pretraining"
+        found.append(Finding(fold.number, kind, names, status, len(heard), len(test), tuple(heard[:_SHOWN])))
+    if data.labelled:
+        return found
     speakers = {item.speaker for item in test}
     known = sorted(speakers & set(other.speakers))
     if known and not heard:
@@ -186,6 +205,11 @@ def refuse_leaks(findings: Sequence[Finding], protocol: Protocol, where: str) ->
     if "pretraining" in kinds:
         advice.append(
             f"{protocol.name}-transductive declares and shows it, if there is one; or pretrain without test audio"
+        )
+    if "pretraining labels" in kinds:
+        advice.append(
+            "the labels of these test utterances were used in pretraining: take the model that was made for the fold that "
+            "is tested, by naming the folder that holds fold1, fold2, ..."
         )
     if "speaker" in kinds:
         advice.append("give every speaker's utterances one fold")

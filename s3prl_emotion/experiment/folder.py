@@ -160,15 +160,31 @@ def collect(folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def only_here(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; folds can be trained by several processes at once, a fold by one only."""
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
+def only_here(folder: Path, wait: bool = False, skip: bool = False) -> Iterator[bool]:
+    """Hold a folder for this process; folds can be trained by several processes at once, a fold by one only.
+
+    Args:
+        folder: which
+        wait: for another process that holds it
+        skip: yield False if another process holds it, in place of an error
+
+    Yields:
+        whether the folder is held
+
+    Raises:
+        RunError: if another process holds it, unless ``wait`` or ``skip``
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        raise RunError(f"{folder}: another process is working on this fold") from error
+        if not skip:
+            raise RunError(f"{folder}: another process is working on this fold") from error
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         lock.release()
 

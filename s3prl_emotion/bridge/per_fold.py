@@ -1,7 +1,7 @@
 """Upstream folders that hold one model per fold, and which of them a fold is tested with.
 
-Such a folder has a ``pretraining.json`` with ``"per_fold": true`` and the models in ``fold1``, ``fold2``, ...: pretraining that
-must not hear what a fold tests on is another one for every fold.
+Such a folder has a ``pretraining.json`` with ``"per_fold": true`` and the models in ``fold1``, ``fold2``, ...: pretraining
+that must not hear what a fold tests on is another one for every fold.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def of_fold(checkpoint: str | None, fold: int | None) -> str | None:
         )
     if fold not in present:
         raise UpstreamError(
-            f"{checkpoint}: holds no model for fold {fold}, which is missing (folds there: {listed}). Pretrain that fold "
-            f"too, or test the others with --fold"
+            f"{checkpoint}: holds no model for fold {fold}, which is missing (folds there: {listed}). Pretrain that "
+            "fold too, or test the others with --fold"
         )
     return str(Path(checkpoint) / f"fold{fold}")
 

@@ -45,7 +45,8 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
-            given, datarc = self.args, self.config["downstream_expert"].get("datarc", {})
+            given: argparse.Namespace = self.args  # type: ignore[has-type]
+            datarc = self.config["downstream_expert"].get("datarc", {})
             test_fold = given.downstream_variant or datarc.get("test_fold")
             checkpoint = of_fold(given.upstream_ckpt, None if test_fold is None else fold_number(test_fold))
             self.args = argparse.Namespace(**{**vars(given), "upstream_ckpt": checkpoint})

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Those of ``run`` that mean the same here, the stages, and the grid."""
     parser.add_argument("recipe", choices=RECIPES, help="flea: arXiv 2312.16383")
     what = parser.add_argument_group("what to pretrain on")
-    what.add_argument("-u", "--upstream", help="the base: a HuBERT in transformers format (dropped name, folder, Hub id)")
+    what.add_argument(
+        "-u", "--upstream", help="the base: a HuBERT in transformers format (dropped name, folder, Hub id)"
+    )
     what.add_argument("--corpus", default=None, help="corpus (default: iemocap), see `s3prl-emotion ls corpora`")
     what.add_argument("--data", type=Path, metavar="DIR", help="the corpus' folder (for --corpus table: the table)")
     what.add_argument(
@@ -41,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drop-leaks", action="store_true", help="leave out of train and dev what is in a later part under another id"
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--stage", choices=STAGES, help="this stage only (default: all); tapt and cpt also run under torchrun")
+    how.add_argument(
+        "--stage", choices=STAGES, help="this stage only (default: all); tapt and cpt also run under torchrun"
+    )
     how.add_argument(
         "--grid", nargs="+", metavar="KEY=VALUES", help="layers=1-12 clusters=50,100,150: one table over all cells"
     )
@@ -56,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--root", type=Path, default=Path("result/pretraining"), help="folders are made below it (%(default)s)"
     )
-    where.add_argument("--cache-root", type=Path, default=Path("result/cache"), metavar="DIR", help="default: %(default)s")
+    where.add_argument(
+        "--cache-root", type=Path, default=Path("result/cache"), metavar="DIR", help="default: %(default)s"
+    )
     where.add_argument("--cache-dtype", default="float16", choices=["float16", "float32"], help="default: %(default)s")
     where.add_argument("--cache-limit", metavar="SIZE", help="bound for all of DIR, such as 100G")
     parser.set_defaults(cache_device=None)

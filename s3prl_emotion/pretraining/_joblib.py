@@ -1,14 +1,14 @@
 """The centroids in a file of joblib, without executing what the file asks for.
 
-A joblib file is a pickle in which each array is a description followed by the array's bytes. Here every class but numpy's own
-arrays becomes an inert record of what it was given; whatever else the pickle imports is refused.
+A joblib file is a pickle in which each array is a description followed by the array's bytes. Here every class but numpy's
+own arrays becomes an inert record of what it was given; whatever else the pickle imports is refused.
 """
 
 from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ _NUMPY = {
     ("numpy", "dtype"): np.dtype,
 }
 _MOST_BYTES = 1 << 32
+_PythonUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]  # its C twin cannot be taught a new BUILD
 
 
 class NotReadable(Exception):
@@ -55,10 +56,10 @@ class _Array(_Record):
         return array.reshape(shape[::-1]).T if state.get("order") == "F" else array.reshape(shape)
 
 
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined]
+class _Reader(_PythonUnpickler):
     """Builds nothing but plain values, numpy's arrays and records."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(_PythonUnpickler.dispatch)
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)

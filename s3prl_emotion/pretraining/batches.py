@@ -175,9 +175,7 @@ def assembled(
         row[: len(waveform)] = waveform
         target[: len(label)] = label
     masked = RULES[mask.rule](lengths, mask, drawn)
-    return Part(
-        torch.from_numpy(padded), torch.tensor(lengths), torch.from_numpy(targets), torch.from_numpy(masked)
-    )
+    return Part(torch.from_numpy(padded), torch.tensor(lengths), torch.from_numpy(targets), torch.from_numpy(masked))
 
 
 def divided(ids: Sequence[str], dev_share: float, seed: int) -> tuple[list[str], list[str]]:
@@ -187,7 +185,9 @@ def divided(ids: Sequence[str], dev_share: float, seed: int) -> tuple[list[str],
         RunError: if there are fewer than two
     """
     if len(ids) < 2:
-        raise RunError(f"pretraining needs at least 2 clips, one to train on and one for the dev loss, found {len(ids)}")
+        raise RunError(
+            f"pretraining needs at least 2 clips, one to train on and one for the dev loss, found {len(ids)}"
+        )
     order = generator(seed, "dev", 0, 0).permutation(len(ids))
     count = min(len(ids) - 1, max(1, round(dev_share * len(ids))))
     dev = set(order[:count].tolist())

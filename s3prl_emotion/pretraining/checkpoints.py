@@ -50,6 +50,6 @@ def load(path: Path) -> dict[str, Any]:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except UNREADABLE as error:
         raise RunError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error).split('. ')[0]}). Remove it to train "
-            "that stage again"
+            f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error).split('. ')[0]}). Remove it to "
+            "train that stage again"
         ) from error

@@ -139,7 +139,7 @@ def information(
 
 
 def unigram_accuracy(labels: PseudoLabels, train: Sequence[str], dev: Sequence[str]) -> dict[str, float]:
-    """What guessing gives on dev: ``chance``, any label, and ``unigram``, the most frequent label of the training part."""
+    """What guessing gives on dev: ``chance``, any label; ``unigram``, the most frequent label of the training part."""
     counts = np.zeros(labels.classes, dtype=np.int64)
     for name in train:
         counts += np.bincount(labels.of[name], minlength=labels.classes)

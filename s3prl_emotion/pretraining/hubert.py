@@ -57,7 +57,9 @@ def read_base(folder: Path) -> Base:
         raise UpstreamError(f"{folder}: no such folder; expected a HuBERT in transformers format, or a Hub id")
     kind = read_config(folder).model_type
     if kind != "hubert":
-        raise UpstreamError(f"{folder}: expected a HuBERT, found a model of type {kind!r}: this recipe trains HuBERT only")
+        raise UpstreamError(
+            f"{folder}: expected a HuBERT, found a model of type {kind!r}: this recipe trains HuBERT only"
+        )
     encoder = load_encoder(folder)
     model = encoder.model
     stored = {
@@ -84,7 +86,10 @@ def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = No
         if MASK_EMBEDDING in weights and getattr(base.model, MASK_EMBEDDING, None) is None:
             base.model.masked_spec_embed = nn.Parameter(weights[MASK_EMBEDDING].clone())
         base.model.load_state_dict(weights)
-    base.model.save_pretrained(folder)
+    from s3prl_emotion.upstream_patches._transformers import _quiet
+
+    with _quiet():
+        base.model.save_pretrained(folder)
     base.extractor.save_pretrained(folder)
 
 

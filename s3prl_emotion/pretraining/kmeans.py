@@ -1,7 +1,7 @@
 """MiniBatchKMeans over frames that do not fit into memory, and labels by the nearest centroid.
 
-:func:`fit` draws what ``sklearn.cluster.MiniBatchKMeans.fit`` draws, in its order, and updates by its ``partial_fit``; only
-the frames of the current batch are in memory. Sculley, *Web-scale k-means clustering*, WWW 2010.
+:func:`fit` draws what ``sklearn.cluster.MiniBatchKMeans.fit`` draws, in its order, and updates by its ``partial_fit``;
+only the frames of the current batch are in memory. Sculley, *Web-scale k-means clustering*, WWW 2010.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ def read_centroids(path: Path, width: int) -> np.ndarray:
             "scikit-learn written by joblib.dump without compression"
         ) from error
     if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).all():
-        raise RunError(f"k-means {path}: expected finite centroids (clusters, width), found {found.dtype} {found.shape}")
+        raise RunError(
+            f"k-means {path}: expected finite centroids (clusters, width), found {found.dtype} {found.shape}"
+        )
     if found.shape[1] != width:
         raise RunError(
             f"k-means {path}: its centroids have width {found.shape[1]}, the hidden states have {width}: it belongs to "

@@ -42,7 +42,9 @@ class PseudoLabels:
     def __post_init__(self) -> None:
         for name, values in self.of.items():
             if len(values) and not 0 <= int(values.min()) <= int(values.max()) < self.classes:
-                raise RunError(f"labels of {name}: expected 0 to {self.classes - 1}, found {values.min()} to {values.max()}")
+                raise RunError(
+                    f"labels of {name}: expected 0 to {self.classes - 1}, found {values.min()} to {values.max()}"
+                )
 
     def write(self, folder: Path) -> None:
         """Write both files, each atomically; ``labels.json`` comes last."""
@@ -62,7 +64,9 @@ class PseudoLabels:
         """
         for name in (DESCRIPTION, VALUES):
             if not (folder / name).is_file():
-                raise RunError(f"{folder}: holds no frame labels, {name} is missing. Run the stage that makes them again")
+                raise RunError(
+                    f"{folder}: holds no frame labels, {name} is missing. Run the stage that makes them again"
+                )
         try:
             content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
@@ -71,7 +75,9 @@ class PseudoLabels:
             flat = np.load(folder / VALUES, allow_pickle=False)
             classes = int(content["classes"])
         except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
-            raise RunError(f"{folder}: frame labels cannot be read ({error}). Run the stage that makes them again") from error
+            raise RunError(
+                f"{folder}: frame labels cannot be read ({error}). Run the stage that makes them again"
+            ) from error
         total = sum(count for _, count in rows)
         if flat.ndim != 1 or len(flat) != total:
             raise RunError(f"{folder}: {VALUES} holds {flat.size} labels, {DESCRIPTION} promises {total}")
@@ -79,7 +85,9 @@ class PseudoLabels:
         return cls(classes, {name: flat[end - count : end] for (name, count), end in zip(rows, ends, strict=True)})
 
 
-def check_labels(labels: PseudoLabels, manifest: Manifest, ids: Sequence[str], samples: Mapping[str, int], framing: Framing) -> None:
+def check_labels(
+    labels: PseudoLabels, manifest: Manifest, ids: Sequence[str], samples: Mapping[str, int], framing: Framing
+) -> None:
     """Refuse labels that are not one for each frame of the audio.
 
     Args:
@@ -94,7 +102,9 @@ def check_labels(labels: PseudoLabels, manifest: Manifest, ids: Sequence[str], s
     """
     absent = [name for name in ids if name not in labels.of]
     if absent:
-        raise RunError(f"{manifest.corpus}: {len(absent)} of {len(ids)} utterances have no frame labels, first {absent[0]!r}")
+        raise RunError(
+            f"{manifest.corpus}: {len(absent)} of {len(ids)} utterances have no frame labels, first {absent[0]!r}"
+        )
     for name in ids:
         expected, found = framing.frames(samples[name]), len(labels.of[name])
         if expected != found:

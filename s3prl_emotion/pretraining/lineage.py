@@ -1,7 +1,7 @@
 """What a stage was made from and with: a folder that says so, and that is not made twice.
 
-``settings.json`` is written when a stage begins, ``stage.json`` when it is finished, last of all. Repeating a stage whose
-settings and inputs are the same does nothing; others are refused.
+``settings.json`` is written when a stage begins, ``stage.json`` when it is finished, last of all. Repeating a stage
+whose settings and inputs are the same does nothing; others are refused.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class Stage:
         differing = [line for key in mine for line in differences(key, found.get(key), mine[key])]
         if differing:
             raise RunError(
-                f"{self.folder} holds stage {self.name} with other settings or inputs: {'; '.join(differing[:5])}. Name "
-                "another folder with -n or -p, or remove this one"
+                f"{self.folder} holds stage {self.name} with other settings or inputs: {'; '.join(differing[:5])}. "
+                "Name another folder with -n or -p, or remove this one"
             )
 
 

@@ -1,7 +1,7 @@
 """The training loop: steps of accumulated parts over any number of processes, resumable as the same run.
 
-Every process computes its share of a step's parts; gradients, and the number of masked frames that they are divided by, are
-summed over processes. Nothing depends on what was drawn before: a checkpoint holds weights, optimiser and step alone.
+Every process computes its share of a step's parts; gradients, and the number of masked frames that they are divided by,
+are summed over processes. Nothing depends on what was drawn before: a checkpoint holds weights, optimiser and step alone.
 """
 
 from __future__ import annotations
@@ -243,15 +243,17 @@ class Loop:
         others = found.unmasked_correct
         values = [found.cross_entropy.detach(), found.penalty.detach() * count, count, found.correct]
         values += [frames - count, others, frames] if others is not None else [0, 0, frames]
-        return torch.stack([torch.as_tensor(value, dtype=torch.float64, device=self.accelerator.device) for value in values])
+        return torch.stack(
+            [torch.as_tensor(value, dtype=torch.float64, device=self.accelerator.device) for value in values]
+        )
 
     def _not_finite(self, step: int, what: str) -> RunError:
         kept = self.folder / CHECKPOINT
         state = f"{kept} holds an earlier step" if kept.is_file() else "no checkpoint was written yet"
         return RunError(
-            f"{self.name}: {what} at step {step + 1}, learning rate {self.settings.rate(step):g}: the training diverges. "
-            f"Nothing was updated with it; {state}. Lower the rate (-o ...optimiser.lr={self.settings.optimiser.lr / 10:g}) "
-            f"and remove {self.folder}, so that the stage begins anew"
+            f"{self.name}: {what} at step {step + 1}, learning rate {self.settings.rate(step):g}: the training "
+            f"diverges. Nothing was updated with it; {state}. Lower the rate (-o "
+            f"...training.optimiser.lr={self.settings.optimiser.lr / 10:g}) and remove {self.folder}, so that the stage begins anew"
         )
 
     @torch.no_grad()
@@ -330,7 +332,9 @@ class Loop:
             if self.scaler is not None and content["scaler"] is not None:
                 self.scaler.load_state_dict(content["scaler"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RunError(f"{path}: does not fit this training ({str(error).splitlines()[0]}). Remove {self.folder}") from error
+            raise RunError(
+                f"{path}: does not fit this training ({str(error).splitlines()[0]}). Remove {self.folder}"
+            ) from error
         logger.info("%s: going on after step %d of %d", self.name, self.progress.step, self.settings.steps)
 
     def _bar(self) -> _Bar:
@@ -386,12 +390,21 @@ class _History:
 
     def __exit__(self, *_: Any) -> None:
         if self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:
+                logger.warning("%s: TensorBoard's events are incomplete: %s", self.path.parent, error)
 
     def write(self, step: int, split: str, figures: Mapping[str, float]) -> None:
         if not self._is_main:
             return
-        for key, value in figures.items():
-            self._writer.add_scalar(f"{split}/{key}", value, global_step=step)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "split": split, **figures}) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "split": split, **figures}) + "\n")
+            for key, value in figures.items():
+                self._writer.add_scalar(f"{split}/{key}", value, global_step=step)
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: cannot be written ({error}). Make room, then repeat the command: it goes on from the "
+                "last checkpoint"
+            ) from error

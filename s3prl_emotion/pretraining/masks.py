@@ -1,7 +1,7 @@
 """Which frames are masked: transformers' rule, which the paper's code uses, and fairseq's.
 
-Both mask ``prob * frames / length`` spans of ``length`` frames that may overlap, rounded up or down at random. fairseq then
-trims every utterance's mask to the smallest of its batch. An utterance's draws come from its own generator alone, so
+Both mask ``prob * frames / length`` spans of ``length`` frames that may overlap, rounded up or down at random. fairseq
+then trims every utterance's mask to the smallest of its batch. An utterance's draws come from its own generator alone, so
 they do not depend on batch mates, processes or what was drawn before.
 """
 
@@ -44,7 +44,10 @@ def transformers_mask(
 def fairseq_mask(
     lengths: Sequence[int], settings: MaskSettings, generators: Sequence[np.random.Generator]
 ) -> np.ndarray:
-    """``compute_mask_indices`` of fairseq (and torchaudio): masks are trimmed to the batch's smallest; else as above."""
+    """``compute_mask_indices`` of fairseq (and torchaudio): masks are trimmed to the batch's smallest.
+
+    Arguments and result are those of :func:`transformers_mask`.
+    """
     found: list[np.ndarray] = []
     span = settings.length
     for frames, generator in zip(lengths, generators, strict=True):

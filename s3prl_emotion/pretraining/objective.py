@@ -24,7 +24,9 @@ class LabelHead(nn.Module):
         generator: of the initial weights; embeddings are uniform in [0, 1) as in torchaudio
     """
 
-    def __init__(self, width: int, labels: int, projection: int, temperature: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, width: int, labels: int, projection: int, temperature: float, generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.projection = nn.Linear(width, projection)
         self.embeddings = nn.Parameter(torch.empty(labels, projection).uniform_(generator=generator))

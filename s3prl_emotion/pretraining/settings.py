@@ -112,15 +112,17 @@ class Training:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.temperature > 0 or self.penalty < 0:
-            raise ValueError(f"temperature must be above 0 and penalty not below, got {self.temperature}, {self.penalty}")
+            raise ValueError(
+                f"temperature must be above 0 and penalty not below, got {self.temperature}, {self.penalty}"
+            )
         if not 0 <= self.layerdrop < 1:
             raise ValueError(f"layerdrop must be in [0, 1), got {self.layerdrop}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}. {nearest(self.precision, PRECISIONS)}")
         if self.optimiser.warmup_steps >= self.steps:
             raise ValueError(
-                f"optimiser.warmup_steps {self.optimiser.warmup_steps} must be below steps {self.steps}: the rate would "
-                "only rise"
+                f"optimiser.warmup_steps {self.optimiser.warmup_steps} must be below steps {self.steps}: the rate "
+                "would only rise"
             )
 
     def rate(self, step: int) -> float:

@@ -1,4 +1,4 @@
-"""Frames to cluster: one layer's hidden states of many utterances, from the store, in a file that memory need not hold."""
+"""Frames to cluster: a layer's hidden states of many utterances, from the store, in a file that memory need not hold."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ class Finding:
     ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that differ in case, accents' encoding,
     spaces or leading zeros), ``audio`` (the same waveform under two ids), ``segment`` (overlapping stretches of one
     file), ``sibling`` (made from one recording by augmentation), ``sentence``, ``pretraining``, ``pretraining labels``
-    (heard with their labels) and ``pretraining speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
+    (heard with their labels) and ``pretraining speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it)
+    or ``reported`` (no leak).
     """
 
     fold: int
@@ -208,8 +209,8 @@ def refuse_leaks(findings: Sequence[Finding], protocol: Protocol, where: str) ->
         )
     if "pretraining labels" in kinds:
         advice.append(
-            "the labels of these test utterances were used in pretraining: take the model that was made for the fold that "
-            "is tested, by naming the folder that holds fold1, fold2, ..."
+            "the labels of these test utterances were used in pretraining: take the model that was made for the fold "
+            "that is tested, by naming the folder that holds fold1, fold2, ..."
         )
     if "speaker" in kinds:
         advice.append("give every speaker's utterances one fold")

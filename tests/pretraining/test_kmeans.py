@@ -83,7 +83,9 @@ def test_a_joblib_file_gives_its_centroids(frames: np.ndarray, tmp_path: Path, p
 def test_centroids_in_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.arange(12.0).reshape(3, 4))
     assert kmeans.read_centroids(tmp_path / "c.npy", 4).dtype == np.float32
-    with pytest.raises(RunError, match=r"c.npy: its centroids have width 4, the hidden states have 16: .* another model"):
+    with pytest.raises(
+        RunError, match=r"c.npy: its centroids have width 4, the hidden states have 16: .* another model"
+    ):
         kmeans.read_centroids(tmp_path / "c.npy", 16)
 
 

@@ -108,7 +108,9 @@ def test_loss_and_gradients_equal_torchaudios(norm: str, stable: bool, padded: b
     }
     for name, (mine, other) in pairs.items():
         assert float(other.grad.abs().max()) > 0, name
-        torch.testing.assert_close(mine.grad, other.grad, rtol=2e-4, atol=2e-4 * float(other.grad.abs().max()), msg=name)
+        torch.testing.assert_close(
+            mine.grad, other.grad, rtol=2e-4, atol=2e-4 * float(other.grad.abs().max()), msg=name
+        )
 
 
 @pytest.mark.parametrize("stable", [False, True])

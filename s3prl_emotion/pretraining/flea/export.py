@@ -51,7 +51,9 @@ def run(plan: Plan, stages: list[Stage], fold: int, below: str = "") -> Path:
     for stage in stages:
         found = stage.finished()
         if found is None:
-            raise RunError(f"export, fold {fold}: stage {stage.name} is not finished: run it first (--stage {stage.name})")
+            raise RunError(
+                f"export, fold {fold}: stage {stage.name} is not finished: run it first (--stage {stage.name})"
+            )
         lineage.append(found)
     last = stages[-1]
     common = {
@@ -92,7 +94,7 @@ def _card(record: dict[str, Any], utterances: int) -> str:
         f"`{record['protocol']}`. {said}",
         *(["", "Made with demo settings: it shows that the recipe works, and nothing else."] if record["demo"] else []),
         "",
-        f"Use it with `s3prl-emotion run -u {record['stage']}_hubert -k FOLDER ...`, or with transformers' `HubertModel`.",
+        f"Use it with `s3prl-emotion run -u {record['stage']}_hubert -k FOLDER ...`, or transformers' `HubertModel`.",
         "",
         "## Lineage",
         "",

@@ -127,7 +127,10 @@ def figures(plan: Plan, cell: Cell) -> dict[str, Any] | None:
         "folds": " ".join(map(str, tested)),
         "inertia": _mean([item["inertia"] for item in clusterings]),
         "silhouette": _mean([item["silhouette"] for item in clusterings]),
-        **{f"ami_{name}": _mean([item["ami"][name] for item in clusterings]) for name in ("emotion", "speaker", "sentence")},
+        **{
+            f"ami_{name}": _mean([item["ami"][name] for item in clusterings])
+            for name in ("emotion", "speaker", "sentence")
+        },
         "masked_accuracy": _mean([item["dev"]["masked_accuracy"] for item in trainings]),
         "unigram": _mean([item["unigram"] for item in trainings]),
         "chance": _mean([item["chance"] for item in trainings]),
@@ -170,8 +173,8 @@ def _table(plan: Plan, rows: Sequence[dict[str, Any]], waiting: Sequence[Cell]) 
         tabulated([*head, "masked %", "unigram %"], cells),
         "",
         wrap(
-            "the cell with the best UA here was chosen on the test sets: its figure flatters. Choose by the corpus' dev "
-            "figures, or name the cell beforehand"
+            "the cell with the best UA here was chosen on the test sets: its figure flatters. Choose by dev figures,"
+            " or name the cell beforehand"
         ),
     ]
     if waiting:

@@ -207,13 +207,15 @@ def find_base(upstream: str) -> tuple[Path, str]:
     found = dropped.resolve(upstream, None, None)
     if found.checkpoint is None or not Path(found.checkpoint).is_dir() or found.name in upstreams():
         raise UpstreamError(
-            f"-u {upstream}: expected a HuBERT in transformers format: a folder, its name in a drop-in folder, or a Hub id"
+            f"-u {upstream}: expected a HuBERT in transformers format: a folder, a dropped name, or a Hub id"
         )
     from s3prl_emotion.upstream_patches._transformers import read_config
 
     kind = read_config(Path(found.checkpoint)).model_type
     if kind != "hubert":
-        raise UpstreamError(f"-u {upstream}: expected a HuBERT, found a model of type {kind!r}; FLEA trains HuBERT only")
+        raise UpstreamError(
+            f"-u {upstream}: expected a HuBERT, found a model of type {kind!r}; FLEA trains HuBERT only"
+        )
     return Path(found.checkpoint), found.name
 
 
@@ -256,8 +258,8 @@ def _check(folder: Path, identity: Mapping[str, Any]) -> None:
     differing = [line for key in identity for line in differences(key, earlier.get(key), identity[key])]
     if differing:
         raise RunError(
-            f"{folder} holds pretraining with other settings: {'; '.join(differing[:5])}. Name another folder with -n or "
-            "-p, or remove this one"
+            f"{folder} holds pretraining with other settings: {'; '.join(differing[:5])}. Name another folder with "
+            "-n or -p, or remove this one"
         )
 
 

@@ -26,8 +26,8 @@ def run(plan: Plan, stage: str | None = None) -> None:
     """
     if processes() > 1 and stage not in DISTRIBUTED:
         raise ConfigError(
-            f"{processes()} processes: only --stage {' and --stage '.join(DISTRIBUTED)} work in several; start the others, "
-            "or the whole recipe, in one"
+            f"{processes()} processes: only --stage {' and --stage '.join(DISTRIBUTED)} work in several; start the "
+            "others, or the whole recipe, in one"
         )
     cell = cluster.cell_of(plan)
     for name in STAGES if stage is None else (stage,):
@@ -80,4 +80,6 @@ def check_exports(plan: Plan) -> None:
     for fold in plan.numbers:
         for name in ("tapt", "cpt"):
             if not (export.folder_of(plan, name, fold) / "pretraining.json").is_file():
-                raise RunError(f"evaluate, fold {fold}: no exported {name} model: run its stages and --stage export first")
+                raise RunError(
+                    f"evaluate, fold {fold}: no exported {name} model: run its stages and --stage export first"
+                )

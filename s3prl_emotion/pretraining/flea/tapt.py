@@ -41,9 +41,7 @@ def run(plan: Plan, fold: int) -> dict[str, Any]:
                 plan.base, manifest, [settings.layer], blocks, plan.wanted.cache_options, plan.device
             )
             given = None if settings.kmeans is None else Path(settings.kmeans)
-            write_report(
-                place, cluster(states, settings.layer, settings.clusters, given, kmeans, manifest, place)
-            )
+            write_report(place, cluster(states, settings.layer, settings.clusters, given, kmeans, manifest, place))
         return place
 
     return train_stage(stage, plan.base, manifest, labels, settings.training, plan.wanted.seed, plan.device)

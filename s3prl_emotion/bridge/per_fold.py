@@ -1,7 +1,7 @@
 """Upstream folders that hold one model per fold, and which of them a fold is tested with.
 
-Such a folder has a ``pretraining.json`` with ``"per_fold": true`` and the models in ``fold1``, ``fold2``, ...: pretraining
-that must not hear what a fold tests on is another one for every fold.
+Such a folder has a ``pretraining.json`` with ``"per_fold": true`` and the models in ``fold1``, ``fold2``, ...:
+pretraining that must not hear what a fold tests on is another one for every fold.
 """
 
 from __future__ import annotations

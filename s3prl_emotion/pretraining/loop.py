@@ -254,8 +254,8 @@ class Loop:
         return RunError(
             f"{self.name}: {what} at step {step + 1}, learning rate {self.settings.rate(step):g}: the training "
             f"diverges. Nothing was updated with it; {state}. Lower the rate (-o "
-            f"...training.optimiser.lr={self.settings.optimiser.lr / 10:g}) and remove {self.folder}, so that the stage "
-            "begins anew"
+            f"...training.optimiser.lr={self.settings.optimiser.lr / 10:g}) and remove {self.folder}, so that the "
+            "stage begins anew"
         )
 
     @torch.no_grad()

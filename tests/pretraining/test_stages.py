@@ -40,7 +40,9 @@ def test_other_settings_are_refused(tmp_path: Path, is_finished: bool) -> None:
     with _stage(tmp_path / "tapt").working():
         if is_finished:
             _stage(tmp_path / "tapt").finish({})
-    with pytest.raises(RunError, match=r"tapt holds stage tapt with other settings or inputs: settings.steps was 3 and is 4"):
+    with pytest.raises(
+        RunError, match=r"tapt holds stage tapt with other settings or inputs: settings.steps was 3 and is 4"
+    ):
         _stage(tmp_path / "tapt", steps=4).finished()
 
 
@@ -80,7 +82,9 @@ def test_labels_of_another_length_than_the_audio(demo_manifest: Manifest) -> Non
     name = demo_manifest.utterances[0].id
     labels = PseudoLabels(4, {name: np.zeros(50, np.int32)})
     samples = {name: 16000}
-    with pytest.raises(RunError, match=rf"{name} has 50 frame labels, its 16000 samples .* have 49 frames: .* Cluster again"):
+    with pytest.raises(
+        RunError, match=rf"{name} has 50 frame labels, its 16000 samples .* have 49 frames: .* Cluster again"
+    ):
         check_labels(labels, demo_manifest, [name], samples, Framing())
     check_labels(labels, demo_manifest, [name], {name: 16080}, Framing())
     with pytest.raises(RunError, match="1 of 1 utterances have no frame labels, first 'other'"):

@@ -114,7 +114,8 @@ def test_further_numbers_by_hand() -> None:
 
 def test_a_record_of_the_first_version_is_readable(tmp_path: Path) -> None:
     results = _summary(THREE)
-    for key in ("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "ci95_folds_method"):
+    added = ("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "ci95_folds_method")
+    for key in (*added, "pooled", "headline", "corpus_name"):
         del results[key]
     for rate in ("ua", "wa", "macro_f1"):
         del results[rate]["ci95_folds"]
@@ -132,13 +133,14 @@ def test_schema_is_exactly_the_documented_one() -> None:
             "checkpoint_sha256",
             "downstream",
             "corpus",
+            "corpus_name",
             "protocol",
             "folds",
             "ua",
             "wa",
             "macro_f1",
         ),
-        *("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "confusion", "seed", "versions", "ci95_method"),
+        *("ua_plus_wa", "pooled", "headline", "recalls", "ece", "brier", "kl_to_annotators", "confusion", "seed", "versions", "ci95_method"),
         *("ci95_folds_method", "complete", "folds_expected", "chance", "settings"),
     ]
     assert results["schema"] == 1
@@ -189,7 +191,7 @@ def test_round_trip(tmp_path: Path) -> None:
         ({"folds": []}, "folds: expected a list with at least one fold"),
         ({"folds": [{"fold": 1}]}, r"folds\[0\]: missing n, ua, wa, macro_f1, step"),
         ({"confusion": [[1, 2]]}, r"confusion: expected 2 rows of 2 for 2 labels, found rows of \[2\]"),
-        ({"confusion": 3}, "expected lists for protocol.labels and confusion"),
+        ({"confusion": 3}, "confusion: expected a list of lists, found 3"),
         ({"protocol": "strict"}, "protocol: expected a mapping"),
     ],
 )

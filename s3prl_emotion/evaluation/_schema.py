@@ -71,7 +71,6 @@ def _check_protocol(protocol: Mapping[str, Any], where: str) -> None:
     for key, usual in (("transductive", False), ("selection_on_test", False), ("speaker_disjoint_test", True)):
         _need(_is_truth, protocol.get(key, usual), f"{where}.{key}", "true or false")
 
-
     _need(_or_none(_is_text), protocol.get("order"), f"{where}.order", "a text or null")
     for item in _need_list(protocol.get("lacking") or [], f"{where}.lacking"):
         _need_keys(item, ("fold", "part", "classes"), f"{where}.lacking")

@@ -21,8 +21,8 @@ from s3prl_emotion.evaluation.results import CALIBRATION, SUMMARISED, UPPER
 from s3prl_emotion.evaluation.runs import Run
 
 METHODS = {
-    "95 % interval": "of the mean over folds and seeds, or of the pooled rate: ± Student's t with speakers - 1 degrees of "
-    f"freedom · standard error, from speakers drawn with replacement {intervals.REPLICATES} times",
+    "95 % interval": "of the mean over folds and seeds, or of the pooled rate: ± Student's t with speakers - 1 degrees "
+    f"of freedom · standard error, from speakers drawn with replacement {intervals.REPLICATES} times",
     "pooled": "over the predictions of all folds together, averaged over seeds",
     "std folds": "sample standard deviation over folds of the rates averaged over seeds",
     "std seeds": "sample standard deviation over seeds of the means over folds",
@@ -111,14 +111,16 @@ def figures(system: System) -> dict[str, Any]:
     Returns:
         for each of ``ua``, ``wa``, ``macro_f1`` and ``ua_plus_wa`` its ``mean`` over folds and seeds, ``ci95``,
         ``std_folds``, ``std_seeds`` (None where there is one only), ``folds``, the rate of each fold averaged over
-        seeds, and ``pooled``, that over all folds' predictions, with ``pooled_ci95``; ``ece``, ``brier`` and ``kl_to_annotators`` averaged over seeds, None unless every run has them
+        seeds, and ``pooled``, that over all folds' predictions, with ``pooled_ci95``; ``ece``,
+        ``brier`` and ``kl_to_annotators`` averaged over seeds, None unless every run has them
     """
     counts = system.counts
     together = intervals.pooled(counts)
     drawn = drawn_pooled = None
     if counts.speakers > 1:
         drawn, drawn_pooled = (
-            intervals.replicates([kind], _RATES, np.random.default_rng(intervals.SEED))[0] for kind in (counts, together)
+            intervals.replicates([kind], _RATES, np.random.default_rng(intervals.SEED))[0]
+            for kind in (counts, together)
         )
     numbers = [fold["fold"] for fold in system.results["folds"]]
     found: dict[str, Any] = {}
@@ -171,7 +173,7 @@ def difference(system: System, baseline: System) -> dict[str, Any]:
     for name, rate in _RATES.items():
         by_fold = intervals.fold_rates(mine, rate).mean(axis=0) - intervals.fold_rates(theirs, rate).mean(axis=0)
         corrected = None
-        if len(by_fold) > 1 and set(n_test) <= set(train):
+        if of == "mean" and len(by_fold) > 1 and set(n_test) <= set(train):
             corrected = pairs.corrected_t(
                 by_fold.tolist(), list(n_test.values()), [train[number] for number in n_test]
             )[1]
@@ -191,7 +193,12 @@ def _mcnemar(system: System, baseline: System) -> dict[str, Any]:
     theirs = {run.results["seed"]: run for run in baseline.runs}
     seeds = [(seed, seed) for seed in mine if seed in theirs] or [(system.seeds[0], baseline.seeds[0])]
     p_values = [pairs.mcnemar(_correct(mine[first]), _correct(theirs[second])) for first, second in seeds]
-    return {"metric": "wa", "seeds": [list(pair) for pair in seeds], "p": p_values, "median": statistics.median(p_values)}
+    return {
+        "metric": "wa",
+        "seeds": [list(pair) for pair in seeds],
+        "p": p_values,
+        "median": statistics.median(p_values),
+    }
 
 
 def _correct(run: Run) -> list[bool]:

@@ -60,8 +60,8 @@ protocols.register("cross")(
         name="cross",
         description="train on some corpora, test on another; best UA on held-out speakers of the training corpora",
         folds="one corpus each, or the corpora named as test; none of them trained on",
-        dev="of each training corpus the first of up to five speaker-disjoint folds that leaves every class in train and "
-        "dev, or most; no speaker shared with train",
+        dev="of each training corpus the first of up to five speaker-disjoint folds that leaves every class in train "
+        "and dev, or most; no speaker shared with train",
         selection="ua",
         labels="those that all corpora share, unless the corpus says otherwise",
         test_sets=test_sets,

@@ -70,8 +70,8 @@ protocols.register("loso")(
         name="loso",
         description="leave one speaker out; the checkpoint with the best UA on other held-out speakers is tested",
         folds="one speaker each",
-        dev="the next fifth of the speakers, in the order of their names, cyclically, or others where these leave dev or "
-        "train without a class; no speaker shared with train",
+        dev="the next fifth of the speakers, in the order of their names, cyclically, or others where these leave dev "
+        "or train without a class; no speaker shared with train",
         selection="ua",
         follows_lists=False,
         test_sets=one_speaker_each,

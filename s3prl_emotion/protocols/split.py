@@ -105,7 +105,8 @@ class Folds:
                 for item in content["folds"]
             )
             lacking = tuple(
-                Lack(int(item["fold"]), str(item["part"]), tuple(item["classes"])) for item in content.get("lacking", ())
+                Lack(int(item["fold"]), str(item["part"]), tuple(item["classes"]))
+                for item in content.get("lacking", ())
             )
             result = cls(str(content["protocol"]), folds, lacking)
             written = content["sha256"]

@@ -139,7 +139,7 @@ def is_pooled(results: Mapping[str, Any]) -> bool:
 
 
 def lacking(results: Mapping[str, Any]) -> list[str]:
-    """Which classes the train and dev sets of which folds lack, in one line for each part; test sets are the headline's."""
+    """Which classes train and dev sets lack, in one line for each; those of test sets are the headline's reason."""
     found: dict[str, dict[str, list[int]]] = {}
     for item in results["protocol"].get("lacking") or ():
         if item["part"] != "test":

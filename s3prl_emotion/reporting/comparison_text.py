@@ -29,7 +29,9 @@ def comparison_text(comparison: Mapping[str, Any], markdown: bool = False) -> st
         _systems(page, block, comparison["metric"])
         _published(page, block)
         _differences(page, block, comparison["metric"], comparison["comparisons"])
-    page.add(*(f"not finished, so not compared: {folder}: no fold has a result yet" for folder in comparison["unfinished"]))
+    page.add(
+        *(f"not finished, so not compared: {folder}: no fold has a result yet" for folder in comparison["unfinished"])
+    )
     page.add("Methods:", *(f"{name}: {text}." for name, text in comparison["methods"].items()))
     return "\n\n".join(page.parts)
 
@@ -43,7 +45,7 @@ class _Headline(NamedTuple):
     interval: str
 
 
-HEADLINES = (_Headline("mean", "", "mean", "ci95"), _Headline("pooled", " pooled", "pooled", "pooled_ci95"))
+HEADLINES = (_Headline("mean", "", "mean", "ci95"), _Headline("pooled", "pooled ", "pooled", "pooled_ci95"))
 
 
 class _Page:
@@ -96,14 +98,15 @@ def _heading(page: _Page, block: Mapping[str, Any]) -> None:
 def _systems(page: _Page, block: Mapping[str, Any], metric: str) -> None:
     others = [rate for rate in RATES if rate != metric]
     of, other = HEADLINES if block["headline"]["of"] == "mean" else HEADLINES[::-1]
-    headers = ["system", "seeds", f"{RATES[metric]} %{of.title}", "95 % interval", f"{other.name} %"]
-    headers += ["std folds", "std seeds", *(f"{RATES[rate]} %{of.title}" for rate in others), "ECE %"]
+    headers = ["system", "seeds", f"{of.title}{RATES[metric]} %", "95 % interval"]
+    headers += [f"{other.name} %"] if page.markdown else []  # in plain text it stands in the line of the system
+    headers += ["std folds", "std seeds", *(f"{RATES[rate]} %" for rate in others), "ECE %"]
     rows = []
     for system in block["systems"]:
         found = system["figures"]
         main = found[metric]
         cells = [f"{system['key']} {system['name']}", str(len(system["seeds"])), percent(main[of.value])]
-        cells += [interval(main[of.interval]), percent(main[other.value])]
+        cells += [interval(main[of.interval]), *([percent(main[other.value])] if page.markdown else [])]
         cells += [percent(main["std_folds"]), percent(main["std_seeds"])]
         rows.append([*cells, *(percent(found[rate][of.value]) for rate in others), percent(found["ece"])])
     page.table(headers, rows)
@@ -112,8 +115,11 @@ def _systems(page: _Page, block: Mapping[str, Any], metric: str) -> None:
         seeds = ", ".join(map(str, system["seeds"]))
         parts = [f"{system['name']}, {'seed' if len(system['seeds']) == 1 else 'seeds'} {seeds}"]
         beside = system["figures"][metric]
-        parts.append(f"{other.name} {RATES[metric]} {percent(beside[other.value])} ({interval(beside[other.interval])})")
-        parts += [*system["marks"], *system["remarks"], ", ".join(system["source"])]
+        parts += [*system["marks"], *system["remarks"]]
+        parts.append(
+            f"{other.name} {RATES[metric]} {percent(beside[other.value])} ({interval(beside[other.interval])})"
+        )
+        parts.append(", ".join(system["source"]))
         lines.append(f"{system['key']}: {'; '.join(parts)}")
     page.add(*lines)
 
@@ -172,8 +178,8 @@ def _differences(page: _Page, block: Mapping[str, Any], metric: str, comparisons
     if not block["differences"]:
         return
     names = {system["key"]: system["name"] for system in block["systems"]}
-    of = " pooled" if block["headline"]["of"] == "pooled" else ""
-    headers = [f"{RATES[metric]}{of}, minus {block['baseline']}", "points", "95 % interval", "detectable"]
+    of = "pooled " if block["headline"]["of"] == "pooled" else ""
+    headers = [f"{of}{RATES[metric]}, minus {block['baseline']}", "points", "95 % interval", "detectable"]
     headers += ["p bootstrap", "p Holm", *(["p McNemar"] if metric == "wa" else []), "p corrected t"]
     rows = []
     for item in block["differences"]:
@@ -188,10 +194,10 @@ def _differences(page: _Page, block: Mapping[str, Any], metric: str, comparisons
     lines = [f"p Holm: p bootstrap adjusted for {comparisons} {'comparison' if comparisons == 1 else 'comparisons'}"]
     known = [item[metric]["detectable"] for item in block["differences"] if item[metric]["detectable"] is not None]
     if known:
-        least, most = percent(min(known)), percent(max(known))
+        below = " to ".join(dict.fromkeys((percent(min(known)), percent(max(known)))))
         lines.append(
-            f"detectable: with these speakers and seeds a true difference below {least}{'' if least == most else ' to '}"
-            f"{'' if least == most else most} points would mostly have gone unseen: do not rank systems that are closer"
+            f"detectable: with these speakers and seeds a true difference below {below} points goes unseen "
+            "in more than one experiment of five: do not rank systems that are closer"
         )
     for item in block["differences"]:
         pairs = [f"{a} with {b}" for a, b in item["mcnemar"]["seeds"] if a != b]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -68,14 +69,30 @@ class _Page:
             self.parts.append(lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table whose first cells are ``KEY name``; the names go where they do not fit in the width."""
+        """A table whose first cells are ``KEY name``.
+
+        Where it does not fit in the width, titles stand in several lines; where that is not enough, the names go.
+        """
         if self.markdown:
             self.parts.append(tabulated(headers, rows, "github"))
             return
         table = tabulated(headers, rows)
-        if max(map(len, table.splitlines())) > WIDTH:
+        if _is_wide(table):
+            headers = [headers[0], *map(_in_lines, headers[1:])]
+            table = tabulated(headers, rows)
+        if _is_wide(table):
             table = tabulated(headers, [[row[0].split(" ")[0], *row[1:]] for row in rows])
         self.parts.append(table)
+
+
+def _in_lines(title: str) -> str:
+    """A column's title in lines of at most 11 columns, with ``%`` and ``t`` beside what they belong to."""
+    kept = title.replace(" %", "\xa0%").replace(" t", "\xa0t")
+    return textwrap.fill(kept, 11, break_on_hyphens=False).replace("\xa0", " ")
+
+
+def _is_wide(table: str) -> bool:
+    return max(map(len, table.splitlines())) > WIDTH
 
 
 def _heading(page: _Page, block: Mapping[str, Any]) -> None:

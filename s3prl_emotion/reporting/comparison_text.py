@@ -86,9 +86,9 @@ class _Page:
 
 
 def _in_lines(title: str) -> str:
-    """A column's title in lines of at most 11 columns, with ``%`` and ``t`` beside what they belong to."""
+    """A column's title in lines of about 8 columns, with ``%`` and ``t`` beside what they belong to."""
     kept = title.replace(" %", "\xa0%").replace(" t", "\xa0t")
-    return textwrap.fill(kept, 11, break_on_hyphens=False).replace("\xa0", " ")
+    return textwrap.fill(kept, 8, break_long_words=False, break_on_hyphens=False).replace("\xa0", " ")
 
 
 def _is_wide(table: str) -> bool:

@@ -78,7 +78,7 @@ class _Page:
             return
         table = tabulated(headers, rows)
         if _is_wide(table):
-            headers = [headers[0], *map(_in_lines, headers[1:])]
+            headers = list(map(_in_lines, headers))
             table = tabulated(headers, rows)
         if _is_wide(table):
             table = tabulated(headers, [[row[0].split(" ")[0], *row[1:]] for row in rows])
@@ -86,9 +86,9 @@ class _Page:
 
 
 def _in_lines(title: str) -> str:
-    """A column's title in lines of about 8 columns, with ``%`` and ``t`` beside what they belong to."""
-    kept = title.replace(" %", "\xa0%").replace(" t", "\xa0t")
-    return textwrap.fill(kept, 8, break_long_words=False, break_on_hyphens=False).replace("\xa0", " ")
+    """A column's title in short lines, with ``%`` beside what it belongs to."""
+    kept = title.replace(" %", "\xa0%").replace(" minus ", " minus\xa0")
+    return textwrap.fill(kept, 5, break_long_words=False, break_on_hyphens=False).replace("\xa0", " ")
 
 
 def _is_wide(table: str) -> bool:

@@ -210,13 +210,20 @@ def _folds(folder: Path, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     content = _read_json(path)
     try:
         folds = [
-            {"number": int(fold["number"]), "train": fold["train"], "test": fold["test"]} for fold in content["folds"]
+            {"number": int(fold["number"]), "train": _ids(fold["train"]), "test": _ids(fold["test"])}
+            for fold in content["folds"]
         ]
         if content["sha256"] != results["protocol"]["split_sha256"]:
             raise RunError(f"{path}: the folds are not those of {RESULTS}. They were made again after the run")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error
     return folds
+
+
+def _ids(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"expected a list of ids, found {str(value)[:80]!r}")
+    return value
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -232,5 +239,5 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path}: not a mapping in JSON: {error}") from error

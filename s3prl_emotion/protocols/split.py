@@ -112,7 +112,7 @@ class Folds:
             written = content["sha256"]
         except KeyError as error:
             raise ProtocolError(f"{path}: key {error} is missing") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ProtocolError(f"{path}: not a file of folds: {error}") from error
         if result.sha256() != written:
             raise ProtocolError(f"{path}: the folds were changed after they were written. Make them again")

@@ -30,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
     set_up_logging()
     from s3prl_emotion.corpora import Manifest
     from s3prl_emotion.protocols import protocols
-    from s3prl_emotion.protocols.audit import audit, refuse_leaks
+    from s3prl_emotion.protocols.audit import REPORTED, audit, refuse_leaks
     from s3prl_emotion.protocols.split import Folds
 
     manifest, folds = Manifest.read(args.folder / "manifest.jsonl"), Folds.read(args.folder / "folds.json")
@@ -39,6 +39,8 @@ def main(args: argparse.Namespace) -> int:
     findings = audit(manifest, folds, protocol, pretraining)
     for finding in findings:
         print(f"{finding.status:<9}{finding}")
+    for lack in folds.lacking:
+        print(f"{REPORTED:<9}{lack}")
     refuse_leaks(findings, protocol, str(args.folder))
     print(f"{manifest.corpus}, protocol {protocol.name}, {len(folds.folds)} folds: no undeclared leak")
     return 0

@@ -171,15 +171,16 @@ class DownstreamExpert(nn.Module):
             "wa": wa(truth, predicted, self.labels),
             "macro_f1": macro_f1(truth, predicted, self.labels),
         }
+        when = f" at step {global_step}" if self.training_is_running(global_step) else ""
         if not np.isfinite(values["loss"]):
-            raise RunError(f"{self.name}, fold {self.fold}: the {split} loss at step {global_step} is {values['loss']}")
+            raise RunError(f"{self.name}, fold {self.fold}: the {split} loss{when} is {values['loss']}")
         for key, value in values.items():
             logger.add_scalar(f"{self.name}-fold{self.fold}/{split}-{key}", value, global_step=global_step)
         if split == "train":
             self._log_layer_weights(logger, global_step)
 
         save_names = []
-        lines = [f"{split} at step {global_step}: " + ", ".join(f"{key} {value:.6f}" for key, value in values.items())]
+        lines = [f"{split}{when}: " + ", ".join(f"{key} {value:.6f}" for key, value in values.items())]
         score = values[self.selection]
         if split == "dev" and self.training_is_running(global_step) and score > float(self.best_score):
             self.best_score.fill_(score)

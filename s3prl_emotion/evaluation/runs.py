@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.csv"
 RESULTS = "results.json"
+STARTED = "run.json"
 _TIE = 1e-6  # probabilities that close together are equal
 _KEPT = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "settings")
 
@@ -40,7 +41,7 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What ``run.json`` records, by dotted key, less the seed and the place of the corpus; empty without it."""
-        path = self.folder / "run.json"
+        path = self.folder / STARTED
         if not path.is_file():
             return {}
         flat = _flat(_read_json(path))
@@ -60,17 +61,29 @@ class Run:
         return json.dumps(about, sort_keys=True)
 
 
-def find_runs(paths: Sequence[str | Path]) -> list[Path]:
+def find_runs(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
     """The run folders that ``paths`` are or hold, each once, in the order given and sorted below each path.
+
+    Returns:
+        those with a result, and those that were begun and have none yet
 
     Raises:
         RunError: if a path does not exist or holds no ``results.json``
     """
     found: dict[Path, Path] = {}
+    begun: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             raise RunError(f"{path}: no such folder. Expected the folder of a run, or a folder that holds several")
         inside = [path] if (path / RESULTS).is_file() else sorted(file.parent for file in path.rglob(RESULTS))
+        for file in sorted(path.rglob(STARTED)):
+            if not (file.parent / RESULTS).is_file():
+                begun.setdefault(file.parent.resolve(), file.parent)
+        if not inside and begun:
+            raise RunError(
+                f"{path}: no run in it is finished yet; begun: {', '.join(map(str, list(begun.values())[:5]))}. Repeat "
+                "its command, which goes on where it stopped"
+            )
         if not inside:
             raise RunError(
                 f"{path}: holds no {RESULTS}, nor does any folder below it. Expected the folder of a run, "
@@ -78,7 +91,7 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
             )
         for folder in inside:
             found.setdefault(folder.resolve(), folder)
-    return list(found.values())
+    return list(found.values()), list(begun.values())
 
 
 def read_run(folder: str | Path) -> Run:
@@ -114,7 +127,14 @@ def read_run(folder: str | Path) -> Run:
     _check_utterances(folder, predictions, old, folds)
     kept = {key: old[key] for key in _KEPT}
     try:
-        new = summarise(predictions, labels, steps=steps, folds_expected=old["folds_expected"], **kept)
+        new = summarise(
+            predictions,
+            labels,
+            steps=steps,
+            folds_expected=old["folds_expected"],
+            corpus_name=old.get("corpus_name"),
+            **kept,
+        )
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
     ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))
@@ -190,13 +210,20 @@ def _folds(folder: Path, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     content = _read_json(path)
     try:
         folds = [
-            {"number": int(fold["number"]), "train": fold["train"], "test": fold["test"]} for fold in content["folds"]
+            {"number": int(fold["number"]), "train": _ids(fold["train"]), "test": _ids(fold["test"])}
+            for fold in content["folds"]
         ]
         if content["sha256"] != results["protocol"]["split_sha256"]:
             raise RunError(f"{path}: the folds are not those of {RESULTS}. They were made again after the run")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error
     return folds
+
+
+def _ids(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"expected a list of ids, found {str(value)[:80]!r}")
+    return value
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -212,5 +239,5 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path}: not a mapping in JSON: {error}") from error

@@ -18,7 +18,8 @@ from s3prl_emotion.evaluation.predictions import read_predictions, write_predict
 from s3prl_emotion.evaluation.results import summarise, versions, write_results
 from s3prl_emotion.experiment.request import Request, protocol_name, uses_cache
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols import audit, protocols
+from s3prl_emotion.protocols import audit
+from s3prl_emotion.protocols.record import record
 from s3prl_emotion.protocols.split import Folds
 
 RUN_FILE = "run.json"
@@ -93,6 +94,14 @@ def _incompleteness(manifest: Manifest) -> list[str]:
     return [known] if known else []
 
 
+def _own_name(about: dict[str, Any], manifest: Manifest) -> str:
+    """The corpus' name for people: with the data's own where many corpora share a reader, as in a run folder's name."""
+    if manifest.corpus != about["name"] or about["name"] not in corpora.names() or about["data"] is None:
+        return manifest.corpus
+    named_by_data = corpora.get(about["name"]).named_by_data
+    return f"{manifest.corpus}_{Path(about['data']).stem}" if named_by_data else manifest.corpus
+
+
 def _shared(folder: Path) -> list[dict[str, Any]]:
     """What the audit found that train, dev and test share: declared by the protocol, or no leak."""
     path = folder / audit.FILE
@@ -138,7 +147,6 @@ def collect(folder: Path) -> dict[str, Any]:
     if not predictions:
         raise RunError(f"{folder}: no fold is finished yet")
     write_predictions(folder / "predictions.csv", predictions, manifest.labels)
-    protocol = protocols.get(folds.protocol)
     results = summarise(
         predictions,
         manifest.labels,
@@ -146,7 +154,8 @@ def collect(folder: Path) -> dict[str, Any]:
         checkpoint_sha256=about["checkpoint_sha256"],
         downstream=about["downstream"],
         corpus=manifest.corpus,
-        protocol={**protocol.record(), "split_sha256": folds.sha256(), "shared": _shared(folder)},
+        corpus_name=_own_name(about["corpus"], manifest),
+        protocol={**record(manifest, folds), "shared": _shared(folder)},
         steps=steps,
         seed=about["seed"],
         versions=versions(),

@@ -189,6 +189,7 @@ def _write(
         old["protocol"]["labels"],
         steps=steps,
         settings=settings,
+        corpus_name=old.get("corpus_name"),
         **{key: old[key] for key in kept},
     )
     folder = source.with_name(source.name.replace(f"-lr{rate:g}", "-lrdev"))

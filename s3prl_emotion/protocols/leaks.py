@@ -28,7 +28,7 @@ def without_leaks(manifest: Manifest, folds: Folds, protocol: Protocol) -> tuple
         dropped += len(fold.dev) - len(dev) + len(fold.train) - len(train)
         kept.append(Fold(fold.number, train, dev, fold.test))
         check_fold(manifest, protocol, fold.number, {"train": train, "dev": dev, "test": fold.test})
-    return Folds(folds.protocol, tuple(kept)), dropped
+    return Folds.of(manifest, folds.protocol, kept), dropped
 
 
 def _apart(manifest: Manifest, ids: Sequence[str], later: Sequence[str]) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+MAX_SEED = 2**32 - 1
+"""NumPy's limit, the lowest of the three."""
+
 
 def seed_everything(seed: int) -> None:
     """Seed python's, numpy's and torch's global generators, as S3PRL's ``run_downstream`` does."""

@@ -98,6 +98,8 @@ def check_arguments(args: argparse.Namespace, where: str) -> argparse.Namespace:
         )
     values = {**ARGUMENTS, **vars(args)}
     for name, value in values.items():
+        if name == "override" and isinstance(value, str):
+            continue  # judged by its parts
         if type(value) not in _KINDS[name]:
             kinds = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in _KINDS[name])
             raise ConfigError(f"{where}: argument {name}: expected {kinds}, found {shown(value)}")

@@ -13,8 +13,9 @@ S3PRL 0.4.18 evaluates texts of its arguments and configuration as Python:
 ``util/override``                           ``-o``, in whose place :func:`~s3prl_emotion.bridge.arguments.override` is
 ==========================================  ==========================================================
 
-:class:`~s3prl_emotion.bridge.runner.EmotionRunner` calls :func:`check_run` on whatever it is given, so that files, ``-o``,
-sweeps and checkpoints all pass here; they are checked where they are read besides, for messages that name the place.
+:class:`~s3prl_emotion.bridge.runner.EmotionRunner` calls :func:`check_run` on whatever it is given, so that files,
+``-o``, sweeps and checkpoints all pass here; they are checked where they are read besides, for messages that name the
+place.
 """
 
 from __future__ import annotations

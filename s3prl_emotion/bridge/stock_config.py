@@ -1,7 +1,7 @@
 """What S3PRL's own emotion expert reads from a configuration, typed like ours.
 
-It evaluates the texts ``select``, ``pooling`` and ``model_type`` as Python, and looks ``activation`` up in ``torch.nn``.
-So they must be one of the names below: all that S3PRL 0.4.18 has there and that its expert can work with.
+It evaluates the texts ``select``, ``pooling`` and ``model_type`` as Python, and looks ``activation`` up in
+``torch.nn``. So they must be one of the names below: all that S3PRL 0.4.18 has there and that its expert can work with.
 """
 
 from __future__ import annotations

@@ -252,8 +252,8 @@ def _check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: {name} refuses these settings: {error}") from error
     if not 0 < checked.get("lr", options["lr"]) <= MAX_LEARNING_RATE:
         raise ConfigError(
-            f"{where}: {name} refuses these settings: Invalid learning rate: {checked['lr']}; lr must be above 0 and at "
-            f"most {MAX_LEARNING_RATE:g}"
+            f"{where}: {name} refuses these settings: Invalid learning rate: {checked['lr']}; lr must be above 0 "
+            f"and at most {MAX_LEARNING_RATE:g}"
         )
     return checked
 

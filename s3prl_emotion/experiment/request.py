@@ -73,9 +73,11 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
         raise ConfigError(
             f"-d {args.downstream!r} is not an emotion downstream. {nearest(str(args.downstream), known)}"
         )
+    args.device = arguments.resolve_device(args.device)
     arguments.check_arguments(args, "the command line")
     path = Path(args.config) if args.config else known[args.downstream]
     config = read_yaml(path)
+    _refuse_filled(config, str(path))
     file = check_settings(config, args.downstream, str(path))
     shipped = file if path == known[args.downstream] else check_config_of(args.downstream)
     config = json.loads(json.dumps(config))
@@ -83,15 +85,10 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config[section], **values}
     arguments.override(config, args, args.override)
-    args.device = arguments.resolve_device(args.device)
     changed = " with ".join(text for text, given in (("--demo", request.demo), ("-o", args.override)) if given)
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
+    _refuse_filled(config, where)
     checked = check_settings(config, args.downstream, where, args.device if args.mode == "train" else None)
-    for key in FILLED:
-        if checked["downstream_expert"].get("datarc", {}).get(key) is not None:
-            raise ConfigError(
-                f"{where}: downstream_expert.datarc.{key} is set by the launcher: use --corpus and --data instead"
-            )
     args.override = None  # applied; a checkpoint must not carry it on
     args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.resolve(
         args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh
@@ -118,6 +115,16 @@ SAID: dict[str, Callable[[Any], str]] = {
     ),
 }
 """Settings that are named in words of their own."""
+
+
+def _refuse_filled(config: dict[str, Any], where: str) -> None:
+    expert = config.get("downstream_expert")
+    datarc = expert.get("datarc") if isinstance(expert, dict) else None
+    for key in FILLED:
+        if isinstance(datarc, dict) and datarc.get(key) is not None:
+            raise ConfigError(
+                f"{where}: downstream_expert.datarc.{key} is set by the launcher: use --corpus and --data instead"
+            )
 
 
 def check_config_of(downstream: str) -> dict[str, Any]:
@@ -149,11 +156,13 @@ def _notable(
         )
         if applies
     ]
-    # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen
-    of_sweep = {"optimizer.lr"} if request.tag.startswith("lr") else set()
+    # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen; "demo settings" is said once
+    said = {"optimizer.lr"} if request.tag.startswith("lr") else set()
+    if request.demo:
+        said |= {"optimizer.lr", "runner.eval_step"}
     for key, before, now in _differing(shipped, config):
         text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
-        if key not in UNCHANGING | of_sweep and text not in deviations:
+        if key not in UNCHANGING | said and text not in deviations:
             deviations.append(text)
     return {"demo": request.demo, **pick(config), "file": pick(shipped), "deviations": deviations}
 

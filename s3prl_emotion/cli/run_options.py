@@ -186,9 +186,12 @@ def _folds(text: str) -> tuple[int, ...] | None:
     if text == "all":
         return None
     try:
-        return tuple(int(part) for part in text.split(","))
+        folds = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--fold {text!r}: expected all, a number, or numbers with commas") from None
+    if len(set(folds)) < len(folds):
+        raise ConfigError(f"--fold {text!r}: a fold is named twice")
+    return folds
 
 
 def corpus_options(pairs: list[str]) -> dict[str, str]:

@@ -53,6 +53,16 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])
 
 
+def check_random_state(state: dict[str, Any]) -> None:
+    """Try a state; the present one stays.
+
+    Raises:
+        AttributeError, LookupError, RuntimeError, TypeError, ValueError: if the generators do not take it
+    """
+    with preserved_random_state():
+        restore_random_state(state)
+
+
 @contextlib.contextmanager
 def preserved_random_state() -> Iterator[None]:
     """Run the block, then put the global random state back to what it was before."""

@@ -1,5 +1,7 @@
 """Configurations that cannot be meant so, and those that want to execute code: in a file, by ``-o``, in a sweep."""
 
+# ruff: noqa: E501  (one row, one line)
+
 from __future__ import annotations
 
 import datetime

@@ -2,6 +2,8 @@
 
 ``train``, ``evaluate`` and ``inference`` are S3PRL's own code. What is added around them:
 
+- nothing reaches the texts that it evaluates without having passed :mod:`s3prl_emotion.bridge.gate`;
+- parameters and states of a checkpoint that do not fit are an error that names them;
 - an evaluation no longer moves the random state of the training that it interrupts (the Runner reseeds everything);
 - a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
 - ``--device cpu`` works on a machine that has a GPU;
@@ -20,10 +22,13 @@ import torch
 from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
+from s3prl_emotion.bridge.alone import AloneUpstream
+from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
 from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.gate import FAILURES, check_run
 from s3prl_emotion.bridge.selection import check_selection, probe_waveform, states
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
-from s3prl_emotion.errors import RunError
+from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
 
 logger = logging.getLogger(__name__)
@@ -36,9 +41,26 @@ class EmotionRunner(s3prl_runner.Runner):
         cached: stored hidden states to use in place of the upstream
     """
 
-    def __init__(self, args: Any, config: dict[str, Any], cached: CachedUpstream | None = None) -> None:
+    def __init__(self, args: Any, config: dict[str, Any], cached: CachedUpstream | AloneUpstream | None = None) -> None:
         self.cached = cached
-        super().__init__(args, config)
+        super().__init__(*check_run(args, config, f"{args.init_ckpt or 'the run'}"))
+
+    def _load_weight(self, model: Any, name: str) -> None:
+        state = self.init_ckpt.get(name)
+        try:
+            if name == "Scheduler" and state:
+                check_scheduler(state, model.state_dict())
+            groups = [dict(group) for group in model.param_groups] if name == "Optimizer" else []
+            super()._load_weight(model, name)
+            if name == "Optimizer" and state:
+                check_optimizer(model, groups)
+        except EmotionError:
+            raise
+        except FAILURES as error:
+            raise RunError(
+                f"{self.args.init_ckpt}: its {name} does not fit what its own settings describe: "
+                f"{' '.join(str(error).split())[:300]}. Train again, or take the checkpoint from where it is whole"
+            ) from error
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
@@ -70,7 +92,7 @@ class EmotionRunner(s3prl_runner.Runner):
         weights = getattr(self.featurizer.model, "weights", None)
         if hasattr(entry.model, "layer_weights") and weights is not None:
             entry.model.layer_weights = lambda: torch.softmax(weights, dim=-1)
-        if hasattr(entry.model, "read_ahead") and self.cached is not None:
+        if hasattr(entry.model, "read_ahead") and isinstance(self.cached, CachedUpstream):
             entry.model.read_ahead = self.cached.read_ahead
         return entry
 

@@ -123,9 +123,14 @@ def add_audit_arguments(group: argparse._ActionsContainer) -> None:
 
 def _seed(text: str) -> int:
     seed = int(text)
-    if seed < 0:
-        raise argparse.ArgumentTypeError(f"a seed is 0 or more, got {seed}")
+    if not 0 <= seed <= MAX_SEED:
+        shown = text if len(text) < 40 else f"{text[:40]}..."
+        raise argparse.ArgumentTypeError(f"a seed is 0 or more, and at most {MAX_SEED}, NumPy's limit; got {shown}")
     return seed
+
+
+MAX_SEED = 2**32 - 1
+"""That of :data:`s3prl_emotion.downstream.rng.MAX_SEED`, which needs torch; a test compares them."""
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -181,9 +186,12 @@ def _folds(text: str) -> tuple[int, ...] | None:
     if text == "all":
         return None
     try:
-        return tuple(int(part) for part in text.split(","))
+        folds = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--fold {text!r}: expected all, a number, or numbers with commas") from None
+    if len(set(folds)) < len(folds):
+        raise ConfigError(f"--fold {text!r}: a fold is named twice")
+    return folds
 
 
 def corpus_options(pairs: list[str]) -> dict[str, str]:

@@ -77,6 +77,9 @@ def _rates(text: str) -> tuple[float, ...]:
     if text == "superb":
         return SUPERB_RATES
     try:
-        return tuple(float(part) for part in text.split(",") if part)
+        rates = tuple(float(part) for part in text.split(",") if part)
     except ValueError:
         raise ConfigError(f"--lr {text!r}: expected numbers with commas, or superb") from None
+    if len(set(rates)) < len(rates):
+        raise ConfigError(f"--lr {text!r}: a rate is given twice")
+    return rates

@@ -19,7 +19,7 @@ from s3prl_emotion.downstream.config import ExpertConfig, fold_number
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
-from s3prl_emotion.downstream.rng import random_state, restore_random_state
+from s3prl_emotion.downstream.rng import check_random_state, random_state, restore_random_state
 from s3prl_emotion.errors import ConfigError, CorpusError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
@@ -221,6 +221,13 @@ class DownstreamExpert(nn.Module):
         return {"epoch": self._epoch, "used_batches": self._used_batches, "random_state": random_state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        try:
+            counts = [state[key] for key in ("epoch", "used_batches")]
+            if any(type(count) is not int or count < 0 for count in counts):
+                raise ValueError(f"epoch and used_batches are {counts}")
+            check_random_state(state["random_state"])
+        except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"_extra_state is not what a training goes on from: {error}") from error
         self._resume = state
 
     # --- details ----------------------------------------------------------------------------------------------------

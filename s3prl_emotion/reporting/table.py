@@ -155,6 +155,8 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
     settings = _settings(results.get("settings"))
     if settings:
         lines.append(settings)
+    if deviations := (results.get("settings") or {}).get("deviations"):
+        lines.append(f"unlike the configuration that ships: {'; '.join(deviations)}")
     for mark in protocol_marks(results):
         said = ": audio of the test folds was used, unlabelled, in pretraining" if mark == TRANSDUCTIVE else ""
         lines.append(mark + said)

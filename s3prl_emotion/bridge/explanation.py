@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import EmotionError, UpstreamError
@@ -14,10 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def explained(upstream: str) -> Iterator[None]:
-    """Turn whatever goes wrong while an upstream is built into one message.
+def explained(upstream: str, what: str = "cannot be built") -> Iterator[None]:
+    """Turn whatever goes wrong while an upstream is built, or first asked, into one message.
 
     Within, ``--trust-checkpoint`` is in force.
+
+    Args:
+        upstream: ``-u``
+        what: what it does not do, for the message
 
     Raises:
         UpstreamError: naming the upstream and the cause
@@ -36,4 +42,12 @@ def explained(upstream: str) -> Iterator[None]:
         logger.debug("-u %s", upstream, exc_info=True)  # --verbose shows it
         if is_refusal(error):
             raise UpstreamError(refusal(f"-u {upstream}", error)) from error
-        raise UpstreamError(f"-u {upstream} cannot be built: {type(error).__name__}: {error}") from error
+        raise UpstreamError(f"-u {upstream} {what}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """Type and text; of an error without a text, where it came up."""
+    if str(error):
+        return f"{type(error).__name__}: {error}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}: {last.line}"

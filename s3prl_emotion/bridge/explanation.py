@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from s3prl_emotion.bridge.names import variants
 from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import EmotionError, UpstreamError
 from s3prl_emotion.upstream_patches._files import is_refusal, refusal
@@ -36,13 +37,24 @@ def explained(upstream: str, what: str = "cannot be built") -> Iterator[None]:
     except OSError as error:  # requests' and huggingface_hub's connection errors are OSErrors
         raise UpstreamError(
             f"-u {upstream}: its files cannot be had: {error}. Named upstreams are downloaded on first use; without a "
-            "network, fetch the checkpoint elsewhere and use the _local variant with -k"
+            f"network, {_elsewhere(upstream)}"
         ) from error
     except Exception as error:  # code of many authors: anything can come, and nothing is kept back
         logger.debug("-u %s", upstream, exc_info=True)  # --verbose shows it
         if is_refusal(error):
             raise UpstreamError(refusal(f"-u {upstream}", error)) from error
         raise UpstreamError(f"-u {upstream} {what}: {_told(error)}") from error
+
+
+def _elsewhere(upstream: str) -> str:
+    """How to have the files of a named upstream without a network."""
+    found = [name for name in variants(upstream) if not name.endswith(("_url", "_gdriveid"))]
+    if found:
+        return f"fetch the checkpoint elsewhere and use -u {' or '.join(found)} with -k"
+    return (
+        "run it once where there is one, and copy S3PRL's folder of downloads (~/.cache/s3prl/download, or "
+        "--cache_dir) here: it has no variant that reads a file"
+    )
 
 
 def _told(error: Exception) -> str:

@@ -58,7 +58,7 @@ def quiet_noise() -> Tensor:
 
 
 def sweep() -> Tensor:
-    """Two and a half seconds: harmonics of a tone that rises from 100 to 300 Hz, four times a second, with an offset."""
+    """Two and a half seconds: a tone with harmonics that rises from 100 to 300 Hz, with pauses and an offset."""
     seconds = torch.arange(5 * SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
     phase = 2 * math.pi * (100 * seconds + 40 * seconds**2)
     tone = sum((torch.sin(order * phase) / order for order in range(1, 9)), torch.zeros(()))

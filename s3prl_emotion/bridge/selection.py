@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from torch import Tensor, nn
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.dropped import dropped
 from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.names import check_name, check_reads, unknown
 from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
 from s3prl_emotion.errors import UpstreamError
 
 TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
-_TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
 
 
 def check_upstream(name: str, checkpoint: str | None, model_config: str | None) -> None:
@@ -30,23 +29,14 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
     """
     if name in named_upstreams():
         return  # found, and checked, by bridge.dropped
+    check_name(name)
     names = upstream_names()
-    from s3prl import hub
-
     if name not in names:
-        known = {*names, *dropped()}
-        raise UpstreamError(f"-u {name!r} is not an upstream of S3PRL, nor one of ours. {_near_upstreams(name, known)}")
-    reads_checkpoint = name.endswith(_TAKES_CHECKPOINT) or names[name]
-    given = [flag for flag, value in (("-k", checkpoint), ("-g", model_config)) if value is not None]
-    if model_config is not None and names[name] and "model_config" not in _parameters(name):
+        raise unknown(name, {*names, *dropped()})
+    if not names[name]:
+        check_reads(name, checkpoint, model_config)
+    elif model_config is not None and "model_config" not in _parameters(name):
         raise UpstreamError(f"-u {name} ignores -g: everything it needs comes with -k")
-    if given and not reads_checkpoint:
-        module = getattr(hub, name).__module__
-        variants = sorted(
-            other for other in names if other.endswith(_TAKES_CHECKPOINT) and getattr(hub, other).__module__ == module
-        )
-        local = f"use -u {' or '.join(variants)}" if variants else "it has no variant that reads one"
-        raise UpstreamError(f"-u {name} ignores {' and '.join(given)}: it always loads its own checkpoint; {local}")
     if name.endswith(("_local", "_custom")) or names[name]:
         optional = _parameters(name).get("ckpt")
         has_own = names[name] and optional is not None and optional.default is not inspect.Parameter.empty
@@ -55,18 +45,28 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         is_path = name.endswith("_local") or names[name]  # a Hub id of ours is a folder by now
         if checkpoint is not None and is_path and not Path(checkpoint).exists():
             raise UpstreamError(f"-k {checkpoint}: no such file or folder")
+    if not names[name]:
+        _check_files(name, checkpoint, model_config)
+
+
+def _check_files(name: str, checkpoint: str | None, model_config: str | None) -> None:
+    """What S3PRL's own entries read are files; those of transformers models read folders too."""
+    for flag, place in (("-k", checkpoint), ("-g", model_config)):
+        if place is None or name.startswith("hf_"):
+            continue
+        if Path(place).is_dir():
+            raise UpstreamError(
+                f"{flag} {place}: a folder, -u {name} reads a file. A folder in transformers format is an upstream by "
+                f"itself: -u {place}, or -u hf_auto_custom -k {place}"
+            )
+        if flag == "-g" and not Path(place).exists():
+            raise UpstreamError(f"-g {place}: no such file")
 
 
 def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
     from s3prl import hub
 
     return inspect.signature(getattr(hub, name)).parameters
-
-
-def _near_upstreams(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(names), n=2, cutoff=0.6)
-    guess = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{guess}`s3prl-emotion ls upstreams` lists all."
 
 
 def build_upstream(args: argparse.Namespace) -> Any:

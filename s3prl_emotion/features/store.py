@@ -253,8 +253,8 @@ def _entry(line: bytes, file: int) -> tuple[str, Entry] | None:
         return None
     if not isinstance(item, dict) or not isinstance(item.get("key"), str):
         return None
-    numbers = [item.get(name) for name in ("offset", "frames", "crc32")]
-    if any(type(number) is not int for number in numbers):
+    numbers = [number for name in ("offset", "frames", "crc32") if type(number := item.get(name)) is int]
+    if len(numbers) != 3:
         return None
     offset, frames, crc32 = numbers
     if offset < 0 or offset % ALIGNMENT or frames < 1:

@@ -40,16 +40,13 @@ def facts(path: Path) -> Facts:
 
 
 def _transformers(folder: Path) -> Facts:
-    from transformers import AutoModel
-
-    from s3prl_emotion.upstream_patches._transformers import check_names, read_config, read_extractor
+    from s3prl_emotion.upstream_patches._transformers import check_names, read_config, read_extractor, skeleton
     from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
 
     config = read_config(folder)
     extractor = read_extractor(folder, config)
     weights = read_weights(weight_files(folder), str(folder), peek=True)
-    with torch.device("meta"):
-        model = AutoModel.from_config(config)
+    model: Any = skeleton(folder, config, weights)
     check_names(str(folder), model, weights)
     if config.model_type == "whisper":
         model, rate = model.get_encoder(), 2 * extractor.hop_length

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_waveform, states
+from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_states, rate_of, states
 from s3prl_emotion.features.store import DTYPES
 
 
@@ -37,7 +37,7 @@ class AloneUpstream(nn.Module):
     def __init__(self, args: argparse.Namespace, dtype: str, means_only: bool) -> None:
         super().__init__()
         upstream = build_upstream(args)
-        rate = int(upstream.get_downsample_rates(args.upstream_feature_selection))
+        rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
         self._compute = functools.partial(
             states,
             upstream,
@@ -47,7 +47,7 @@ class AloneUpstream(nn.Module):
             means_only=means_only,
         )
         self._dtype = DTYPES[dtype]
-        probe = self._compute(probe_waveform(args.device))
+        probe = probe_states(upstream, args, rate)
         check_selection(args, probe.shape[0])
         self.store: Any = Shape(probe.shape[0], probe.shape[2], rate)
 

@@ -26,7 +26,7 @@ from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
 from s3prl_emotion.bridge.explanation import explained
 from s3prl_emotion.bridge.gate import FAILURES, check_run
-from s3prl_emotion.bridge.selection import check_selection, probe_waveform, states
+from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
@@ -68,20 +68,17 @@ class EmotionRunner(s3prl_runner.Runner):
                 return super()._get_upstream()
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 
+    def _init_model(self, model: Any, name: str, trainable: bool, interfaces: list[str] | None = None) -> Any:
+        if name == "Upstream":
+            check_interface(model, self.args.upstream)
+        return super()._init_model(model, name, trainable, interfaces)
+
     def _get_featurizer(self) -> Any:
         if self.cached is None:
             # S3PRL's featurizer falls back, or ignores an option, without an error
             upstream = self.upstream.model.eval()
-            layers = len(
-                states(
-                    upstream,
-                    probe_waveform(self.args.device),
-                    selection=self.args.upstream_feature_selection,
-                    layer=self.args.upstream_layer_selection,
-                    rate=upstream.get_downsample_rates(self.args.upstream_feature_selection),
-                )
-            )
-            check_selection(self.args, layers)
+            rate = rate_of(upstream, self.args.upstream_feature_selection, self.args.upstream)
+            check_selection(self.args, len(probe_states(upstream, self.args, rate)))
             return super()._get_featurizer()
         model = BlockFeaturizer(self.cached.store, self.args.upstream_feature_normalize).to(self.args.device)
         return self._init_model(model, "Featurizer", trainable=True, interfaces=["output_dim", "downsample_rate"])

@@ -146,9 +146,13 @@ def request_of(args: argparse.Namespace) -> Request:
     Raises:
         ConfigError: if the upstream or the downstream is missing, or an option cannot be meant so
     """
+    from s3prl_emotion.bridge.names import check_name
+
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if getattr(args, name) is None:
             raise ConfigError(f"{flag} is missing: which {name}? `s3prl-emotion ls {name}s` lists them")
+    for name in args.upstream.split(",") if args.command == "sweep" else [args.upstream]:
+        check_name(name)  # before torch is loaded
     if args.init_ckpt:
         raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
     from s3prl_emotion.experiment import Request

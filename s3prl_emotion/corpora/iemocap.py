@@ -19,6 +19,7 @@ from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._files import read_list
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
@@ -130,7 +131,7 @@ class _Turn:
 def _read_labels(path: Path) -> Iterator[_Turn]:
     """Every utterance of a label file."""
     turn: _Turn | None = None
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_list(path, errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.startswith("["):
             if turn is not None and (vote := _VOTE.match(line)):
@@ -174,7 +175,7 @@ def _known_speaker(turn: _Turn) -> str:
 def _read_transcriptions(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in _text_files(folder):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_list(path, errors="replace").splitlines():
             match = _TRANSCRIPT.match(line)
             if match:
                 texts[match.group(1)] = match.group(2).strip()

@@ -44,7 +44,9 @@ def read_list(path: Path, errors: str = "strict") -> str:
         CorpusError: if it is missing, no regular file (a pipe would be waited for), cannot be opened or is not UTF-8
     """
     if not path.is_file():
-        raise CorpusError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}. Fetch the corpus again")
+        raise CorpusError(
+            f"{path}: {'not a regular file' if path.exists() else 'no such file'}. Fetch the corpus again"
+        )
     try:
         return path.read_text(encoding="utf-8", errors=errors)
     except UnicodeDecodeError as error:

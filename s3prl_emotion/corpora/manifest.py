@@ -121,6 +121,9 @@ class Manifest:
                     raise CorpusError(
                         f"{self.corpus}: the {kind} list of fold {fold} names {unknown[0]!r}, not a known id"
                     )
+                if len(set(ids)) < len(ids):
+                    (name, count), *_ = Counter(ids).most_common(1)
+                    raise CorpusError(f"{self.corpus}: the {kind} list of fold {fold} names {name!r} {count} times")
         for item in self.utterances:
             if item.soft is not None and not set(item.soft) <= set(self.labels):
                 strange = sorted(set(item.soft) - set(self.labels))
@@ -269,8 +272,10 @@ def is_encodable(text: str) -> bool:
 def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
     expected: dict[str, type] = {"schema": int, "corpus": str, "labels": list, "root": str, "count": int}
     for key, kind in expected.items():
-        if not isinstance(header.get(key), kind):
+        if not isinstance(header.get(key), kind) or isinstance(header[key], bool):
             raise CorpusError(f"{where}: header key {key!r}: expected {kind.__name__}, found {header.get(key)!r}")
+    if not all(isinstance(label, str) and label for label in header["labels"]):
+        raise CorpusError(f"{where}: header key 'labels': expected names of classes, found {header['labels']}")
     for key in header:
         if key not in expected and key not in _LISTS:
             raise CorpusError(f"{where}: unknown header key {key!r}. {nearest(key, expected)}")
@@ -281,6 +286,9 @@ def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _read_lists(content: Any, where: str) -> dict[int, tuple[str, ...]]:
     try:
-        return {int(fold): tuple(str(name) for name in ids) for fold, ids in content.items()}
+        lists = {int(fold): tuple(ids) for fold, ids in content.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise CorpusError(f"{where}: expected fold numbers and lists of ids: {error}") from error
+    if not all(isinstance(name, str) for ids in lists.values() for name in ids):
+        raise CorpusError(f"{where}: expected fold numbers and lists of ids, found other things than texts")
+    return lists

@@ -1,9 +1,9 @@
 """Any corpus through a table: CSV, TSV or JSON lines with one row, of one line, per utterance.
 
-Relative paths start from the table's folder. Columns: ``path``, ``label`` and ``speaker``; optional ``id``, ``fold`` (the fold that tests on the row), ``session``,
-``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of a longer file, ``source`` (the id of the
-utterance that this one was made from by augmentation), and ``soft:<label>``, one column per class, for annotators'
-votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
+Relative paths start from the table's folder. Columns: ``path``, ``label`` and ``speaker``; optional ``id``, ``fold``
+(the fold that tests on the row), ``session``, ``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of
+a longer file, ``source`` (the id of the utterance that this one was made from by augmentation), and ``soft:<label>``,
+one column per class, for annotators' votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
 """
 
 from __future__ import annotations

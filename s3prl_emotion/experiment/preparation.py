@@ -85,12 +85,13 @@ def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Seq
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    findings = audit.audit(manifest, folds, protocol, {str(path): Manifest.read(path) for path in pretraining})
-    audit.write(findings, folder / audit.FILE)
+    findings = audit.audit_once(manifest, folds, protocol, pretraining, folder / audit.FILE)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
-        if second == "test":
+        if item["kind"] == audit.UNKNOWN_SPEAKER:
+            logger.warning("%s and %s: whether they share speakers is not known", first, second)
+        elif second == "test":
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
             log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
 

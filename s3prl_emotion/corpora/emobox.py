@@ -3,8 +3,8 @@
 ``data/<name>/fold_<k>/<name>_{train,test,valid}_fold_<k>.jsonl`` has one row per utterance with ``key``, ``wav`` (from
 the clone's root) and ``emo``; older files say ``audio`` and ``label``, and end in ``_fold<k>.jsonl``. The classes of
 raw labels are in ``label_map.json`` (in one corpus ``label_dict.json``), whose case differs from the lists'. The lists
-name no speakers: they are taken from ``data.seg.wrd.stm``, where it names them; else they are unknown. IEMOCAP's are taken from the names of
-its utterances, since the stm says who wore the markers instead of who speaks.
+name no speakers: they are taken from ``data.seg.wrd.stm``, where it names them; else they are unknown. IEMOCAP's are
+taken from the names of its utterances, since the stm says who wore the markers instead of who speaks.
 
 Most corpora have no ``valid`` list, and many share speakers between train and test: protocol ``published`` allows and
 shows it. Audio has to be of a kind that libsndfile decodes: MELD's mp4 and MEAD's m4a files have to be converted, say

@@ -20,6 +20,7 @@ from pathlib import Path
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import read_list
+from s3prl_emotion.corpora._s3prl_order import in_order_of, installed_metadata
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
@@ -182,9 +183,29 @@ def _read_transcriptions(folder: Path) -> dict[str, str]:
     return texts
 
 
-def read_iemocap(root: Path) -> Manifest:
-    """Read IEMOCAP, see :func:`read_sessions`."""
-    return read_sessions(root, "iemocap")
+def read_iemocap(root: Path, metadata: str | Path | None = None) -> Manifest:
+    """Read IEMOCAP, see :func:`read_sessions`.
+
+    Args:
+        root: the folder with the sessions
+        metadata: S3PRL's ``meta_data`` folder, with ``Session<k>/{train,test}_meta_data.json``. Its order of utterances
+            is followed, from which ``superb`` divides as S3PRL does; if not given, that of an installed S3PRL that has
+            it, else the order is ours
+
+    Raises:
+        CorpusError: as :func:`read_sessions`, and if the metadata given list other utterances or labels
+    """
+    manifest = read_sessions(root, "iemocap")
+    if metadata is not None:
+        return in_order_of(manifest, Path(metadata).expanduser().absolute())
+    installed = installed_metadata()
+    if installed is None:
+        return manifest
+    try:
+        return in_order_of(manifest, installed)
+    except CorpusError as error:
+        logger.warning("%s: the order of the installed S3PRL's metadata is not followed: %s", root, error)
+        return manifest
 
 
 def read_iemocap_labels(root: Path) -> Manifest:

@@ -14,16 +14,16 @@ import functools
 import logging
 import math
 import os
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._cells import name_of, number_of, optional_of, path_of, sentence_of
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._rows import LAYOUT, rows_of
-from s3prl_emotion.corpora._texts import Texts, is_missing, looks
-from s3prl_emotion.corpora.manifest import Manifest, Utterance, is_encodable
+from s3prl_emotion.corpora._texts import Texts, looks
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,6 @@ SOFT = "soft:"
 SOFT_TOLERANCE = 1e-3  # rates in tables are rounded; they are made to sum to 1 exactly
 SPEAKERS = ("named", "unknown")
 MAX_FOLD = 1_000_000
-MAX_NUMBER = 1 << 63  # of a name in digits
-_LONGEST = 60  # of a value shown in a message
 
 
 def read_table(
@@ -148,14 +146,14 @@ def _check_columns(noticed: set[str], found: Sequence[str], where: str) -> None:
 def _utterance(
     values: dict[str, Any], where: str, texts: Texts, classes: Sequence[str] | None, nameless: bool
 ) -> Utterance:
-    path = _path(values, where)
-    label = _name(values, "label", where, texts, classes or ())
-    speaker = "" if nameless else _name(values, "speaker", where, texts)
+    path = path_of(values, where)
+    label = name_of(values, "label", where, texts, classes or ())
+    speaker = "" if nameless else name_of(values, "speaker", where, texts)
     if classes is not None and label not in classes:
         guess = nearest(label, classes)
         raise CorpusError(f"{where}, column 'label': {label!r} is not one of the labels given. {guess}")
-    fold = _number(values, "fold", where)
-    start_s, end_s = (_number(values, column, where) for column in ("start_s", "end_s"))
+    fold = number_of(values, "fold", where)
+    start_s, end_s = (number_of(values, column, where) for column in ("start_s", "end_s"))
     if fold is not None and (fold < 1 or fold != int(fold) or fold > MAX_FOLD):
         raise CorpusError(f"{where}, column 'fold': expected a whole number from 1 up, found {values['fold']!r}")
     if end_s is not None and end_s <= (start_s or 0.0):
@@ -163,10 +161,10 @@ def _utterance(
     times = (
         "" if start_s is None and end_s is None else f"@{start_s or 0.0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
     )
-    name = _optional(values, "id", where, texts) or texts.name(
+    name = optional_of(values, "id", where, texts) or texts.name(
         PurePosixPath(path).with_suffix("").as_posix() + times, f"{where}, column 'path'"
     )
-    source = _optional(values, "source", where, texts)
+    source = optional_of(values, "source", where, texts)
     if source == name:
         raise CorpusError(f"{where}, column 'source': {source!r} is the row itself; leave it empty for a recording")
     return Utterance(
@@ -174,9 +172,9 @@ def _utterance(
         path=path,
         label=label,
         speaker=speaker,
-        session=_optional(values, "session", where, texts),
+        session=optional_of(values, "session", where, texts),
         fold=None if fold is None else int(fold),
-        text=_sentence(values, where),
+        text=sentence_of(values, where),
         start_s=start_s,
         end_s=end_s,
         source=source,
@@ -187,7 +185,7 @@ def _utterance(
 def _soft(values: dict[str, Any], where: str, texts: Texts) -> dict[str, float] | None:
     rates: dict[str, float] = {}
     for column in values:
-        rate = _number(values, column, where) if column.startswith(SOFT) else None
+        rate = number_of(values, column, where) if column.startswith(SOFT) else None
         if rate is None:
             continue
         if rate > 1:
@@ -211,85 +209,6 @@ def _check_soft(utterances: Sequence[Utterance], labels: Sequence[str], table: P
                     f"{table}: row {rows_of[item.id]}, column {SOFT + label!r}: no class {label!r}. "
                     f"{nearest(label, labels)}"
                 )
-
-
-def _text(values: dict[str, Any], column: str, where: str, kinds: tuple[type, ...] = (str,)) -> str:
-    """A cell without the spaces around it; empty where there is nothing.
-
-    Raises:
-        CorpusError: if the cell of a JSON line is no text, nor of the other ``kinds``
-    """
-    value = values.get(column)
-    if value is None:
-        return ""
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        raise CorpusError(f"{where}, column {column!r}: expected a text, found {_shown(value)}")
-    if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise CorpusError(f"{where}, column {column!r}: a number of that size is no name. Write it as a text")
-    return str(value).strip()
-
-
-def _name(values: dict[str, Any], column: str, where: str, texts: Texts, known: Sequence[str] = ()) -> str:
-    """A label or a speaker: a text that is there, and does not stand for a missing value, unless it is ``known``."""
-    place = f"{where}, column {column!r}"
-    kinds = (str,) if column == "label" else (str, int)  # a speaker's number is a name, a class' number is an index
-    value = texts.name(_text(values, column, where, kinds), place)
-    if not value:
-        raise CorpusError(f"{place}: empty, expected a value")
-    if is_missing(value) and value not in known:
-        remedy = (
-            f"To have a class {value!r}, name all classes with --corpus-option labels=A,B"
-            if column == "label"
-            else "Where nobody knows who speaks, use --corpus-option speakers=unknown"
-        )
-        raise CorpusError(f"{place}: {value!r} stands for a missing value. Fill it in, or leave the row out. {remedy}")
-    return value
-
-
-def _path(values: dict[str, Any], where: str) -> str:
-    """A file's name as it is on the disk: in whatever form its letters are."""
-    value = _text(values, "path", where)
-    if not value:
-        raise CorpusError(f"{where}, column 'path': empty, expected a value")
-    if "\0" in value or not is_encodable(value):
-        raise CorpusError(f"{where}, column 'path': {value!r} cannot be a file's name")
-    return value
-
-
-def _optional(values: dict[str, Any], column: str, where: str, texts: Texts) -> str | None:
-    """An id, session or source; whole numbers stand for their digits."""
-    value = texts.name(_text(values, column, where, (str, int)), f"{where}, column {column!r}")
-    if is_missing(value):
-        raise CorpusError(f"{where}, column {column!r}: {value!r} stands for a missing value. Leave the cell empty")
-    return value or None
-
-
-def _sentence(values: dict[str, Any], where: str) -> str | None:
-    """What is said; a text that stands for a missing value could be what is said, too."""
-    value = _text(values, "text", where)
-    if not is_encodable(value):
-        raise CorpusError(f"{where}, column 'text': holds half of a surrogate pair, no character")
-    return unicodedata.normalize("NFC", value) or None
-
-
-def _number(values: dict[str, Any], column: str, where: str) -> float | None:
-    value = values.get(column)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
-    except (ValueError, OverflowError):
-        number = None
-    if number is None:
-        raise CorpusError(f"{where}, column {column!r}: expected a number, found {_shown(value)}")
-    if not math.isfinite(number) or number < 0:
-        raise CorpusError(f"{where}, column {column!r}: expected a number that is not negative, found {_shown(value)}")
-    return number
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
 corpora.register("table")(

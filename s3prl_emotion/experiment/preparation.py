@@ -68,6 +68,12 @@ def prepare(
     manifest = apply(manifest, problems, skip_bad)
     if trim:
         manifest = trim_zeros(manifest)
+    if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
+        logger.warning(
+            "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
+            "--corpus-option metadata=DIR follows that of S3PRL's meta_data/Session<k>/{train,test}_meta_data.json",
+            chosen.name,
+        )
     folds = make_folds(manifest, chosen)
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)

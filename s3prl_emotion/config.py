@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import reprlib
 import types
@@ -109,7 +110,7 @@ def from_mapping(cls: type[D], mapping: Any, where: str) -> D:
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: expected a mapping of keys to values, found {shown(mapping)}")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
+    hints = _type_hints(cls)  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in mapping.items():
         if key not in fields:
@@ -123,6 +124,12 @@ def from_mapping(cls: type[D], mapping: Any, where: str) -> D:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _type_hints(cls: type) -> dict[str, Any]:
+    """Evaluating annotations takes longer than reading a row of a manifest."""
+    return get_type_hints(cls)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from s3prl_emotion import __version__
+from s3prl_emotion.cli._printable import PrintableFormatter, printable
 from s3prl_emotion.errors import EmotionError
 
 COMMANDS = {
@@ -47,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
     except EmotionError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(printable(f"error: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted: what is computed is kept; the same command goes on from there", file=sys.stderr)
@@ -65,4 +66,6 @@ def set_up_logging(verbose: bool = False) -> None:
         stream=sys.stderr,
         force=True,
     )
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     logging.getLogger("s3prl_emotion").setLevel(logging.DEBUG if verbose else logging.INFO)

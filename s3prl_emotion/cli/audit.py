@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.cli._printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +39,9 @@ def main(args: argparse.Namespace) -> int:
     pretraining = {str(path): Manifest.read(path) for path in args.pretraining_data}
     findings = audit(manifest, folds, protocol, pretraining)
     for finding in findings:
-        print(f"{finding.status:<9}{finding}")
+        print(printable(f"{finding.status:<9}{finding}"))
     for lack in folds.lacking:
-        print(f"{REPORTED:<9}{lack}")
+        print(printable(f"{REPORTED:<9}{lack}"))
     refuse_leaks(findings, protocol, str(args.folder))
-    print(f"{manifest.corpus}, protocol {protocol.name}, {len(folds.folds)} folds: no undeclared leak")
+    print(printable(f"{manifest.corpus}, protocol {protocol.name}, {len(folds.folds)} folds: no undeclared leak"))
     return 0

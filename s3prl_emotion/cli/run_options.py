@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("-u", "--upstream", help="upstream, as `s3prl-emotion ls upstreams` lists them")
     ours.add_argument("-d", "--downstream", help="downstream, as `s3prl-emotion ls downstreams` lists them")
     ours.add_argument("--corpus", default=None, help="corpus (default: iemocap), see `s3prl-emotion ls corpora`")
-    ours.add_argument("--data", type=Path, metavar="DIR", help="the corpus' folder (for --corpus table: the table)")
+    ours.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the corpus' folder (for --corpus table: the table; its relative paths start from its own folder)",
+    )
     ours.add_argument(
         "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
     )

@@ -68,6 +68,12 @@ def prepare(
     manifest = apply(manifest, problems, skip_bad)
     if trim:
         manifest = trim_zeros(manifest)
+    if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
+        logger.warning(
+            "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
+            "--corpus-option metadata=DIR follows that of S3PRL's meta_data/Session<k>/{train,test}_meta_data.json",
+            chosen.name,
+        )
     folds = make_folds(manifest, chosen)
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)
@@ -85,12 +91,13 @@ def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Seq
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    findings = audit.audit(manifest, folds, protocol, {str(path): Manifest.read(path) for path in pretraining})
-    audit.write(findings, folder / audit.FILE)
+    findings = audit.audit_once(manifest, folds, protocol, pretraining, folder / audit.FILE)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
-        if second == "test":
+        if item["kind"] == audit.UNKNOWN_SPEAKER:
+            logger.warning("%s and %s: whether they share speakers is not known", first, second)
+        elif second == "test":
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
             log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
 

@@ -6,6 +6,7 @@ common are reported, never refused: acted corpora have every speaker say the sam
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,17 +14,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols._likeness import by_file, file_of, overlap, root, spelling
+from s3prl_emotion.protocols._likeness import facts, spelling
+from s3prl_emotion.protocols._parts import Heard, Part
 from s3prl_emotion.protocols.protocol import Protocol
-from s3prl_emotion.protocols.split import Fold, Folds
+from s3prl_emotion.protocols.split import Folds
 
 LEAK = "leak"
 DECLARED = "declared"
 REPORTED = "reported"
 FILE = "audit.json"
+UNKNOWN_SPEAKER = "unknown speaker"
+RULES = 2
+"""Of what is looked for; an audit by other rules is made again."""
 _SHOWN = 5
 
 
@@ -32,9 +37,10 @@ class Finding:
     """Something that two parts of a fold share.
 
     ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that differ in case, accents' encoding,
-    spaces or leading zeros), ``audio`` (the same waveform under two ids), ``segment`` (overlapping stretches of one
-    file), ``sibling`` (made from one recording by augmentation), ``sentence``, ``pretraining`` and ``pretraining
-    speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
+    spaces or leading zeros), ``unknown speaker`` (nobody knows who speaks, so what is shared), ``audio`` (the same
+    waveform under two ids), ``segment`` (overlapping stretches of one file), ``sibling`` (made from one recording by
+    augmentation), ``sentence``, ``pretraining`` and ``pretraining speaker``. ``status`` is ``leak``, ``declared`` (the
+    protocol allows it) or ``reported`` (no leak).
     """
 
     fold: int
@@ -48,6 +54,11 @@ class Finding:
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
         first, second = self.between
+        if self.kind == UNKNOWN_SPEAKER:
+            return (
+                f"fold {self.fold}: {self.kind}: whether {first} and {second} share speakers cannot be told: of "
+                f"{self.count} of {second}'s {self.of} utterances, or of what they are compared with, they are unknown"
+            )
         return (
             f"fold {self.fold}: {self.kind}: {first} and {second} share {self.count} of {second}'s {self.of} "
             f"({', '.join(self.examples)}{more})"
@@ -79,91 +90,70 @@ def audit(
                 f"{name}: {len(unchecked)} utterances have no 'content', first {unchecked[0]!r}: nothing to compare "
                 "audio by. Make the manifest with the command `prepare`, which fills it in"
             )
+    known = facts(manifest)
+    heard = {name: Heard.of(other) for name, other in (pretraining or {}).items()}
     found: list[Finding] = []
     for fold in folds.folds:
-        parts = {part: [manifest.by_id[name] for name in getattr(fold, part)] for part in ("train", "dev", "test")}
+        parts = {part: Part.of(known[name] for name in getattr(fold, part)) for part in ("train", "dev", "test")}
         for first, second in combinations(parts, 2):
-            found += _between(manifest, fold, protocol, (first, second), parts[first], parts[second])
-        for name, other in (pretraining or {}).items():
-            found += _pretraining(fold, protocol, name, other, parts["test"])
+            found += _between(fold.number, protocol, (first, second), parts[first], parts[second])
+        for name, sounds in heard.items():
+            found += _pretraining(fold.number, protocol, name, sounds, parts["test"])
     return found
 
 
-def _between(
-    manifest: Manifest,
-    fold: Fold,
-    protocol: Protocol,
-    names: tuple[str, str],
-    one: Sequence[Utterance],
-    two: Sequence[Utterance],
-) -> list[Finding]:
+def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part, two: Part) -> list[Finding]:
     is_test = names[1] == "test"
     same_set = protocol.selection_on_test and names == ("dev", "test")
     shares_speakers = not (protocol.speaker_disjoint_test if is_test else protocol.speaker_disjoint_dev)
-    ids, speakers = {item.id for item in one}, {item.speaker for item in one}
-    audio = {item.sound for item in one if item.sound is not None}
-    roots = {root(manifest, item) for item in one}
-    texts = {item.text for item in one if item.text}
-    pieces = by_file(manifest, one)
-    spelled = {spelling(speaker): speaker for speaker in sorted(speakers)}
-    common = sorted({item.speaker for item in two} & speakers)
-    others = [item for item in two if item.id not in ids]
+    spelled = {spelling(speaker): speaker for speaker in sorted(one.speakers)}
+    others = [item for item in two.items if item.id not in one.ids]
+    unknown = [item.id for item in two.items if not item.speaker]
+    nameless = bool(unknown) or any(not item.speaker for item in one.items)
 
-    def finding(kind: str, status: str, shared: Iterable[str], of: int) -> list[Finding]:
+    def finding(kind: str, status: str, shared: Iterable[str], of: int = len(two.items)) -> list[Finding]:
         listed = list(shared)
-        return [Finding(fold.number, kind, names, status, len(listed), of, tuple(listed[:_SHOWN]))] if listed else []
+        return [Finding(number, kind, names, status, len(listed), of, tuple(listed[:_SHOWN]))] if listed else []
 
     return [
-        *finding("utterance", DECLARED if same_set else LEAK, (item.id for item in two if item.id in ids), len(two)),
+        *finding("utterance", DECLARED if same_set else LEAK, (item.id for item in two.items if item.id in one.ids)),
         *finding(
-            "speaker", DECLARED if same_set or shares_speakers else LEAK, common, len({item.speaker for item in two})
+            "speaker",
+            DECLARED if same_set or shares_speakers else LEAK,
+            sorted(one.speakers & two.speakers),
+            len(two.speakers),
         ),
-        *finding("audio", LEAK, (item.id for item in others if item.sound in audio), len(two)),
-        *finding(
-            "segment",
-            LEAK,
-            (
-                item.id
-                for item in others
-                if any(overlap(item, piece) for piece in pieces.get(file_of(manifest, item), ()))
-            ),
-            len(two),
-        ),
+        *finding(UNKNOWN_SPEAKER, REPORTED, (unknown or [item.id for item in two.items]) if nameless else ()),
+        *finding("audio", LEAK, (item.id for item in others if item.sound in one.sounds)),
+        *finding("segment", LEAK, (item.id for item in others if one.stretches.overlap(item))),
         *finding(
             "speaker spelling",
             REPORTED,
             (
                 f"{spelled[spelling(name)]} and {name}"
-                for name in sorted({item.speaker for item in two})
-                if name not in speakers and spelling(name) in spelled
+                for name in sorted(two.speakers - one.speakers)
+                if spelling(name) in spelled
             ),
-            len({item.speaker for item in two}),
+            len(two.speakers),
         ),
-        *finding(
-            "sibling",
-            LEAK,
-            (item.id for item in others if root(manifest, item) in roots),
-            len(two),
-        ),
-        *finding("sentence", REPORTED, (item.id for item in two if item.text in texts), len(two)),
+        *finding("sibling", LEAK, (item.id for item in others if item.root in one.roots)),
+        *finding("sentence", REPORTED, (item.id for item in two.items if item.text in one.texts)),
     ]
 
 
-def _pretraining(
-    fold: Fold, protocol: Protocol, name: str, other: Manifest, test: Sequence[Utterance]
-) -> list[Finding]:
-    audio = {item.sound for item in other.utterances}
-    heard = [item.id for item in test if item.sound in audio]
+def _pretraining(number: int, protocol: Protocol, name: str, other: Heard, test: Part) -> list[Finding]:
+    heard = [item.id for item in test.items if item.sound in other.sounds]
     names = (f"pretraining data {name}", "test")
     found = []
     if heard:
         status = DECLARED if protocol.transductive else LEAK
-        found.append(Finding(fold.number, "pretraining", names, status, len(heard), len(test), tuple(heard[:_SHOWN])))
-    speakers = {item.speaker for item in test}
-    known = sorted(speakers & set(other.speakers))
+        examples = tuple(heard[:_SHOWN])
+        found.append(Finding(number, "pretraining", names, status, len(heard), len(test.items), examples))
+    known = sorted(test.speakers & other.speakers)
     if known and not heard:
         examples = tuple(known[:_SHOWN])
-        found.append(Finding(fold.number, "pretraining speaker", names, REPORTED, len(known), len(speakers), examples))
+        of = len(test.speakers)
+        found.append(Finding(number, "pretraining speaker", names, REPORTED, len(known), of, examples))
     return found
 
 
@@ -213,13 +203,53 @@ def summary(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def write(findings: Sequence[Finding], path: str | Path) -> None:
-    """Write all findings as JSON, atomically."""
-    write_atomically(path, json.dumps([asdict(item) for item in findings], indent=1, ensure_ascii=False) + "\n")
+def audit_once(
+    manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[Path], path: Path
+) -> list[Finding]:
+    """:func:`audit` into a file, or what an earlier one left there, if manifest, folds and the rest are the same.
+
+    Args:
+        manifest: the corpus, checked
+        folds: its division
+        protocol: what the division may share
+        pretraining: manifests of what the upstream was pretrained on
+        path: the file of findings
+
+    Raises:
+        ProtocolError, CorpusError: as :func:`audit`, and if a pretraining manifest cannot be read
+    """
+    of = _fingerprint(manifest, folds, protocol, pretraining)
+    try:
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["of"] == of:
+            return read(path)
+    except (ValueError, TypeError, KeyError, ProtocolError):
+        pass  # of an earlier version, or damaged: made again
+    findings = audit(manifest, folds, protocol, {str(name): Manifest.read(name) for name in pretraining})
+    write(findings, path, of)
+    return findings
+
+
+def _fingerprint(manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[Path]) -> str:
+    """SHA-256 of all that an audit looks at."""
+    digest = hashlib.sha256(json.dumps([RULES, manifest.root, folds.sha256(), protocol.record()["sha256"]]).encode())
+    for item in manifest.utterances:
+        row = (item.id, item.path, item.speaker, item.text, item.start_s, item.end_s, item.sound, item.source)
+        digest.update(repr(row).encode())
+    for path in pretraining:
+        digest.update(f"{path}\n".encode("utf-8", "surrogateescape"))
+        if path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def write(findings: Sequence[Finding], path: str | Path, of: str = "") -> None:
+    """Write all findings as JSON, atomically, with the fingerprint of what they were found in."""
+    content = {"of": of, "findings": [asdict(item) for item in findings]}
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(path: str | Path) -> list[Finding]:
-    """Read what :func:`write` wrote.
+    """Read what :func:`write` wrote, also a list without a fingerprint, as earlier versions wrote it.
 
     Raises:
         ProtocolError: naming the file, if it is something else
@@ -228,7 +258,7 @@ def read(path: str | Path) -> list[Finding]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         return [
             Finding(**{**item, "between": tuple(item["between"]), "examples": tuple(item["examples"])})
-            for item in content
+            for item in (content["findings"] if isinstance(content, dict) else content)
         ]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ProtocolError(f"{path}: not an audit: {error}. Make it again with the command `audit`") from error

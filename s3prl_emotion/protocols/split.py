@@ -136,6 +136,11 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
         protocol = protocols.get(protocol)
     if len(manifest.labels) < 2:
         raise ProtocolError(f"{manifest.corpus}: one class only ({manifest.labels[0]}): nothing to tell apart")
+    if manifest.nameless and (protocol.speaker_disjoint_dev or protocol.speaker_disjoint_test):
+        raise ProtocolError(
+            f"{manifest.corpus}: the speakers of {manifest.nameless} of {len(manifest.utterances)} utterances are not "
+            f"known, so protocol {protocol.name} cannot keep speakers apart. Use published or paper-d, which do not"
+        )
     tests = protocol.test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
     folds = []

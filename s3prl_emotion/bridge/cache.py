@@ -109,7 +109,7 @@ def open_cache(
         s3prl=metadata.version("s3prl"),
         source_sha256=source_sha256(args.upstream),
     )
-    store = find_store(options.root, key, Shape(probe.shape[0], probe.shape[2], rate), probe)
+    store = find_store(options.root, key, Shape(probe[0].shape[0], probe[0].shape[2], rate), probe)
     max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
     utterances = [_utterance(manifest, index, max_samples) for index in range(len(manifest.utterances))]
     extract(store, utterances, compute, args.device, options.limit_bytes)

@@ -10,20 +10,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.selection import probe_waveform
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.features.finding import unlikeness
+from s3prl_emotion.features.finding import Probe, unlikeness
 
 _SAME = 1e-3
 """Between two calls in one process, states may differ by this much (see :func:`unlikeness`): GPUs add in any order."""
 
 
-def behaviour(compute: Callable[[Tensor], Tensor], device: str, name: str) -> np.ndarray:
+def behaviour(compute: Callable[[Tensor], Tensor], device: str, name: str) -> Probe:
     """The states of three waveforms: loud noise, quiet noise, and a voice-like sweep with pauses and an offset.
 
     An upstream that scales, normalises, filters or cuts its input in another way gives other states for one of them.
@@ -34,7 +33,7 @@ def behaviour(compute: Callable[[Tensor], Tensor], device: str, name: str) -> np
         name: ``-u``, for messages
 
     Returns:
-        ``(layers, frames of all three, width)``, float32
+        the states of each
 
     Raises:
         UpstreamError: if the same waveform gives other states the second time
@@ -49,7 +48,7 @@ def behaviour(compute: Callable[[Tensor], Tensor], device: str, name: str) -> np
             "dropout, masking or another random step on in evaluation mode? Switch it off there; --no-cache trains on "
             "whatever each call gives"
         )
-    return np.concatenate(answers, axis=1)
+    return tuple(answers)
 
 
 def quiet_noise() -> Tensor:
@@ -64,7 +63,7 @@ def sweep() -> Tensor:
     tone = sum((torch.sin(order * phase) / order for order in range(1, 9)), torch.zeros(()))
     voiced = 0.3 * tone * torch.clamp(torch.sin(2 * math.pi * 4 * seconds), min=0)
     floor = 1e-4 * torch.randn(len(seconds), generator=torch.Generator().manual_seed(2))
-    return voiced + floor + 0.01
+    return voiced + floor + 0.02
 
 
 def source_sha256(name: str) -> str | None:

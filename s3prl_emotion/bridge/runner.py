@@ -20,7 +20,7 @@ import torch
 from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
-from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.explanation import explained, not_built
 from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import RunError
@@ -42,7 +42,7 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
-            with explained(self.args.upstream):
+            with explained(self.args.upstream, not_built(self.args.upstream_ckpt)):
                 return super()._get_upstream()
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 

@@ -3,7 +3,7 @@
 A store is a folder for one upstream with one way of extraction::
 
     key.json            what the entries depend on; its hash is part of the folder's name
-    probe.npy           the upstream's states of the probe: a store is found only by an upstream that still gives them
+    probe.npz           the upstream's states of the probe: a store is found only by an upstream that still gives them
     data-<id>.bin       entries one after the other; each writer has a file of its own, and holds a lock on it
     index-<id>.jsonl    one line per entry, written after the entry's bytes: {"key", "offset", "frames", "crc32"}
     .lock               held, shared, by every process that uses the store, and alone by one that deletes it

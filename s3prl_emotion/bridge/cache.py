@@ -87,7 +87,8 @@ def open_cache(
         )
     upstream = build_upstream(args)
     rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
-    check_selection(args, probe_states(upstream, args, rate).shape[0])
+    loud = probe_states(upstream, args, rate)
+    check_selection(args, loud.shape[0])
     every_frame = functools.partial(
         states,
         upstream,
@@ -95,7 +96,7 @@ def open_cache(
         layer=args.upstream_layer_selection,
         rate=rate,
     )
-    probe = behaviour(every_frame, args.device, args.upstream)
+    probe = behaviour(every_frame, loud, args.device, args.upstream)
     compute = functools.partial(every_frame, means_only=means_only)
     key = StoreKey(
         upstream=args.upstream,

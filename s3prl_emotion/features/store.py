@@ -10,7 +10,7 @@ A store is a folder for one upstream with one way of extraction::
 
 An entry is ``(layers, frames, width)`` in row-major order. A reader believes a line only if it is whole and its bytes
 are there, and an entry only if its checksum is right, which is computed when the process first reads it. So a writer
-that dies leaves at most bytes that nobody reads. Bytes and lines are forced to the disk every few seconds: a power
+that dies leaves at most bytes that nobody reads. Bytes and lines are forced to the disk every half minute: a power
 failure costs what was written since, and of that, what is torn is not believed. Reading needs no right to write.
 """
 

@@ -220,6 +220,7 @@ def test_a_device_that_is_none(device: str) -> None:
 def test_probes_see_scaling_offsets_thresholds_and_normalisation() -> None:
     """Each change of an adapter's input is far outside the tolerance in at least one of the three waveforms."""
     from s3prl_emotion.bridge.probing import behaviour
+    from s3prl_emotion.bridge.selection import probe_waveform
     from s3prl_emotion.features.finding import TOLERANCE, Probe, unlikeness
 
     def answer(change: Callable[[torch.Tensor], torch.Tensor]) -> Probe:
@@ -227,7 +228,7 @@ def test_probes_see_scaling_offsets_thresholds_and_normalisation() -> None:
             changed = change(waveform)
             return changed[: len(changed) // 320 * 320].view(1, -1, 320)
 
-        return behaviour(compute, "cpu", "x")
+        return behaviour(compute, compute(probe_waveform("cpu")), "cpu", "x")
 
     def difference(change: Callable[[torch.Tensor], torch.Tensor]) -> float:
         return max(unlikeness(one, other) for one, other in zip(plain, answer(change), strict=True))
@@ -239,10 +240,48 @@ def test_probes_see_scaling_offsets_thresholds_and_normalisation() -> None:
         "normalised": lambda wav: (wav - wav.mean()) / wav.std(),
         "clipped": lambda wav: wav.clamp(-1, 1),
         "a floor": lambda wav: wav * max(1.0, 0.01 / float(wav.square().mean().sqrt())),
-        "cut after two seconds": lambda wav: torch.cat([wav[:32000], 0 * wav[32000:]]),
+        "cut after a second": lambda wav: torch.cat([wav[:16000], 0 * wav[16000:]]),
         "pre-emphasis": lambda wav: wav - 0.97 * torch.cat([wav[:1], wav[:-1]]),
     }
     for name, change in changes.items():
         assert difference(change) > 2 * TOLERANCE, name
     assert difference(lambda wav: wav * (1 + 1e-3)) < TOLERANCE
     assert difference(lambda wav: wav) == 0, "the probe is always the same"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_what_another_processor_rounds_otherwise_is_the_same(norm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number of threads, and convolutions whose operands are rounded to ten bits as GPUs do (TF32)."""
+    from transformers import HubertConfig, HubertModel
+
+    from s3prl_emotion.bridge.probing import behaviour
+    from s3prl_emotion.bridge.selection import probe_waveform
+    from s3prl_emotion.features.finding import TOLERANCE, unlikeness
+
+    torch.manual_seed(0)
+    stable = norm == "layer"
+    config = HubertConfig(feat_extract_norm=norm, do_stable_layer_norm=stable, num_hidden_layers=6)
+    model = HubertModel(config).eval()
+
+    @torch.no_grad()
+    def compute(waveform: torch.Tensor) -> torch.Tensor:
+        return torch.cat(model(waveform[None], output_hidden_states=True).hidden_states)
+
+    def answer() -> Any:
+        return behaviour(compute, compute(probe_waveform("cpu")), "cpu", "x")
+
+    def rounded(values: torch.Tensor) -> torch.Tensor:
+        bits = values.contiguous().view(torch.int32)
+        return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+    plain = answer()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        assert max(map(unlikeness, plain, answer())) < TOLERANCE / 100
+    finally:
+        torch.set_num_threads(threads)
+    convolve = nn.functional.conv1d
+    monkeypatch.setattr(nn.functional, "conv1d", lambda x, weight, *rest: convolve(rounded(x), rounded(weight), *rest))
+    assert 0 < max(map(unlikeness, plain, answer())) < TOLERANCE / 2

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoFeatureExtractor
@@ -48,6 +49,7 @@ _RENAMED = {
 _BROKEN = (
     *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError),
     *(ArithmeticError, AssertionError, ImportError, MemoryError),
+    getattr(hub_errors, "StrictDataclassError", ValueError),
 )
 _LONGEST_TABLE = 100_000
 """Positions in the longest table that a model makes; published ones have 5000 at most."""
@@ -320,4 +322,6 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Of a message that goes on after a colon, two lines."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])

@@ -87,7 +87,8 @@ def open_cache(
         )
     upstream = build_upstream(args)
     rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
-    check_selection(args, probe_states(upstream, args, rate).shape[0])
+    loud = probe_states(upstream, args, rate)
+    check_selection(args, loud.shape[0])
     every_frame = functools.partial(
         states,
         upstream,
@@ -95,7 +96,7 @@ def open_cache(
         layer=args.upstream_layer_selection,
         rate=rate,
     )
-    probe = behaviour(every_frame, args.device, args.upstream)
+    probe = behaviour(every_frame, loud, args.device, args.upstream)
     compute = functools.partial(every_frame, means_only=means_only)
     key = StoreKey(
         upstream=args.upstream,
@@ -109,7 +110,7 @@ def open_cache(
         s3prl=metadata.version("s3prl"),
         source_sha256=source_sha256(args.upstream),
     )
-    store = find_store(options.root, key, Shape(probe.shape[0], probe.shape[2], rate), probe)
+    store = find_store(options.root, key, Shape(probe[0].shape[0], probe[0].shape[2], rate), probe)
     max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
     utterances = [_utterance(manifest, index, max_samples) for index in range(len(manifest.utterances))]
     extract(store, utterances, compute, args.device, options.limit_bytes)

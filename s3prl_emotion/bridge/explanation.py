@@ -46,6 +46,11 @@ def explained(upstream: str, what: str = "cannot be built") -> Iterator[None]:
         raise UpstreamError(f"-u {upstream} {what}: {_told(error)}") from error
 
 
+def not_built(checkpoint: str | None) -> str:
+    """That an upstream cannot be built, with the file that it was to be built from."""
+    return "cannot be built" if checkpoint is None else f"cannot be built from {checkpoint}; is it one of that family?"
+
+
 def _elsewhere(upstream: str) -> str:
     """How to have the files of a named upstream without a network."""
     found = [name for name in variants(upstream) if not name.endswith(("_url", "_gdriveid"))]

@@ -10,46 +10,46 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.selection import probe_waveform
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.features.finding import unlikeness
+from s3prl_emotion.features.finding import Probe, unlikeness
 
 _SAME = 1e-3
 """Between two calls in one process, states may differ by this much (see :func:`unlikeness`): GPUs add in any order."""
 
 
-def behaviour(compute: Callable[[Tensor], Tensor], device: str, name: str) -> np.ndarray:
+def behaviour(compute: Callable[[Tensor], Tensor], loud: Tensor, device: str, name: str) -> Probe:
     """The states of three waveforms: loud noise, quiet noise, and a voice-like sweep with pauses and an offset.
 
     An upstream that scales, normalises, filters or cuts its input in another way gives other states for one of them.
 
     Args:
         compute: waveform ``(samples,)`` on ``device`` to all frames ``(layers, frames, width)``
+        loud: the states of :func:`probe_waveform`
         device: where the upstream is
         name: ``-u``, for messages
 
     Returns:
-        ``(layers, frames of all three, width)``, float32
+        the states of each
 
     Raises:
         UpstreamError: if the same waveform gives other states the second time
     """
-    waveforms = [probe_waveform(device), quiet_noise().to(device), sweep().to(device)]
-    answers = [compute(waveform).float().cpu().numpy() for waveform in waveforms]
-    again = compute(waveforms[0]).float().cpu().numpy()
-    if again.shape != answers[0].shape or (difference := unlikeness(answers[0], again)) > _SAME:
-        how = "" if again.shape != answers[0].shape else f" (they differ by {difference:.2g}, relative)"
+    answers = [compute(waveform.to(device)) for waveform in (quiet_noise(), sweep(), probe_waveform(device))]
+    quiet, voice, again = (item.float().cpu().numpy() for item in answers)
+    first = loud.float().cpu().numpy()
+    if again.shape != first.shape or (difference := unlikeness(first, again)) > _SAME:
+        how = "" if again.shape != first.shape else f" (they differ by {difference:.2g}, relative)"
         raise UpstreamError(
             f"-u {name}: two calls on the same waveform give different states{how}, so that none could be stored. Is "
             "dropout, masking or another random step on in evaluation mode? Switch it off there; --no-cache trains on "
             "whatever each call gives"
         )
-    return np.concatenate(answers, axis=1)
+    return first, quiet, voice
 
 
 def quiet_noise() -> Tensor:
@@ -58,13 +58,13 @@ def quiet_noise() -> Tensor:
 
 
 def sweep() -> Tensor:
-    """Two and a half seconds: a tone with harmonics that rises from 100 to 300 Hz, with pauses and an offset."""
-    seconds = torch.arange(5 * SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
+    """One and a half seconds: a tone with harmonics that rises from 100 to 220 Hz, with pauses and an offset."""
+    seconds = torch.arange(3 * SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
     phase = 2 * math.pi * (100 * seconds + 40 * seconds**2)
     tone = sum((torch.sin(order * phase) / order for order in range(1, 9)), torch.zeros(()))
     voiced = 0.3 * tone * torch.clamp(torch.sin(2 * math.pi * 4 * seconds), min=0)
     floor = 1e-4 * torch.randn(len(seconds), generator=torch.Generator().manual_seed(2))
-    return voiced + floor + 0.01
+    return voiced + floor + 0.02
 
 
 def source_sha256(name: str) -> str | None:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
-from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.explanation import explained, not_built
 from s3prl_emotion.bridge.gate import FAILURES, check_run
 from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
@@ -64,7 +64,7 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
-            with explained(self.args.upstream):
+            with explained(self.args.upstream, not_built(self.args.upstream_ckpt)):
                 return super()._get_upstream()
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 

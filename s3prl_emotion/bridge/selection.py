@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.dropped import dropped
-from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.explanation import explained, not_built
 from s3prl_emotion.bridge.names import check_name, check_reads, unknown
 from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
 from s3prl_emotion.errors import UpstreamError
@@ -78,7 +78,7 @@ def build_upstream(args: argparse.Namespace) -> Any:
     register()
     from s3prl import hub
 
-    with explained(args.upstream):
+    with explained(args.upstream, not_built(args.upstream_ckpt)):
         upstream = getattr(hub, args.upstream)(
             ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
         )

@@ -143,7 +143,10 @@ def parse_size(text: str) -> int:
     """
     words = text.strip().upper().removesuffix("B").strip()
     factor = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}.get(words[-1:], 1)
-    size = float(words.rstrip("KMGT")) * factor
+    try:
+        size = float(words[:-1] if factor > 1 else words) * factor
+    except ValueError:
+        size = math.nan
     if not math.isfinite(size) or size < 1:
         raise ValueError(f"expected a size of at least one byte such as 100G, got {text!r}")
     return int(size)

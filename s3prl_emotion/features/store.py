@@ -3,14 +3,14 @@
 A store is a folder for one upstream with one way of extraction::
 
     key.json            what the entries depend on; its hash is part of the folder's name
-    probe.npy           the upstream's states of the probe: a store is found only by an upstream that still gives them
+    probe.npz           the upstream's states of the probe: a store is found only by an upstream that still gives them
     data-<id>.bin       entries one after the other; each writer has a file of its own, and holds a lock on it
     index-<id>.jsonl    one line per entry, written after the entry's bytes: {"key", "offset", "frames", "crc32"}
     .lock               held, shared, by every process that uses the store, and alone by one that deletes it
 
 An entry is ``(layers, frames, width)`` in row-major order. A reader believes a line only if it is whole and its bytes
 are there, and an entry only if its checksum is right, which is computed when the process first reads it. So a writer
-that dies leaves at most bytes that nobody reads. Bytes and lines are forced to the disk every few seconds: a power
+that dies leaves at most bytes that nobody reads. Bytes and lines are forced to the disk every half minute: a power
 failure costs what was written since, and of that, what is torn is not believed. Reading needs no right to write.
 """
 

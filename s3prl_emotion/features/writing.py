@@ -19,7 +19,7 @@ from torch import Tensor
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.store import ALIGNMENT, Store
 
-_SYNC_S = 5.0
+_SYNC_S = 30.0
 """A power failure costs at most what was written for this long; forcing every entry to the disk would cost more."""
 
 

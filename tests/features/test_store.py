@@ -17,7 +17,7 @@ import torch
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features import extraction
 from s3prl_emotion.features.extraction import Utterance, extract, human, make_room, parse_size
-from s3prl_emotion.features.finding import find_store
+from s3prl_emotion.features.finding import Probe, find_store
 from s3prl_emotion.features.management import delete, stores
 from s3prl_emotion.features.store import Shape, Store, StoreKey
 from s3prl_emotion.features.writing import Writer
@@ -25,10 +25,10 @@ from s3prl_emotion.features.writing import Writer
 KEY = StoreKey("tiny", "w", None, None, "hidden_states", None, "frames", "float32", "0.4.18")
 
 
-PROBE = np.random.default_rng(0).standard_normal((2, 50, 3), dtype=np.float32)
+PROBE = (np.random.default_rng(0).standard_normal((2, 50, 3), dtype=np.float32),)
 
 
-def _store(root: Path, probe: np.ndarray = PROBE, **changes) -> Store:
+def _store(root: Path, probe: Probe = PROBE, **changes) -> Store:
     return find_store(root, dataclasses.replace(KEY, **changes), Shape(2, 3, 320), probe)
 
 

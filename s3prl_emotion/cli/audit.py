@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     findings = audit(manifest, folds, protocol, pretraining)
     for finding in findings:
         print(f"{finding.status:<9}{finding}")
-    for lack in folds.lacking:
+    for lack in Folds.of(manifest, folds.protocol, folds.folds).lacking:
         print(f"{REPORTED:<9}{lack}")
     refuse_leaks(findings, protocol, str(args.folder))
     print(f"{manifest.corpus}, protocol {protocol.name}, {len(folds.folds)} folds: no undeclared leak")

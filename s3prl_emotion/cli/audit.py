@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
     findings = audit(manifest, folds, protocol, pretraining)
     for finding in findings:
         print(printable(f"{finding.status:<9}{finding}"))
-    for lack in folds.lacking:
+    for lack in Folds.of(manifest, folds.protocol, folds.folds).lacking:
         print(printable(f"{REPORTED:<9}{lack}"))
     refuse_leaks(findings, protocol, str(args.folder))
     print(printable(f"{manifest.corpus}, protocol {protocol.name}, {len(folds.folds)} folds: no undeclared leak"))

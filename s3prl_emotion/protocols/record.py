@@ -25,8 +25,9 @@ def record(manifest: Manifest, folds: Folds) -> dict[str, Any]:
     """
     protocol = protocols.get(folds.protocol)
     found = {**protocol.record(), "split_sha256": folds.sha256()}
-    if folds.lacking:
-        found["lacking"] = [{**asdict(item), "classes": list(item.classes)} for item in folds.lacking]
+    lacking = Folds.of(manifest, folds.protocol, folds.folds).lacking  # folds of earlier versions do not tell
+    if lacking:
+        found["lacking"] = [{**asdict(item), "classes": list(item.classes)} for item in lacking]
     if protocol.by_position:
         found["order"] = order_of(manifest, folds)
     return found

@@ -98,7 +98,15 @@ def loop(path: Path) -> None:
     path.with_name("other").symlink_to(path)
 
 
-def file(name: str, says: Sequence[str], make: Make, ending: str = "wav", status: int = 2, *more: str, command: str = "prepare") -> Fault:
+def file(
+    name: str,
+    says: Sequence[str],
+    make: Make,
+    ending: str = "wav",
+    status: int = 2,
+    *more: str,
+    command: str = "prepare",
+) -> Fault:
     """The file ``a`` is made by ``make``, six others beside it are as they should be."""
 
     def build(here: Path) -> None:
@@ -127,11 +135,26 @@ FAULTY: tuple[tuple[str, tuple[str, ...], Make, str], ...] = (
     ("a web page", ("a.wav: not readable as audio",), data(b"<!DOCTYPE html><html>404</html>"), "wav"),
     ("an archive", ("a.wav: not readable as audio",), data(b"PK\x03\x04" + bytes(999)), "wav"),
     ("zeros", ("a.wav: not readable as audio",), data(bytes(4096)), "wav"),
-    ("a git-lfs pointer", ("a.wav: a git-lfs pointer, not audio. Run `git lfs pull`",), data(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "wav"),
+    (
+        "a git-lfs pointer",
+        ("a.wav: a git-lfs pointer, not audio. Run `git lfs pull`",),
+        data(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+        "wav",
+    ),
     ("half of a WAV file", ("a.wav: cut off: its header promises 3200 bytes",), cut(data(riff()), 0.5), "wav"),
-    ("a header that promises 2^31 bytes less 64 KB", ("a.wav: cut off: its header promises 2147418111 bytes",), data(riff(size=0x7FFEFFFF)), "wav"),
+    (
+        "a header that promises 2^31 bytes less 64 KB",
+        ("a.wav: cut off: its header promises 2147418111 bytes",),
+        data(riff(size=0x7FFEFFFF)),
+        "wav",
+    ),
     ("a size that is odd in 16 bits", ("a.wav: cut off",), data(riff(size=9999)), "wav"),
-    ("a first chunk that is longer than the file", ("a.wav: ",), data(riff()[:12] + b"junk" + struct.pack("<I", 2**32 - 1) + riff()[12:]), "wav"),
+    (
+        "a first chunk that is longer than the file",
+        ("a.wav: ",),
+        data(riff()[:12] + b"junk" + struct.pack("<I", 2**32 - 1) + riff()[12:]),
+        "wav",
+    ),
     ("no channels", ("a.wav: not readable as audio",), data(riff(channels=0)), "wav"),
     ("65535 channels", ("a.wav: ",), data(riff(channels=65535)), "wav"),
     ("rate 0", ("a.wav: ",), data(riff(rate=0)), "wav"),
@@ -154,32 +177,76 @@ FAULTY: tuple[tuple[str, tuple[str, ...], Make, str], ...] = (
     ("-1e30", ("a.wav: samples up to 1e+30, where full scale is 1",), with_value(-1e30), "wav"),
     ("all NaN", ("a.wav: 1600 samples are not finite numbers",), sound(np.full(1600, np.nan), subtype="FLOAT"), "wav"),
     ("a folder", ("a.wav: is a folder, not an audio file",), Path.mkdir, "wav"),
-    ("a link to itself", ("a.wav: no such audio file: a link that leads nowhere",), lambda path: path.symlink_to(path), "wav"),
+    (
+        "a link to itself",
+        ("a.wav: no such audio file: a link that leads nowhere",),
+        lambda path: path.symlink_to(path),
+        "wav",
+    ),
     ("links in a circle", ("a.wav: no such audio file: a link that leads nowhere",), loop, "wav"),
-    ("a broken link", ("a.wav: no such audio file: a link that leads nowhere",), lambda path: path.symlink_to("gone"), "wav"),
+    (
+        "a broken link",
+        ("a.wav: no such audio file: a link that leads nowhere",),
+        lambda path: path.symlink_to("gone"),
+        "wav",
+    ),
     ("a link to /dev/null", ("a.wav: is a pipe or a device",), lambda path: path.symlink_to("/dev/null"), "wav"),
     ("a link to /dev/zero", ("a.wav: is a pipe or a device",), lambda path: path.symlink_to("/dev/zero"), "wav"),
     ("a pipe that nobody writes to", ("a.wav: is a pipe or a device",), os.mkfifo, "wav"),
-    ("a link to a pipe", ("a.wav: is a pipe or a device",), lambda path: (os.mkfifo(path.with_name("pipe")), path.symlink_to("pipe")), "wav"),
+    (
+        "a link to a pipe",
+        ("a.wav: is a pipe or a device",),
+        lambda path: (os.mkfifo(path.with_name("pipe")), path.symlink_to("pipe")),
+        "wav",
+    ),
+    *(
+        (f"half of {kind}", ("a.wav: cut off: its header promises",), cut(sound(noise(9000), format=kind), 0.5), "wav")
+        for kind in ("RF64", "W64", "AIFF", "AU", "NIST")
+    ),
     ("a FLAC header that promises 2^36 samples", ("a.flac: ",), hopeful_flac, "flac"),
     ("half of a FLAC file", ("a.flac: ",), cut(sound(noise(16_000), format="FLAC"), 0.5), "flac"),
     ("a FLAC file without frames", ("a.flac: ",), cut(sound(noise(16_000), format="FLAC"), 0.001), "flac"),
     ("text named .flac", ("a.flac: not readable as audio",), data(b"text" * 99), "flac"),
-    ("the beginning of an Ogg file", ("a.ogg: ",), cut(sound(noise(16_000), format="OGG", subtype="VORBIS"), 0.2), "ogg"),
+    (
+        "the beginning of an Ogg file",
+        ("a.ogg: ",),
+        cut(sound(noise(16_000), format="OGG", subtype="VORBIS"), 0.2),
+        "ogg",
+    ),
     ("text named .ogg", ("a.ogg: not readable as audio",), data(b"OggS" + b"text" * 99), "ogg"),
     ("text named .mp3", ("a.mp3: not readable as audio",), data(b"text" * 99), "mp3"),
     ("an MP3 tag alone", ("a.mp3: not readable as audio",), data(b"ID3\x04\0\0\0\0\0\0"), "mp3"),
     ("a video container", ("a.mp4: not readable as audio",), data(b"\0\0\0\x18ftypmp42" + bytes(999)), "mp4"),
     ("a RIFF that is no WAVE", ("a.avi: not readable as audio",), data(b"RIFF\x10\0\0\0AVI LIST" + bytes(99)), "avi"),
-)  # fmt: skip
+)
 NOTICED: tuple[tuple[str, tuple[str, ...], Make, str], ...] = (
-    ("samples of 1000", ("samples up to ±999", "where full scale is ±1"), sound(noise(scale=1000), subtype="FLOAT"), "wav"),
+    (
+        "samples of 1000",
+        ("samples up to ±999", "where full scale is ±1"),
+        sound(noise(scale=1000), subtype="FLOAT"),
+        "wav",
+    ),
     ("samples of 32768", ("samples up to ±3.276e+04",), sound(noise(scale=32768), subtype="DOUBLE"), "wav"),
     ("samples of 2", ("samples up to ±1.99",), sound(noise(scale=2), subtype="FLOAT"), "wav"),
     ("silence", ("a.wav: silent, all 1600 samples are zero",), sound(np.zeros(1600)), "wav"),
-    ("a constant", ("a.wav: silent, all 1600 samples are the same, 0.5",), sound(np.full(1600, 0.5), subtype="FLOAT"), "wav"),
-    ("a constant in each of two channels", ("a.wav: silent, all 1600 samples are the same",), sound(np.tile([0.5, -0.25], (1600, 1)), subtype="FLOAT"), "wav"),
-    ("channels that cancel", ("its 2 channels cancel each other",), sound(np.outer(noise(), [1, -1]), subtype="FLOAT"), "wav"),
+    (
+        "a constant",
+        ("a.wav: silent, all 1600 samples are the same, 0.5",),
+        sound(np.full(1600, 0.5), subtype="FLOAT"),
+        "wav",
+    ),
+    (
+        "a constant in each of two channels",
+        ("a.wav: silent, all 1600 samples are the same",),
+        sound(np.tile([0.5, -0.25], (1600, 1)), subtype="FLOAT"),
+        "wav",
+    ),
+    (
+        "channels that cancel",
+        ("its 2 channels cancel each other",),
+        sound(np.outer(noise(), [1, -1]), subtype="FLOAT"),
+        "wav",
+    ),
     ("zeros at the end", ("its last 0.50 s are digital zeros",), sound(np.r_[noise(), np.zeros(8000)]), "wav"),
     ("96 kHz", ("a.wav: 96000 Hz, resampled to 16000 Hz",), sound(noise(9600), 96_000), "wav"),
     ("24414 Hz", ("a.wav: 24414 Hz, resampled",), sound(noise(24414), 24_414), "wav"),
@@ -199,18 +266,29 @@ NOTICED: tuple[tuple[str, tuple[str, ...], Make, str], ...] = (
     ("a size of 2^31 - 1", (), patched(sound(noise()), 40, b"\xff\xff\xff\x7f"), "wav"),
     ("a link to audio", (), lambda path: (sound(noise())(path.with_name("x.wav")), path.symlink_to("x.wav")), "wav"),
     ("an ending in capitals", (), sound(noise(), format="WAV"), "WAV"),
-    ("bytes after the samples", (), lambda path: path.write_bytes(riff(bytes(range(256)) * 9) + b"LIST\4\0\0\0INFO"), "wav"),
-)  # fmt: skip
+    (
+        "bytes after the samples",
+        (),
+        lambda path: path.write_bytes(riff(bytes(range(256)) * 9) + b"LIST\4\0\0\0INFO"),
+        "wav",
+    ),
+)
 
 
 @table(
     *(file(name, says, make, ending) for name, says, make, ending in FAULTY),
-    *(file(f"{name}, skipped", ("going on without 1 of 7 utterances",), make, ending, 0, "--skip-bad") for name, says, make, ending in FAULTY[::6]),
-    *(file(f"{name}, with zeros trimmed", says, make, ending, 2, "--trim-zeros") for name, says, make, ending in FAULTY[::9]),
+    *(
+        file(f"{name}, skipped", ("going on without 1 of 7 utterances",), make, ending, 0, "--skip-bad")
+        for name, says, make, ending in FAULTY[::6]
+    ),
+    *(
+        file(f"{name}, with zeros trimmed", says, make, ending, 2, "--trim-zeros")
+        for name, says, make, ending in FAULTY[::9]
+    ),
     *(file(f"{name}, in run", says, make, ending, command="run") for name, says, make, ending in FAULTY[::4]),
     file("a pipe, in run", ("a.wav: is a pipe or a device",), os.mkfifo, command="run"),
     *(file(name, says, make, ending, 0) for name, says, make, ending in NOTICED),
-)  # fmt: skip
+)
 def test_audio(fault: Fault, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hold(fault, tmp_path, capsys)
 

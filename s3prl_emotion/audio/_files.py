@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
+from s3prl_emotion.audio._lengths import absent_bytes
 from s3prl_emotion.errors import CorpusError
 
 _LFS_POINTER = b"version https://git-lfs"
-_UNKNOWN_WAV_SIZE = 0x7FFF0000  # writers that stream put a size from here upwards where the length is not known yet
 
 
 class AudioError(CorpusError):
@@ -40,8 +39,11 @@ def check_file(path: Path) -> None:
         if head == _LFS_POINTER[:12] and (head + file.read(len(_LFS_POINTER) - 12)) == _LFS_POINTER:
             message = "a git-lfs pointer, not audio. Run `git lfs pull` in the corpus' clone to fetch the audio"
             raise AudioError(f"{path}: {message}", kind="git-lfs")
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        _check_wav_length(path)
+        absent = absent_bytes(file, path.stat().st_size)
+    if absent is not None:
+        promised, missing = absent
+        message = f"cut off: its header promises {promised} bytes of audio, {missing} of them are absent"
+        raise AudioError(f"{path}: {message}. Fetch the file again", kind="corrupt")
 
 
 def _what(path: Path) -> str:
@@ -50,24 +52,3 @@ def _what(path: Path) -> str:
     if path.is_symlink() and not path.exists():
         return "no such audio file: a link that leads nowhere"
     return "is a pipe or a device, not an audio file" if path.exists() else "no such audio file"
-
-
-def _check_wav_length(path: Path) -> None:
-    """Refuse a WAV file that is shorter than its header promises by more than 10 ms; libsndfile reads it silently."""
-    size = path.stat().st_size
-    bytes_per_second = 0
-    with path.open("rb") as file:
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            name, length = struct.unpack("<4sI", file.read(8))
-            if name == b"fmt " and length >= 16:
-                block = file.read(16)
-                bytes_per_second = struct.unpack("<I", block[8:12])[0] if len(block) == 16 else 0
-            if name == b"data":
-                absent = length - (size - position - 8)
-                if length < _UNKNOWN_WAV_SIZE and absent > bytes_per_second / 100:
-                    message = f"cut off: its header promises {length} bytes of audio, {absent} of them are absent"
-                    raise AudioError(f"{path}: {message}. Fetch the file again", kind="corrupt")
-                return
-            position += 8 + length + length % 2

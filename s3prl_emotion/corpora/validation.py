@@ -180,7 +180,7 @@ def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[
     lead, trail = _outer_zeros(samples)
     peak = max(float(samples.max()), -float(samples.min()))
     if peak > LOUDEST:
-        add("scale", NOTICE, f"{path}: samples up to ±{peak:.4g}, where full scale is ±1: are they scaled as meant?")
+        add("scale", NOTICE, f"{path}: samples up to ±{peak:.4g}, where full scale is ±1")
     if lead == len(samples):
         add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are zero")
     elif (samples == samples[0]).all():

@@ -113,7 +113,8 @@ def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:
     notices = [problem for problem in problems if problem.severity == NOTICE]
     if not notices:
         return
-    logger.warning("notices: %s; for example %s. All are in %s", summarise_problems(notices), notices[0].message, path)
+    examples = "; ".join({problem.kind: problem.message for problem in reversed(notices)}.values())
+    logger.warning("notices: %s; for example %s. All are in %s", summarise_problems(notices), examples, path)
     padded = sum(problem.kind == "zero-padded" for problem in notices)
     if padded and not trim:
         logger.warning("%d clips end in digital zeros, which are no speech: --trim-zeros leaves them out", padded)

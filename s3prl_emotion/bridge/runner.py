@@ -4,6 +4,7 @@
 
 - an evaluation no longer moves the random state of the training that it interrupts (the Runner reseeds everything);
 - a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
+- checkpoints are replaced whole, and a resumed training does not log its steps twice;
 - ``--device cpu`` works on a machine that has a GPU;
 - progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
 """
@@ -14,6 +15,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
 from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
 from s3prl_emotion.bridge.selection import check_selection, probe_waveform, states
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import RunError
@@ -84,7 +87,8 @@ class EmotionRunner(s3prl_runner.Runner):
         return optimizer
 
     def train(self) -> None:
-        with _quiet_progress():
+        drop_lines_beyond(Path(self.args.expdir), int(self.init_ckpt.get("Step", 0)))
+        with _quiet_progress(), whole_checkpoints():
             super().train()
 
     def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from tqdm import tqdm
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
-from s3prl_emotion.errors import CorpusError, RunError
+from s3prl_emotion.errors import CorpusError, RunError, explain_os_error
+from s3prl_emotion.files import named
 
 if TYPE_CHECKING:
     from s3prl_emotion.deployment.recognised import Recognised
@@ -99,9 +99,6 @@ def main(args: argparse.Namespace) -> int:
                 row = json.dumps(item.as_dict(args.attention), ensure_ascii=False)
                 print(row if layout is None else layout.row(item), file=out, flush=True)
                 done += 1
-    except BrokenPipeError:  # the reader, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print(f"\ninterrupted: {done} of {len(files)} files are done", file=sys.stderr)
         return 130
@@ -160,8 +157,8 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w", encoding="utf-8")
     except OSError as error:
-        raise RunError(f"--out {path}: cannot be written: {error.strerror}") from error
-    with file:
+        raise RunError(f"--out {path}: cannot be written: {explain_os_error(error)}") from error
+    with named(path), file:
         yield file
 
 

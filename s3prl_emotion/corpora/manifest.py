@@ -18,7 +18,7 @@ from typing import Any
 
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.errors import ConfigError, CorpusError, nearest
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 
 SCHEMA = 1
 SOFT_TOLERANCE = 1e-6
@@ -225,8 +225,8 @@ def json_object(line: str, where: str) -> dict[str, Any]:
         CorpusError: beginning with ``where``, if it is not JSON or holds something else
     """
     try:
-        content = json.loads(line)
-    except json.JSONDecodeError as error:
+        content = parse_json(line)
+    except ValueError as error:
         raise CorpusError(f"{where}: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise CorpusError(f"{where}: expected a JSON object, found {type(content).__name__}")

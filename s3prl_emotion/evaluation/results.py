@@ -27,7 +27,7 @@ import numpy as np
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import calibration, intervals, metrics
 from s3prl_emotion.evaluation.predictions import Prediction, check_predictions
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 
 SCHEMA = 1
 RATES = ("ua", "wa", "macro_f1")
@@ -212,8 +212,8 @@ def read_results(path: str | Path) -> dict[str, Any]:
             f"{path}: no such file. Run the experiment first: it writes the results of the folds it finished."
         )
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        results = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise RunError(f"{path}: not JSON in UTF-8: {error}") from error
     _check(results, str(path))
     return results

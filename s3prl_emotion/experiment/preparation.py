@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
@@ -64,6 +66,7 @@ def prepare(
 
         manifest, problems = validate(manifest, show)
     folder.mkdir(parents=True, exist_ok=True)
+    clean_up(folder)
     _report(problems, folder / "problems.csv", trim)
     manifest = apply(manifest, problems, skip_bad)
     if trim:
@@ -99,10 +102,11 @@ def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:
     """Write all problems to a table, and say what kinds of notices there are."""
     if not problems:
         return
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["severity", "kind", "utterance", "path", "message"])
-        writer.writerows([p.severity, p.kind, p.utterance, p.path, p.message] for p in problems)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["severity", "kind", "utterance", "path", "message"])
+    writer.writerows([p.severity, p.kind, p.utterance, p.path, p.message] for p in problems)
+    write_atomically(path, table.getvalue())
     notices = [problem for problem in problems if problem.severity == NOTICE]
     if not notices:
         return

@@ -73,11 +73,12 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
         if folder.is_dir():
             folder.replace(earlier)
         temporary.replace(folder)
-    except OSError as error:  # the folder that the user named, not the hidden one
-        error.filename, error.filename2 = str(folder), None
+    except OSError as error:
         if earlier.is_dir() and not folder.exists():
             earlier.replace(folder)
-        raise
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error  # what the user named, not the hidden one
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(earlier, ignore_errors=True)

@@ -113,6 +113,13 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
     """Heads of one run; what the checkpoints do not hold (hashes, results) comes from its run folder."""
     places = (run_folder, checkpoints[0].absolute().parent.parent)
     about: dict[str, Any] = next((read_run_file(place) for place in places if (place / RUN_FILE).is_file()), {})
+    if not about:
+        logger.warning(
+            "%s: without the %s of its run it is not known which upstream checkpoint was used, and whether digital "
+            "zeros were left out (--trim-zeros): here they are kept",
+            checkpoints[0],
+            RUN_FILE,
+        )
     folds, args, config = [], {}, {}
     labels: tuple[str, ...] = ()
     corpus = ""
@@ -123,7 +130,7 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         known = _classes(checkpoint, content)
         if labels not in ((), known[0]):
             raise RunError(
-                f"{checkpoint}: was trained on the classes {', '.join(known[0])}, the other folds on {', '.join(labels)}"
+                f"{checkpoint}: was trained on the classes {', '.join(known[0])}, the others on {', '.join(labels)}"
                 ": it is not of this run"
             )
         labels, corpus = known

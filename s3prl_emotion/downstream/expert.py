@@ -233,15 +233,15 @@ class DownstreamExpert(nn.Module):
         """Take over the state of a checkpoint.
 
         Raises:
-            RunError: if it was trained on other classes, or on another manifest or division than those in its run folder
+            RunError: if it was trained on other classes, or the run folder's manifest or folds are others by now
         """
         data = self.config.datarc
         trained = state.get("labels", list(self.labels))  # checkpoints of earlier versions do not hold them
         if trained != list(self.labels):
             raise RunError(
-                f"{data.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the checkpoint "
-                f"was trained on {', '.join(map(str, trained))}, in this order: the manifest was edited, or is another "
-                "corpus'. Restore it"
+                f"{data.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
+                f"checkpoint was trained on {', '.join(map(str, trained))}, in this order: the manifest was edited, "
+                "or is another corpus'. Restore it"
             )
         for key, name, beside in (
             ("manifest_sha256", data.manifest, "../manifest.jsonl"),

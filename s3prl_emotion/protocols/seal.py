@@ -76,4 +76,7 @@ def check_run_folder(folder: Path) -> None:
         raise RunError(f"{record}: not valid JSON: {error}") from error
     if not isinstance(about, dict):
         raise RunError(f"{record}: expected a JSON object, found {type(about).__name__}")
+    missing = [key for key in ("upstream", "seed", "config") if key not in about]
+    if missing:
+        raise RunError(f"{record}: key {missing[0]!r} is missing: it was edited, or is no record of a run. Restore it")
     check_seal(about.get(MADE), Manifest.read(manifest), Folds.read(folds), folder, str(record))

@@ -27,8 +27,14 @@ def whole_checkpoints() -> Iterator[None]:
         if not isinstance(place, (str, Path)):
             original(content, place, *args, **kwargs)
             return
-        with replacing(place) as temporary, temporary.open("wb") as file:
-            original(content, file, *args, **kwargs)
+        try:
+            with replacing(place) as temporary, temporary.open("wb") as file:
+                original(content, file, *args, **kwargs)
+        except RuntimeError as error:  # torch's own, while it closes an archive that could not be written
+            fault = error.__context__
+            if isinstance(fault, OSError) and fault.errno is not None:
+                raise OSError(fault.errno, fault.strerror, str(place)) from error
+            raise
 
     torch.save = save  # type: ignore[assignment]
     try:

@@ -160,6 +160,8 @@ def _quiet_progress() -> Iterator[None]:
         yield
     finally:
         s3prl_runner.tqdm = original
+        for bar in [bar for bar in tqdm._instances if isinstance(bar, _Progress)]:
+            bar.close()  # an error message begins a line of its own
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
         with _opened(args.out) as out:
             layout = _Table(files, recogniser.labels, args.attention) if args.format == "table" else None
             if layout is not None:
-                print(layout.head(), file=out, flush=True)
+                _write(layout.head(), out, args.out)
             for file in tqdm(files, desc="predict", disable=None if _free_for_bar(args.out) else True):
                 try:
                     item = recogniser.recognise(file)
@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
                     tqdm.write(f"error: {error}", file=sys.stderr)
                     continue
                 row = json.dumps(item.as_dict(args.attention), ensure_ascii=False)
-                print(row if layout is None else layout.row(item), file=out, flush=True)
+                _write(row if layout is None else layout.row(item), out, args.out)
                 done += 1
     except KeyboardInterrupt:
         print(f"\ninterrupted: {done} of {len(files)} files are done", file=sys.stderr)
@@ -158,8 +158,16 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         file = path.open("w", encoding="utf-8")
     except OSError as error:
         raise RunError(f"--out {path}: cannot be written: {explain_os_error(error)}") from error
-    with named(path), file:
+    try:
         yield file
+    finally:
+        with named(path):
+            file.close()
+
+
+def _write(line: str, out: TextIO, path: Path | None) -> None:
+    with named(path or "standard output"):
+        print(line, file=out, flush=True)
 
 
 def _free_for_bar(out: Path | None) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,18 +23,23 @@ def start(argv: Sequence[str], log: Path, before: Callable[[], object] | None = 
     if child:
         return child
     status = 70  # never returned by the command line
-    with contextlib.suppress(BaseException):
-        signal.alarm(120)  # a child that waits for ever fails its test
+    try:
+        signal.alarm(600)  # a child that waits for ever fails its test
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)
         logging.getLogger().handlers.clear()
-        out, err = (open(number, "w", closefd=False) for number in (1, 2))
+        out = open(1, "w", closefd=False)  # noqa: SIM115
+        err = open(2, "w", closefd=False)  # noqa: SIM115
         with out, err, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             if before is not None:
                 before()
             status = main(list(argv))
-    os._exit(status)
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+        raise
+    finally:
+        os._exit(status)
 
 
 def end(child: int) -> int:

@@ -22,7 +22,7 @@ STEPS = "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.s
 
 
 class Disk:
-    """A file system of 4 MB."""
+    """A file system of 16 MB."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,7 +48,7 @@ def _mounted(folder: Path, *options: str) -> bool:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     folder = tmp_path / "disk"
-    if not _mounted(folder, "-t", "tmpfs", "-o", "size=4m", "none"):
+    if not _mounted(folder, "-t", "tmpfs", "-o", "size=16m", "none"):
         pytest.skip("this machine lets nobody mount a small file system")
     yield Disk(folder)
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
@@ -180,8 +180,6 @@ def test_a_report_on_a_full_disk(command: str, disk: Disk, finished_run: Path, d
             "cpu",
             "--out",
             str(out),
-            "--format",
-            "jsonl",
             audio,
         ],
     }[command]
@@ -286,7 +284,7 @@ def test_a_finished_run_in_a_folder_of_somebody_else(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Nothing below the folder can be opened for writing, made, renamed or deleted; root's rights do not matter here."""
+    """Nothing below the folder can be opened for writing, made, renamed or deleted: real for root as well."""
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
     _forbid(monkeypatch, folder, number)

@@ -20,6 +20,7 @@ from s3prl_emotion.bridge.stock import collected_probabilities
 from s3prl_emotion.downstream.rng import seed_everything
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import CachedUpstream
+from s3prl_emotion.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -95,4 +96,4 @@ def save_command(folder: Path, args: argparse.Namespace, config: dict[str, Any])
     tag = time.strftime("%Y-%m-%d-%H-%M-%S")
     for name, content in (("args", vars(args)), ("config", config)):
         text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False)
-        (folder / f"{name}_{tag}.yaml").write_text(text, encoding="utf-8")
+        write_atomically(folder / f"{name}_{tag}.yaml", text)

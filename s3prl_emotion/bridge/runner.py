@@ -6,6 +6,7 @@
 - parameters and states of a checkpoint that do not fit are an error that names them;
 - an evaluation no longer moves the random state of the training that it interrupts (the Runner reseeds everything);
 - a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
+- checkpoints are replaced whole, and a resumed training does not log its steps twice;
 - ``--device cpu`` works on a machine that has a GPU;
 - progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
 """
@@ -16,6 +17,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
 from s3prl_emotion.bridge.explanation import explained, not_built
 from s3prl_emotion.bridge.gate import FAILURES, check_run
+from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
 from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
@@ -103,7 +106,8 @@ class EmotionRunner(s3prl_runner.Runner):
         return optimizer
 
     def train(self) -> None:
-        with _quiet_progress():
+        drop_lines_beyond(Path(self.args.expdir), int(self.init_ckpt.get("Step", 0)))
+        with _quiet_progress(), whole_checkpoints():
             super().train()
 
     def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> list[str]:
@@ -175,6 +179,8 @@ def _quiet_progress() -> Iterator[None]:
         yield
     finally:
         s3prl_runner.tqdm = original
+        for bar in [bar for bar in getattr(tqdm, "_instances", ()) if isinstance(bar, _Progress)]:
+            bar.close()  # an error message begins a line of its own
 
 
 @contextlib.contextmanager

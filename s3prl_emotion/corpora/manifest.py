@@ -18,7 +18,7 @@ from typing import Any
 
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.errors import ConfigError, CorpusError, nearest
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 
 SCHEMA = 1
 SOFT_TOLERANCE = 1e-6
@@ -241,22 +241,11 @@ def json_object(line: str, where: str) -> dict[str, Any]:
         CorpusError: beginning with ``where``, if it is not JSON or holds something else
     """
     try:
-        content = json.loads(line, object_pairs_hook=_distinct)
-    except RecursionError as error:
-        raise CorpusError(f"{where}: nested too deeply for a row of a manifest or a table") from error
-    except ValueError as error:  # not JSON, a key twice, a number of thousands of digits
+        content = parse_json(line)
+    except ValueError as error:
         raise CorpusError(f"{where}: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise CorpusError(f"{where}: expected a JSON object, found {type(content).__name__}")
-    return content
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        for name, value in pairs:
-            if value != content[name]:
-                raise ValueError(f"the key {name!r} is there twice, with different values")
     return content
 
 

@@ -32,7 +32,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import calibration, intervals, metrics
 from s3prl_emotion.evaluation._schema import RATES, SCHEMA, check_results
 from s3prl_emotion.evaluation.predictions import Prediction, check_predictions
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 
 SUMMARISED = (*RATES, "ua_plus_wa")
 """The rates that have a mean, a spread and intervals."""
@@ -251,8 +251,8 @@ def read_results(path: str | Path) -> dict[str, Any]:
             f"{path}: no such file. Run the experiment first: it writes the results of the folds it finished."
         )
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of thousands of digits, nested deeply
+        results = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise RunError(f"{path}: not JSON in UTF-8: {error}. {_REMEDY}") from error
     check_results(results, str(path))
     return dict(results)

@@ -14,6 +14,8 @@ from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
 from s3prl_emotion.evaluation.results import RATES, read_results, summarise
+from s3prl_emotion.files import parse_json
+from s3prl_emotion.protocols.seal import MADE, check_run_folder
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,8 @@ class Run:
         if not path.is_file():
             return {}
         flat = _flat(_read_json(path))
-        return {key: value for key, value in flat.items() if key not in ("seed", "corpus.data")}
+        places = ("seed", "corpus.data", *(["checkpoint"] if flat.get("checkpoint_sha256") else []))
+        return {key: value for key, value in flat.items() if key not in places and not key.startswith(f"{MADE}.")}
 
     def setting(self) -> str:
         """Everything but the seed that decides the numbers, as text: runs that agree in it differ in the seed only.
@@ -123,6 +126,7 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(
             f"{folder}: {PREDICTIONS} has folds {unknown}, which {RESULTS} does not list: run those folds again"
         )
+    check_run_folder(folder)
     folds = _folds(folder, old)
     _check_utterances(folder, predictions, old, folds)
     kept = {key: old[key] for key in _KEPT}
@@ -166,7 +170,13 @@ def _check_utterances(
                 f"folds.json: {len(differing)} differ, first {differing[0]!r}. Restore the file"
             )
     if (folder / "manifest.jsonl").is_file():
-        known = Manifest.read(folder / "manifest.jsonl").by_id
+        manifest = Manifest.read(folder / "manifest.jsonl")
+        if list(manifest.labels) != list(old["protocol"]["labels"]):
+            raise RunError(
+                f"{folder}: manifest.jsonl has the classes {', '.join(manifest.labels)}, {RESULTS} "
+                f"{', '.join(map(str, old['protocol']['labels']))}: it was edited, or is another corpus'. Restore it"
+            )
+        known = manifest.by_id
         for item in predictions:
             given = known.get(item.utterance)
             if given is not None and (given.label, given.speaker) != (item.truth, item.speaker):
@@ -238,6 +248,9 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise RunError(f"{path}: not a mapping in JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: not a mapping in JSON: found {type(content).__name__}")
+    return content

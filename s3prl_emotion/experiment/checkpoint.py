@@ -25,9 +25,9 @@ from s3prl_emotion.experiment.folder import (
     collect,
     differences,
     only_here,
-    read_json,
 )
 from s3prl_emotion.experiment.original import Places, of_run
+from s3prl_emotion.experiment.record import fold_seal, read_run_file
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
@@ -170,6 +170,7 @@ def score_best(
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(expdir / PREDICTIONS)),
         "differs": _differs_from_run(expdir.parent / RUN_FILE, last["Config"]),
+        **fold_seal(expdir, fold_number(content["Config"]["downstream_expert"]["datarc"].get("test_fold") or "fold1")),
     }
     write_atomically(expdir / FOLD_FILE, json.dumps(about, indent=1) + "\n")
 
@@ -178,7 +179,7 @@ def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
     if not run_file.is_file():
         return []
-    given = read_json(run_file, "a run folder")["config"]
+    given = read_run_file(run_file.parent)["config"]
     ignored = ("test_fold", "manifest", "folds", "cached", "root", "meta_data")
     found = [*differences("runner", given["runner"], config["runner"])]
     for part in ("datarc", "modelrc"):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from s3prl_emotion.bridge.dropped import dropped
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.folder import RUN_FILE, checkpoint_sha256, read_json
+from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.record import RUN_FILE, read_run_file
 from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot, snapshot_source
 
 logger = logging.getLogger(__name__)
@@ -86,8 +87,7 @@ def of_run(run_folder: Path, name: str, recorded: Places, given: Places) -> tupl
     Raises:
         RunError: see :func:`place_of`
     """
-    file = run_folder / RUN_FILE
-    about = read_json(file, "a run folder") if file.is_file() else {}
+    about = read_run_file(run_folder) if (run_folder / RUN_FILE).is_file() else {}
     places = []
     for flag, key in (("-k", "checkpoint"), ("-g", "model_config")):
         before, now = getattr(recorded, key), getattr(given, key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import soundfile
 from tqdm import tqdm
 
 from s3prl_emotion.corpora import Manifest, corpora
@@ -15,6 +17,7 @@ from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
@@ -64,6 +67,7 @@ def prepare(
 
         manifest, problems = validate(manifest, show)
     folder.mkdir(parents=True, exist_ok=True)
+    clean_up(folder)
     _report(problems, folder / "problems.csv", trim)
     manifest = apply(manifest, problems, skip_bad)
     if trim:
@@ -106,10 +110,11 @@ def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:
     """Write all problems to a table, and say what kinds of notices there are."""
     if not problems:
         return
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["severity", "kind", "utterance", "path", "message"])
-        writer.writerows([p.severity, p.kind, p.utterance, p.path, p.message] for p in problems)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["severity", "kind", "utterance", "path", "message"])
+    writer.writerows([p.severity, p.kind, p.utterance, p.path, p.message] for p in problems)
+    write_atomically(path, table.getvalue())
     notices = [problem for problem in problems if problem.severity == NOTICE]
     if not notices:
         return
@@ -124,7 +129,13 @@ def _data_folder(corpus: str, data: Path | None, folder: Path) -> Path:
     if data is not None:
         return data
     if corpus == "demo":
-        return make_demo_corpus(folder / "corpus")
+        try:
+            return make_demo_corpus(folder / "corpus")
+        except soundfile.LibsndfileError as error:  # it tells neither file nor reason
+            raise CorpusError(
+                f"{folder / 'corpus'}: the demo corpus cannot be written ({error}): make room on this disk, or name a "
+                "folder on another"
+            ) from error
     raise CorpusError(
         f"--corpus {corpus}: where is it? Give its folder with --data DIR. To try out without one, use --demo alone"
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols._likeness import facts, spelling
 from s3prl_emotion.protocols._parts import Heard, Part
 from s3prl_emotion.protocols.protocol import Protocol
@@ -255,7 +255,7 @@ def read(path: str | Path) -> list[Finding]:
         ProtocolError: naming the file, if it is something else
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(Path(path).read_text(encoding="utf-8"))
         return [
             Finding(**{**item, "between": tuple(item["between"]), "examples": tuple(item["examples"])})
             for item in (content["findings"] if isinstance(content, dict) else content)

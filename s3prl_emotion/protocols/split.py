@@ -10,7 +10,7 @@ from pathlib import Path
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols._checks import check_fold, classes_absent
 from s3prl_emotion.protocols.protocol import Protocol, Training
@@ -97,7 +97,7 @@ class Folds:
         if not path.is_file():
             raise ProtocolError(f"{path}: no such folds. Make them with the command `prepare`")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
                 raise ProtocolError(f"{path}: key 'schema': this version reads {SCHEMA}, found {content['schema']}")
             folds = tuple(

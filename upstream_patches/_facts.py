@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._files import load
+from s3prl_emotion.upstream_patches._files import load, settings_file
 from s3prl_emotion.upstream_patches._formats import adapter_of, converted_family
 
 SAMPLE_RATE = 16000
@@ -65,7 +65,6 @@ def _torchaudio(content: Mapping[str, Any], path: Path) -> Facts:
         architecture,
         checked_model,
         encoder_weights,
-        settings_file,
     )
 
     weights = encoder_weights(content, path)

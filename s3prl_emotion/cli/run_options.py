@@ -156,7 +156,7 @@ def request_of(args: argparse.Namespace) -> Request:
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if getattr(args, name) is None:
             raise ConfigError(f"{flag} is missing: which {name}? `s3prl-emotion ls {name}s` lists them")
-    for name in args.upstream.split(",") if args.command == "sweep" else [args.upstream]:
+    for name in filter(None, args.upstream.split(",")) if args.command == "sweep" else [args.upstream]:
         check_name(name)  # before torch is loaded
     if args.init_ckpt:
         raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")

@@ -174,13 +174,19 @@ class _Progress(tqdm):  # type: ignore[type-arg]
 @contextlib.contextmanager
 def _quiet_progress() -> Iterator[None]:
     original = s3prl_runner.tqdm
+    outer = _bars()  # the training's own bar counts its steps: an evaluation must not close it
     s3prl_runner.tqdm = _Progress
     try:
         yield
     finally:
         s3prl_runner.tqdm = original
-        for bar in [bar for bar in getattr(tqdm, "_instances", ()) if isinstance(bar, _Progress)]:
+        for bar in _bars() - outer:
             bar.close()  # an error message begins a line of its own
+
+
+def _bars() -> set[_Progress]:
+    """The bars that are drawn now."""
+    return {bar for bar in getattr(tqdm, "_instances", ()) if isinstance(bar, _Progress)}
 
 
 @contextlib.contextmanager

@@ -88,20 +88,15 @@ def corpora() -> str:
     rows = []
     for name in registry.names():
         corpus = registry.get(name)
-        rows.append(
-            [
-                f"`{name}`",
-                corpus.layout,
-                corpus.count or "",
-                len(corpus.labels) or "",
-                corpus.speaker_count or "",
-                corpus.folds or "",
-                f"`{corpus.default_protocol}`",
-                corpus.licence,
-            ]
-        )
-    head = ["`--corpus`", "what `--data` names", "utterances", "classes", "speakers", "folds", "protocol", "licence"]
-    return _table(head, rows)
+        facts = {
+            "utterances": corpus.count,
+            "classes": len(corpus.labels),
+            "speakers": corpus.speaker_count,
+            "folds": corpus.folds,
+        }
+        size = ", ".join(f"{number} {what}" for what, number in facts.items() if number)
+        rows.append([f"`{name}`", corpus.layout, size, f"`{corpus.default_protocol}`", corpus.licence])
+    return _table(["`--corpus`", "what `--data` names", "complete copy", "protocol", "licence"], rows)
 
 
 def corpus_options() -> str:
@@ -258,7 +253,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Outside of code, nothing ends a cell or begins a tag."""
+    """Outside of code nothing ends a cell, begins a tag or is emphasis."""
     parts = text.split("`")
-    parts[::2] = [part.replace("|", "&#124;").replace("<", "&lt;") for part in parts[::2]]
+    parts[::2] = [re.sub(r"[|<*_]", lambda match: f"&#{ord(match[0])};", part) for part in parts[::2]]
     return "`".join(parts)

@@ -11,5 +11,5 @@ cd "$project"
 "$PYTHON" -m mypy
 site="$(mktemp -d)"
 trap 'rm -rf "$site"' EXIT
-NO_MKDOCS_2_WARNING=1 "$PYTHON" -m mkdocs build --quiet --strict --site-dir "$site"
+NO_MKDOCS_2_WARNING=1 "$PYTHON" -m mkdocs build --strict --site-dir "$site"
 "$PYTHON" -m pytest -n 2 "$@"

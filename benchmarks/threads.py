@@ -4,9 +4,9 @@
 
 Folds and the points of a sweep may run at the same time, each in its own process. Every process starts as many
 threads as there are cores, and a thread that waits for others of its own process spins, which takes the core from the
-other process. For each setting this prints the wall-clock seconds of the whole command, alone and with a second one
-beside it: ``run -u fbank -d emotion_attn_corr --demo`` on one fold each, hidden states stored before. The least of the repetitions
-counts, since other work on the machine only adds.
+other process. For each setting this prints the wall-clock seconds of the whole command, alone and with a second
+one beside it: ``run -u fbank -d emotion_attn_corr --demo`` on one fold each, hidden states stored before. The least of
+the repetitions counts, since other work on the machine only adds.
 """
 
 from __future__ import annotations

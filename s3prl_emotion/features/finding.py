@@ -28,8 +28,8 @@ PROBE = "probe.npz"
 TOLERANCE = 0.02
 """States of the probe may differ by this much (see :func:`unlikeness`).
 
-At HuBERT's base size, two threads in place of one make 1e-6, and convolutions that are rounded to TF32 as on GPUs 6e-3
-(a test holds this); a changed behaviour makes more.
+At HuBERT's base size another number of threads makes 1e-6, and convolutions that are rounded to TF32, as on GPUs, 6e-3
+(a test holds both); a changed behaviour makes more.
 """
 
 _TRIES = 5

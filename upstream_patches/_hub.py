@@ -8,7 +8,7 @@ from pathlib import Path
 from s3prl_emotion.errors import UpstreamError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json", "pretraining.json"]
+_SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json", "pretraining*.json*"]
 _SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
 _TORCH = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import sys
@@ -29,7 +30,9 @@ from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
 from s3prl_emotion.bridge.explanation import explained, not_built
 from s3prl_emotion.bridge.gate import FAILURES, check_run
 from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
+from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
@@ -67,8 +70,16 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
-            with explained(self.args.upstream, not_built(self.args.upstream_ckpt)):
-                return super()._get_upstream()
+            given: argparse.Namespace = self.args  # type: ignore[has-type]
+            datarc = self.config["downstream_expert"].get("datarc", {})
+            test_fold = given.downstream_variant or datarc.get("test_fold")
+            checkpoint = of_fold(given.upstream_ckpt, None if test_fold is None else fold_number(test_fold))
+            self.args = argparse.Namespace(**{**vars(given), "upstream_ckpt": checkpoint})
+            try:
+                with explained(given.upstream, not_built(checkpoint)):
+                    return super()._get_upstream()
+            finally:
+                self.args = given
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 
     def _init_model(self, model: Any, name: str, trainable: bool, interfaces: list[str] | None = None) -> Any:

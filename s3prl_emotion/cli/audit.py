@@ -31,12 +31,12 @@ def main(args: argparse.Namespace) -> int:
     set_up_logging()
     from s3prl_emotion.corpora import Manifest
     from s3prl_emotion.protocols import protocols
-    from s3prl_emotion.protocols.audit import REPORTED, audit, refuse_leaks
+    from s3prl_emotion.protocols.audit import REPORTED, PretrainingData, audit, refuse_leaks
     from s3prl_emotion.protocols.split import Folds
 
     manifest, folds = Manifest.read(args.folder / "manifest.jsonl"), Folds.read(args.folder / "folds.json")
     protocol = protocols.get(folds.protocol)
-    pretraining = {str(path): Manifest.read(path) for path in args.pretraining_data}
+    pretraining = [PretrainingData(path).read() for path in args.pretraining_data]
     findings = audit(manifest, folds, protocol, pretraining)
     for finding in findings:
         print(printable(f"{finding.status:<9}{finding}"))

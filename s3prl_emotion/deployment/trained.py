@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, as_waveform, read_segment
 from s3prl_emotion.bridge.arguments import resolve_device
+from s3prl_emotion.bridge.per_fold import is_per_fold
 from s3prl_emotion.bridge.selection import probe_waveform, states
 from s3prl_emotion.bridge.trust import trusted_checkpoints
 from s3prl_emotion.corpora.validation import MIN_SAMPLES
@@ -52,8 +53,10 @@ class EmotionRecogniser:
         self.parts = parts
         self.device = device
         use = parts.upstream
-        shared = None if use.fine_tuned else build(use, device)
-        self._upstreams = [build(use, device, fold.upstream) if shared is None else shared for fold in parts.folds]
+        shared = None if use.fine_tuned or is_per_fold(use.checkpoint) else build(use, device)
+        self._upstreams = [
+            build(use, device, fold.upstream, fold.number) if shared is None else shared for fold in parts.folds
+        ]
         self.rate = int(self._upstreams[0].get_downsample_rates(use.selection))  # samples per frame
         self.layers, _, self.width = self._states(0, probe_waveform(device)).shape
         self._heads = [self._build_head(fold) for fold in parts.folds]

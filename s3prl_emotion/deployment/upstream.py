@@ -11,6 +11,7 @@ from torch import Tensor
 
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.dropped import restore
+from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.bridge.selection import build_upstream, check_upstream
 from s3prl_emotion.deployment.parts import UpstreamUse
 from s3prl_emotion.errors import RunError, UpstreamError
@@ -46,14 +47,21 @@ def find(
     return dataclasses.replace(found, checkpoint_revision=None, model_config_revision=None)
 
 
-def build(use: UpstreamUse, device: str, weights: Mapping[str, Tensor] | None = None) -> Any:
+def build(use: UpstreamUse, device: str, weights: Mapping[str, Tensor] | None = None, fold: int | None = None) -> Any:
     """The upstream, frozen, in evaluation mode, with the weights of fine-tuning if there are any.
+
+    Args:
+        use: what the head was trained on
+        device: where to compute
+        weights: of fine-tuning
+        fold: whose model to take, where the upstream has one per fold
 
     Raises:
         UpstreamError: if it cannot be built, or the weights are not its own
     """
     name, checkpoint, config = restore(use.name, use.checkpoint, use.model_config)
     check_upstream(name, checkpoint, config)
+    checkpoint = of_fold(checkpoint, fold)
     args = arguments.arguments(upstream=name, upstream_ckpt=checkpoint, upstream_model_config=config, device=device)
     upstream = build_upstream(args)
     if weights is not None:

@@ -13,6 +13,7 @@ from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.gate import check_settings
+from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
@@ -26,7 +27,7 @@ from s3prl_emotion.experiment.folder import (
     differences,
     only_here,
 )
-from s3prl_emotion.experiment.original import Places, of_run
+from s3prl_emotion.experiment.original import Places, check_kept_upstream, of_run
 from s3prl_emotion.experiment.record import fold_seal, read_run_file
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
@@ -138,7 +139,8 @@ def resume(
         cached = None
         if datarc.get("cached"):
             manifest = Manifest.read(folder / datarc.get("manifest", "../manifest.jsonl"))
-            cached = stored_states(args, config, manifest, dataclasses.replace(cache_options, dtype=datarc["cached"]))
+            options = dataclasses.replace(cache_options, dtype=datarc["cached"])
+            cached = stored_states(args, config, manifest, options, fold_number(datarc["test_fold"]))
         launch.start(args, config, cached).train()
         score_best(folder, device, cached, places)
     return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
@@ -212,5 +214,8 @@ def from_checkpoint(
     recorded = Places(args.upstream_ckpt, args.upstream_model_config)
     now = of_run(checkpoint.absolute().parent.parent, args.upstream, recorded, places)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(args.upstream, *now)
+    test_fold = config["downstream_expert"].get("datarc", {}).get("test_fold")
+    if is_per_fold(args.upstream_ckpt) and test_fold is not None:
+        check_kept_upstream(checkpoint.parent, of_fold(args.upstream_ckpt, fold_number(test_fold)))
     args.device = arguments.resolve_device(device)
     return args, config

@@ -99,15 +99,32 @@ def claimed(
 
 
 @contextlib.contextmanager
-def only_here(folder: Path) -> Iterator[None]:
-    """Hold a fold's folder for this process; folds can be trained by several processes at once, a fold by one only."""
-    try:
-        with exclusive(folder / LOCK) as held:
-            if held:
-                clean_up(folder)
-            yield
-    except HeldError as error:
-        raise RunError(f"{folder}: another process is working on this fold") from error
+def only_here(folder: Path, wait: bool = False, skip: bool = False) -> Iterator[bool]:
+    """Hold a folder for this process; folds can be trained by several processes at once, a fold by one only.
+
+    Args:
+        folder: which; it is made if it is not there
+        wait: for another process that holds it
+        skip: yield False if another process holds it, in place of an error
+
+    Yields:
+        whether the folder is this process'
+
+    Raises:
+        RunError: if another process holds it, unless ``wait`` or ``skip``
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as holding:
+        try:
+            held = holding.enter_context(exclusive(folder / LOCK, wait=wait))
+        except HeldError as error:
+            if not skip:
+                raise RunError(f"{folder}: another process is working on this fold") from error
+            yield False
+            return
+        if held:
+            clean_up(folder)
+        yield True
 
 
 @contextlib.contextmanager

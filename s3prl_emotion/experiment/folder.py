@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.bridge.per_fold import INDEX, is_per_fold
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
@@ -170,10 +171,16 @@ def _collected(folder: Path) -> tuple[dict[str, Any], list[Prediction], tuple[st
 
 
 def checkpoint_sha256(path: str | None) -> str | None:
-    """SHA-256 of a checkpoint file, or of all files of a checkpoint folder with their names; None for no path."""
+    """SHA-256 of a checkpoint file, or of all files of a checkpoint folder with their names; None for no path.
+
+    A folder with one model per fold is known by its index, which says what all of them were made from and how; each
+    fold's own hash is kept beside its checkpoints (:data:`UPSTREAM_FILE`).
+    """
     if path is None or not Path(path).exists():
         return None
     root = Path(path)
+    if root.is_dir() and is_per_fold(path):
+        root = root / INDEX
     files: Sequence[Path] = [root] if root.is_file() else sorted(item for item in root.rglob("*") if item.is_file())
     digest = hashlib.sha256()
     for file in files:

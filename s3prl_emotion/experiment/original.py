@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from s3prl_emotion.bridge.dropped import dropped
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.folder import checkpoint_sha256
-from s3prl_emotion.experiment.record import RUN_FILE, read_run_file
+from s3prl_emotion.experiment.record import RUN_FILE, UPSTREAM_FILE, read_json, read_run_file
+from s3prl_emotion.files import write_atomically
 from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot, snapshot_source
 
 logger = logging.getLogger(__name__)
@@ -100,6 +102,41 @@ def of_run(run_folder: Path, name: str, recorded: Places, given: Places) -> tupl
             # A resumed training writes it down: let it not depend on the working directory.
             places.append(str(Path(place).absolute()) if place is not None and Path(place).exists() else place)
     return places[0], places[1]
+
+
+def keep_upstream(expdir: Path, checkpoint: str | None, given: str | None) -> None:
+    """Write down which model a fold is trained on, where an upstream has one per fold.
+
+    Args:
+        expdir: the fold's folder
+        checkpoint: the fold's model
+        given: ``-k``, which is the same where there is one model for all folds
+
+    Raises:
+        RunError: if the fold was begun with another one
+    """
+    if checkpoint == given:
+        return
+    if (expdir / UPSTREAM_FILE).is_file():
+        check_kept_upstream(expdir, checkpoint)
+        return
+    content = {"checkpoint": checkpoint, "sha256": checkpoint_sha256(checkpoint)}
+    write_atomically(expdir / UPSTREAM_FILE, json.dumps(content, indent=1) + "\n")
+
+
+def check_kept_upstream(expdir: Path, checkpoint: str | None) -> None:
+    """Refuse another model than the one that :func:`keep_upstream` wrote down.
+
+    Raises:
+        RunError: naming both hashes
+    """
+    kept = read_json(expdir / UPSTREAM_FILE, "a fold of an upstream with one model per fold")["sha256"]
+    found = checkpoint_sha256(checkpoint)
+    if found != kept:
+        raise RunError(
+            f"-k {checkpoint}: its SHA-256 is {found}, {expdir.name} was trained on {kept}: another checkpoint, or one "
+            "with files added. Put the original back, or name another run folder with -n or -p"
+        )
 
 
 def _local(place: str) -> str:

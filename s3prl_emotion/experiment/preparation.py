@@ -12,6 +12,7 @@ from typing import Any
 import soundfile
 from tqdm import tqdm
 
+from s3prl_emotion.bridge.per_fold import is_per_fold
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 PRETRAINING_FILE = "pretraining.jsonl"
 """In a checkpoint's folder: the manifest of what it was pretrained on."""
+LABELLED_FILE = "pretraining-labelled.jsonl"
+"""Beside it: the manifest of what of this was heard with its emotion labels."""
 
 
 def prepare(
@@ -38,6 +41,7 @@ def prepare(
     trim: bool = False,
     drop_leaks: bool = False,
     pretraining: Sequence[Path] = (),
+    checkpoint: Path | None = None,
 ) -> tuple[Manifest, Folds]:
     """Read a corpus, check its audio, divide and audit it, and write ``manifest.jsonl`` and ``folds.json``.
 
@@ -51,6 +55,7 @@ def prepare(
         trim: leave out digital zeros at both ends
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on
+        checkpoint: the upstream's, whose folder may hold such manifests
 
     Raises:
         EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or leaks
@@ -82,20 +87,23 @@ def prepare(
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
-    check_leaks(manifest, folds, folder, pretraining)
+    check_leaks(manifest, folds, folder, pretraining, checkpoint)
     manifest.write(folder / "manifest.jsonl")
     folds.write(folder / "folds.json")
     return manifest, folds
 
 
-def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Sequence[Path]) -> None:
+def check_leaks(
+    manifest: Manifest, folds: Folds, folder: Path, pretraining: Sequence[Path], checkpoint: Path | None = None
+) -> None:
     """Audit a division before anything is trained on it, into ``audit.json``, and say what train and test share.
 
     Raises:
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    findings = audit.audit_once(manifest, folds, protocol, pretraining, folder / audit.FILE)
+    found = [audit.PretrainingData(path) for path in pretraining] + _heard(checkpoint, folds)
+    findings = audit.audit_once(manifest, folds, protocol, found, folder / audit.FILE)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
@@ -104,6 +112,20 @@ def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Seq
         elif second == "test":
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
             log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
+
+
+def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.PretrainingData]:
+    """What lies in a checkpoint's folder about its pretraining: of each fold's model, where there are several."""
+    if checkpoint is None or not checkpoint.is_dir():
+        return []
+    numbers: Sequence[int | None] = [fold.number for fold in folds.folds] if is_per_fold(str(checkpoint)) else [None]
+    found = []
+    for number in numbers:
+        place = checkpoint if number is None else checkpoint / f"fold{number}"
+        for name, labelled in ((PRETRAINING_FILE, False), (LABELLED_FILE, True)):
+            if (place / name).is_file():
+                found.append(audit.PretrainingData(place / name, number, labelled))
+    return found
 
 
 def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 FOLD_FILE = "fold.json"
+UPSTREAM_FILE = "upstream.json"
 PREDICTIONS = "predictions.csv"
 
 _TEXT, _OPTIONAL_TEXT, _OBJECT = (str,), (str, type(None)), (dict,)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
@@ -20,7 +21,8 @@ from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.claim import claimed, only_here
 from s3prl_emotion.experiment.folder import collect, identity_of
-from s3prl_emotion.experiment.preparation import PRETRAINING_FILE, check_leaks, prepare
+from s3prl_emotion.experiment.original import keep_upstream
+from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, read_run_file
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name, protocol_name, settle, uses_cache
 from s3prl_emotion.experiment.states import stored_states
@@ -56,7 +58,10 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
         manifest, folds = _prepare(request, args, folder, {} if prepared is None else prepared, known)
-        return manifest, folds, _wanted_folds(request, args, config, folds)
+        wanted = _wanted_folds(request, args, config, folds)
+        for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
+            of_fold(args.upstream_ckpt, number)
+        return manifest, folds, wanted
 
     with claimed(folder, identity, prepared_folds) as (manifest, folds, wanted):
         todo = [
@@ -65,12 +70,15 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
             if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
         ]
         stores = bool(todo) and uses_cache(request, args)
-        cached = stored_states(args, config, manifest, request.cache_options) if stores else None
+        each = is_per_fold(args.upstream_ckpt)
+        cached = stored_states(args, config, manifest, request.cache_options) if stores and not each else None
         for count, number in enumerate(wanted, start=1):
             if number not in todo:
                 logger.info("fold %d is finished already", number)
                 continue
             logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
+            if stores and each:
+                cached = stored_states(args, config, manifest, request.cache_options, number)
             _run_fold(args, config, manifest, folds, folder, number, cached)
         return folder, collect(folder)
 
@@ -80,15 +88,15 @@ def _prepare(
 ) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
     protocol = protocol_name(request, args)
-    pretraining = _pretraining_data(request, args)
+    checkpoint = None if args.upstream_ckpt is None else Path(args.upstream_ckpt)
     if known:
         manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
         check_seal(read_run_file(folder).get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
-        check_leaks(manifest, folds, folder, pretraining)
+        check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
         return manifest, folds
     if protocol in prepared:
         manifest, folds = prepared[protocol]
-        check_leaks(manifest, folds, folder, pretraining)
+        check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
         manifest.write(folder / "manifest.jsonl")
         folds.write(folder / "folds.json")
         return manifest, folds
@@ -101,15 +109,10 @@ def _prepare(
         request.skip_bad,
         request.trim_zeros,
         request.drop_leaks,
-        pretraining,
+        request.pretraining,
+        checkpoint,
     )
     return prepared[protocol]
-
-
-def _pretraining_data(request: Request, args: argparse.Namespace) -> tuple[Path, ...]:
-    """The manifests named by the user, and the one that lies in the checkpoint's folder."""
-    own = () if args.upstream_ckpt is None else (Path(args.upstream_ckpt) / PRETRAINING_FILE,)
-    return (*request.pretraining, *(path for path in own if path.is_file()))
 
 
 def _wanted_folds(request: Request, args: argparse.Namespace, config: dict[str, Any], folds: Folds) -> tuple[int, ...]:
@@ -172,6 +175,7 @@ def _run_fold(
             )
         config["downstream_expert"]["datarc"]["cached"] = None if cached is None else cached.store.key.dtype
         fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
+        keep_upstream(expdir, of_fold(args.upstream_ckpt, number), args.upstream_ckpt)
         if args.mode == "train":
             launch.train(fold_args, config, cached)
         score_best(expdir, args.device, cached)

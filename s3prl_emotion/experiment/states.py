@@ -8,6 +8,7 @@ from typing import Any
 from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
+from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import ModelConfig
@@ -17,7 +18,11 @@ from s3prl_emotion.features.upstream import CachedUpstream
 
 
 def stored_states(
-    args: argparse.Namespace, config: dict[str, Any], manifest: Manifest, options: CacheOptions
+    args: argparse.Namespace,
+    config: dict[str, Any],
+    manifest: Manifest,
+    options: CacheOptions,
+    fold: int | None = None,
 ) -> CachedUpstream:
     """Store what is missing, in the form that the head needs: all frames, or one mean for each layer.
 
@@ -26,7 +31,9 @@ def stored_states(
         config: a checked configuration
         manifest: the corpus
         options: where and how to store
+        fold: which model to take of an upstream that has one per fold
     """
+    args = argparse.Namespace(**{**vars(args), "upstream_ckpt": of_fold(args.upstream_ckpt, fold)})
     expert = config["downstream_expert"]
     cut_s = None if args.downstream in STOCK_DOWNSTREAMS else expert["datarc"]["max_duration_s"]
     checkpoints = (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config))

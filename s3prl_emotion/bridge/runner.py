@@ -152,16 +152,20 @@ class _Progress(tqdm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
 
 
+def _open_bars() -> set[_Progress]:
+    return {bar for bar in getattr(tqdm, "_instances", ()) if isinstance(bar, _Progress)}
+
+
 @contextlib.contextmanager
 def _quiet_progress() -> Iterator[None]:
     original = s3prl_runner.tqdm
-    outer = set(tqdm._instances)  # the training's own bar counts its steps: an evaluation must not close it
+    outer = _open_bars()  # the training's own bar counts its steps: an evaluation must not close it
     s3prl_runner.tqdm = _Progress
     try:
         yield
     finally:
         s3prl_runner.tqdm = original
-        for bar in [bar for bar in tqdm._instances if isinstance(bar, _Progress) and bar not in outer]:
+        for bar in _open_bars() - outer:
             bar.close()  # an error message begins a line of its own
 
 

@@ -182,10 +182,6 @@ class _Progress(tqdm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
 
 
-def _open_bars() -> set[_Progress]:
-    return {bar for bar in getattr(tqdm, "_instances", ()) if isinstance(bar, _Progress)}
-
-
 @contextlib.contextmanager
 def _quiet_progress() -> Iterator[None]:
     original = s3prl_runner.tqdm

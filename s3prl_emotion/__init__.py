@@ -39,8 +39,14 @@ def load(
         print(recogniser.predict(["a.wav"])[0].probabilities)
     """
     from s3prl_emotion.deployment.trained import EmotionRecogniser
+    from s3prl_emotion.deployment.wording import in_python
+    from s3prl_emotion.errors import EmotionError
 
-    return EmotionRecogniser.load(source, fold, device, upstream, checkpoint, model_config, trust_checkpoint)
+    try:
+        return EmotionRecogniser.load(source, fold, device, upstream, checkpoint, model_config, trust_checkpoint)
+    except EmotionError as error:
+        error.args = (in_python(str(error)), *error.args[1:])
+        raise
 
 
 def register() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
+import reprlib
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +13,15 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
+from s3prl_emotion._yaml import MAX_DEPTH, MAX_VALUES, load_yaml
 from s3prl_emotion.errors import ConfigError, nearest
 
 D = TypeVar("D")
+
+MAX_INTEGER = 2**31 - 1
+"""The largest whole number of a setting: what torch's loaders and counters take."""
+MAX_TEXT = 4096
+"""The longest text of a setting, in characters."""
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -25,12 +34,64 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}")
     return content
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: its beginning and end, if it is long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 80
+    try:
+        return short.repr(value)
+    except ValueError:  # an integer of more digits than Python writes out
+        return f"a {type(value).__name__} of enormous size"
+
+
+def check_plain(value: Any, where: str, key: str = "") -> None:
+    """Refuse what a configuration cannot hold: anything but texts, finite or infinite numbers, true, false, null, lists
+    and mappings with texts as keys, in reasonable number, size and depth.
+
+    Args:
+        value: a configuration, or a part of one
+        where: file or option, put in front of error messages
+        key: of the part, with dots
+
+    Raises:
+        ConfigError: naming the first key whose value is none of these
+    """
+    count = 0
+    waiting: list[tuple[str, Any, int]] = [(key, value, 0)]
+    while waiting:
+        name, item, depth = waiting.pop()
+        told = f"{where}: {name or 'the configuration'}"
+        count += 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            raise ConfigError(f"{told}: more than {MAX_VALUES} values, or nested more than {MAX_DEPTH} deep")
+        if type(item) is str:
+            if len(item) > MAX_TEXT or "\0" in item:
+                raise ConfigError(f"{told}: expected at most {MAX_TEXT} characters and no NUL, found {shown(item)}")
+        elif type(item) is int:
+            if abs(item) >= 2**63:
+                raise ConfigError(f"{told}: expected a number of at most 63 bits, found {shown(item)}")
+        elif isinstance(item, dict):
+            for part in item:
+                if type(part) is not str:
+                    raise ConfigError(f"{told}: expected texts as keys, found {shown(part)}")
+            waiting += [(f"{name}.{part}" if name else part, inner, depth + 1) for part, inner in item.items()]
+        elif isinstance(item, (list, tuple)):
+            waiting += [(f"{name}[{place}]", inner, depth + 1) for place, inner in enumerate(item)]
+        elif item is not None and type(item) not in (bool, float):
+            raise ConfigError(
+                f"{told}: expected a text, a number, true, false, null, a list or keys with values, found "
+                f"{type(item).__name__} {shown(item)}"
+            )
 
 
 def from_mapping(cls: type[D], mapping: Any, where: str) -> D:
@@ -47,13 +108,13 @@ def from_mapping(cls: type[D], mapping: Any, where: str) -> D:
         ConfigError: for an unknown or missing key, a value of another type or one out of range
     """
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{where}: expected a mapping of keys to values, found {mapping!r}")
+        raise ConfigError(f"{where}: expected a mapping of keys to values, found {shown(mapping)}")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
+    hints = _type_hints(cls)  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in mapping.items():
         if key not in fields:
-            raise ConfigError(f"{where}: unknown key {key!r}. {nearest(key, fields)}")
+            raise ConfigError(f"{where}: unknown key {shown(key)}. {nearest(str(key)[:80], fields)}")
         values[key] = _convert(hints[key], value, f"{where}.{key}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -61,8 +122,14 @@ def from_mapping(cls: type[D], mapping: Any, where: str) -> D:
             raise ConfigError(f"{where}: missing key {name!r}")
     try:
         return cls(**values)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _type_hints(cls: type) -> dict[str, Any]:
+    """Evaluating annotations takes longer than reading a row of a manifest."""
+    return get_type_hints(cls)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -78,19 +145,24 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return from_mapping(hint, value, where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}: expected a list, found {value!r}")
+            raise ConfigError(f"{where}: expected a list, found {shown(value)}")
         return tuple(_convert(get_args(hint)[0], item, f"{where}[{index}]") for index, item in enumerate(value))
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a mapping of keys to values, found {value!r}")
+            raise ConfigError(f"{where}: expected a mapping of keys to values, found {shown(value)}")
         return dict(value)
     if hint is float and not isinstance(value, bool):
         try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise ConfigError(f"{where}: expected a number, found {value!r}") from None
+            number = float(value)
+        except (OverflowError, TypeError, ValueError):
+            raise ConfigError(f"{where}: expected a number, found {shown(value)}") from None
+        if math.isnan(number):
+            raise ConfigError(f"{where}: expected a number, found {shown(value)}")
+        return number
     if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
+        value = int(value)
+    if hint is int and type(value) is int and abs(value) > MAX_INTEGER:
+        raise ConfigError(f"{where}: expected a whole number of at most {MAX_INTEGER}, found {shown(value)}")
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{where}: expected {hint.__name__}, found {value!r}")
+    raise ConfigError(f"{where}: expected {hint.__name__}, found {shown(value)}")

@@ -1,23 +1,162 @@
-"""Writing a file so that a reader sees the old content or the new one, never a part."""
+"""Writing a file so that a reader sees the old content or the new one, never a part; and reading JSON strictly."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import json
 import os
+import re
+import shutil
+import socket
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
+
+_HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40] or "host"
+_TOKEN = uuid.uuid4().hex[:8]  # of this process: a later one may have its number
+_TEMPORARY = re.compile(r"\..+\.(?P<host>\w+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})\.(?:tmp|old)")
+_EARLIER = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # as earlier versions named them
+_OLD_S = 86400.0
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def write_atomically(path: str | Path, text: str) -> None:
     """Write ``text`` as UTF-8 to a new file beside ``path``, then put it in the place of ``path``; folders are made.
 
+    A file that holds ``text`` already is left as it is, so that nothing is written where nothing changes.
+
     Raises:
-        OSError: if the folder cannot be written; the old file is then untouched
+        OSError: naming ``path``, if it cannot be written; the old file is then untouched
+    """
+    path, content = Path(path), text.encode("utf-8")
+    if _holds(path, content):
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A new path beside ``path``; what is written there takes the place of ``path`` at the end, if nothing fails.
+
+    Raises:
+        OSError: naming ``path``, if it cannot be written; the old file is then untouched
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = temporary_beside(path)
     try:
-        temporary.write_bytes(text.encode("utf-8"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary), temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def append(path: str | Path, text: str) -> None:
+    """Add ``text`` as UTF-8 at the end of a file.
+
+    Raises:
+        OSError: naming ``path``
+    """
+    with named(path), Path(path).open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """Name ``path`` in an OSError that names no file, as that of a write on a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+def temporary_beside(path: Path, ending: str = "tmp") -> Path:
+    """A hidden name beside ``path`` that says which process made it; see :func:`clean_up`."""
+    return path.with_name(f".{path.name[:100]}.{_HOST}-{os.getpid()}-{_TOKEN}.{ending}")
+
+
+def clean_up(folder: Path, pattern: str = ".*.tmp") -> None:
+    """Delete the hidden files and folders in ``folder`` that a process which died was writing.
+
+    Those of another host, and of earlier versions, are deleted when they are a day old.
+    """
+    for path in stale(folder, pattern):
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def stale(folder: Path, pattern: str = ".*.tmp") -> list[Path]:
+    """The temporary files and folders there whose writer is dead, or that are old."""
+    try:
+        return sorted(path for path in folder.glob(pattern) if _is_stale(path))
+    except OSError:
+        return []
+
+
+def is_read_only(error: OSError) -> bool:
+    """Whether a file could not be written because its place is read-only, or belongs to somebody else."""
+    return error.errno in _READ_ONLY
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON holds, strictly: no NaN, no infinity, no key twice in an object, no nesting beyond reason.
+
+    Raises:
+        ValueError: saying what is wrong
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number in JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return content
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _is_stale(path: Path) -> bool:
+    found = _TEMPORARY.fullmatch(path.name)
+    if found is not None and found["host"] == _HOST:
+        return found["token"] != _TOKEN if int(found["pid"]) == os.getpid() else not _is_alive(int(found["pid"]))
+    if found is None and not _EARLIER.fullmatch(path.name):
+        return False
+    return time.time() - path.stat().st_mtime > _OLD_S
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

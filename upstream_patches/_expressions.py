@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import pickle
+import reprlib
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ import torch
 import yaml
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstream_patches._bounds import check_archive, check_settings_sizes, check_tensors
 from s3prl_emotion.upstream_patches._files import TORN, is_trusted, refusal
 
 EVALUATED = frozenset(
@@ -39,6 +41,8 @@ SETTINGS = frozenset({"task_cfg", "model_cfg", "cfg", "config", "Config"})
 """Where checkpoints that S3PRL reads keep their settings."""
 
 _PLAIN = (str, int, float, complex, bool, NoneType, list, tuple, dict, OrderedDict, argparse.Namespace)
+_LONGEST = 10_000
+"""Values in the longest list that a setting may stand for; real ones have about ten."""
 _ALLOWED = (
     *(ast.Expression, ast.List, ast.Tuple, ast.Constant, ast.Load),
     *(ast.BinOp, ast.Add, ast.Mult, ast.UnaryOp, ast.USub),
@@ -92,6 +96,7 @@ def check_s3prl_file(path: Path) -> Mapping[Any, Any]:
     try:
         with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"  # then tensors stay on the disk
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
     except pickle.UnpicklingError as error:
         raise UpstreamError(refusal(str(path), error)) from error
@@ -101,7 +106,12 @@ def check_s3prl_file(path: Path) -> Mapping[Any, Any]:
             f"{path}: the weights cannot be loaded, the file is torn or no checkpoint: {text}"
         ) from error
     found = content if isinstance(content, Mapping) else {"": content}
+    check_tensors(content, str(path))
     check_expressions(found, str(path))
+    for key, value, is_setting in _walk(found):
+        fields = _fields(value)
+        if fields is not None and (is_setting or key in SETTINGS):
+            check_settings_sizes(fields, found, f"{path}: {key}")
     return found
 
 
@@ -115,7 +125,7 @@ def check_s3prl_settings(path: Path) -> None:
         return
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         first = " ".join(str(error).split())[:200]
         raise UpstreamError(f"{path}: not readable as YAML or JSON with plain values: {first}") from error
     check_expressions({"config": content} if isinstance(content, Mapping) else {}, str(path))
@@ -161,19 +171,57 @@ def _is_arithmetic(value: Any) -> bool:
     if value is None or type(value) in (int, float, bool):
         return True
     if isinstance(value, (list, tuple)):  # not evaluated, or written out first
-        return type(value) in (list, tuple) and all(_is_arithmetic(item) for item in value)
-    if type(value) is not str:
+        return _is_plain_list(value)
+    if type(value) is not str or len(value) > _LONGEST:
         return False
     if not value.strip():
         return True
     try:
-        nodes = list(ast.walk(ast.parse(value.strip(), mode="eval")))
+        tree = ast.parse(value.strip(), mode="eval")
+        nodes = list(ast.walk(tree))
+        return (
+            all(
+                isinstance(node, _ALLOWED) and (not isinstance(node, ast.Constant) or type(node.value) in (int, float))
+                for node in nodes
+            )
+            and _size(tree.body) <= _LONGEST
+        )
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return all(
-        isinstance(node, _ALLOWED) and (not isinstance(node, ast.Constant) or type(node.value) in (int, float))
-        for node in nodes
-    )
+
+
+def _is_plain_list(value: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether nested lists hold what is arithmetic, and not so much that it is a trap."""
+    waiting: list[Any] = [value]
+    count = 0
+    while waiting:
+        item = waiting.pop()
+        count += 1
+        if count > _LONGEST:
+            return False
+        if type(item) in (list, tuple):
+            waiting += item
+        elif isinstance(item, (list, tuple)) or not _is_arithmetic(item):
+            return False
+    return True
+
+
+def _size(node: ast.expr) -> int:
+    """A bound for the number of values in what an expression gives; factors count as they stand."""
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return 1 + sum(_size(item) for item in node.elts)
+    if isinstance(node, ast.BinOp):
+        one, other = (max(_size(side), _factor(side)) for side in (node.left, node.right))
+        is_product = isinstance(node.op, ast.Mult)
+        return one * other if is_product else one + other
+    return _size(node.operand) if isinstance(node, ast.UnaryOp) else 1
+
+
+def _factor(node: ast.expr) -> int:
+    """How often a list that is multiplied by ``node`` is repeated at most."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return int(min(abs(node.value), _LONGEST + 1))
+    return 1
 
 
 def _is_name(value: Any) -> bool:
@@ -181,4 +229,4 @@ def _is_name(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return repr(value)[:80]
+    return reprlib.repr(value)[:80]

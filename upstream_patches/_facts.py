@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._files import load
+from s3prl_emotion.upstream_patches._files import load, settings_file
 from s3prl_emotion.upstream_patches._formats import adapter_of, converted_family
 
 SAMPLE_RATE = 16000
@@ -40,16 +40,13 @@ def facts(path: Path) -> Facts:
 
 
 def _transformers(folder: Path) -> Facts:
-    from transformers import AutoModel
-
-    from s3prl_emotion.upstream_patches._transformers import check_names, read_config, read_extractor
+    from s3prl_emotion.upstream_patches._transformers import check_names, read_config, read_extractor, skeleton
     from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
 
     config = read_config(folder)
     extractor = read_extractor(folder, config)
     weights = read_weights(weight_files(folder), str(folder), peek=True)
-    with torch.device("meta"):
-        model = AutoModel.from_config(config)
+    model: Any = skeleton(folder, config, weights)
     check_names(str(folder), model, weights)
     if config.model_type == "whisper":
         model, rate = model.get_encoder(), 2 * extractor.hop_length
@@ -68,7 +65,6 @@ def _torchaudio(content: Mapping[str, Any], path: Path) -> Facts:
         architecture,
         checked_model,
         encoder_weights,
-        settings_file,
     )
 
     weights = encoder_weights(content, path)

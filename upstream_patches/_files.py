@@ -17,9 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from s3prl_emotion.errors import UpstreamError
-
-FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
-"""How files that hold weights are called; what is in them is told by their content."""
+from s3prl_emotion.upstream_patches._bounds import check_archive, check_tensors
 
 UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """torch's own switch; ``--trust-checkpoint`` sets it while an upstream is built."""
@@ -27,7 +25,11 @@ UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _SHOWN = 10
 _ENOUGH = 10_000  # instructions of a pickle, to call it one
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
-TORN = (EOFError, OSError, RuntimeError, KeyError, AttributeError, TypeError, ValueError, IndexError)
+TORN = (
+    *(EOFError, OSError, RuntimeError, KeyError, AttributeError, TypeError, ValueError, IndexError),
+    *(AssertionError, ArithmeticError, MemoryError, ImportError),
+)
+"""What torch raises for bytes that it did not write."""
 
 
 def load(path: Path, peek: bool = False) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
     if not head.startswith((b"PK", b"\x80")):
         what = "is empty" if not head else f"begins with {head[:16]!r}"
         raise UpstreamError(f"{path}: neither safetensors nor written by torch.save: it {what}. Is it complete?")
+    check_archive(path)
     try:
         content = torch.load(
             path,
@@ -73,6 +76,7 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
         raise UpstreamError(
             f"{path}: holds a {type(content).__name__}, expected names and tensors: save model.state_dict()"
         )
+    check_tensors(content, str(path))
     return dict(content)
 
 
@@ -156,6 +160,12 @@ def check_fit(
         if name in weights and weights[name].shape != value.shape
     ]
     misfit(where, [name for name in own if name not in weights], extra, shapes)
+
+
+def settings_file(path: Path) -> Path | None:
+    """The settings that lie beside a checkpoint: ``<file>.yaml``, also with ``.yml`` or ``.json``."""
+    beside = [path.with_name(path.name + suffix) for suffix in (".yaml", ".yml", ".json")]
+    return next((item for item in beside if item.is_file()), None)
 
 
 def first_keys(content: Mapping[str, Any]) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstream_patches import FILE_SUFFIXES
+from s3prl_emotion.upstream_patches._bounds import check_settings_sizes
 from s3prl_emotion.upstream_patches._expressions import check_expressions
-from s3prl_emotion.upstream_patches._files import FILE_SUFFIXES, first_keys, load
+from s3prl_emotion.upstream_patches._files import first_keys, load
 
 SAMPLE_RATE = 16000
 
@@ -102,6 +104,8 @@ def check_settings(content: Mapping[str, Any], family: str, where: str) -> None:
         if type(normalize) is not bool:
             raise UpstreamError(f"{where}: {part}.normalize is {normalize!r}, must be true or false")
     check_expressions(content, where)
+    for part in parts:
+        check_settings_sizes(content[part], content, f"{where}: {part}")
 
 
 def check_rate(content: Mapping[Any, Any], where: str) -> None:

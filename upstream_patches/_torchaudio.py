@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError, nearest
+from s3prl_emotion.upstream_patches._batching import encoded
 from s3prl_emotion.upstream_patches._files import check_fit, first_keys, load
-from s3prl_emotion.upstream_patches._waveform import encoded
 
 HEADS = ("aux.", "mask_generator.", "logit_generator.")
 """What torchaudio's models for fine-tuning and for HuBERT pretraining have beside the encoder."""
@@ -100,12 +100,6 @@ def shapes(weights: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 def count(names: Mapping[str, Any], prefix: str) -> int:
     """How many numbered modules there are below ``prefix``."""
     return len({name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)})
-
-
-def settings_file(path: Path) -> Path | None:
-    """The settings that lie beside a checkpoint: ``<file>.yaml``, also with ``.yml`` or ``.json``."""
-    beside = [path.with_name(path.name + suffix) for suffix in (".yaml", ".yml", ".json")]
-    return next((item for item in beside if item.is_file()), None)
 
 
 def architecture(weights: Mapping[str, Tensor], path: Path, settings: Path | None) -> Architecture:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoFeatureExtractor
@@ -18,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstream_patches import _files
+from s3prl_emotion.upstream_patches._bounds import check_settings_sizes
 from s3prl_emotion.upstream_patches._formats import check_folder
 from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
 
@@ -44,7 +46,14 @@ _RENAMED = {
     ".beta": ".bias",
 }
 """Endings of names in older files, and those that transformers reads them as."""
-_BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError)
+_BROKEN = (
+    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError),
+    *(ArithmeticError, AssertionError, ImportError, MemoryError),
+    getattr(hub_errors, "StrictDataclassError", ValueError),
+)
+_LONGEST_TABLE = 100_000
+"""Positions in the longest table that a model makes; published ones have 5000 at most."""
+_LISTS = ("conv_dim", "conv_stride", "conv_kernel")
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ def read_config(folder: Path) -> Any:
         UpstreamError: if it is missing, broken, of an unknown kind, or no speech encoder
     """
     check_folder(folder)
+    _check_values(folder / "config.json")
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except _BROKEN as error:
@@ -83,6 +93,63 @@ def read_config(folder: Path) -> Any:
         if hasattr(config, name):
             setattr(config, name, value)
     return config
+
+
+def _check_values(path: Path) -> None:
+    """What transformers would take as it stands, and fail on later, or never come back from."""
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(given, dict):
+            raise UpstreamError(f"{path}: expected names and values, found {json.dumps(given)[:40]}")
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise UpstreamError(f"{path}: holds half a character (a lone surrogate), which cannot be written") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UpstreamError(f"{path}: {_first_line(error)}") from error
+    for name in _LISTS:
+        value = given.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, list) or not value or any(type(item) is not int or item < 1 for item in value):
+            raise UpstreamError(f"{path}: {name} is {json.dumps(value)[:60]}, expected whole numbers of 1 or more")
+    for name, value in given.items():
+        is_table = name.startswith("max_") and name.endswith(("positions", "embeddings"))
+        if is_table and type(value) in (int, float) and not 1 <= value <= _LONGEST_TABLE:
+            raise UpstreamError(f"{path}: {name} is {value}, expected 1 to {_LONGEST_TABLE}")
+        if name in ("attn_implementation", "_attn_implementation") and "/" in str(value):
+            raise UpstreamError(
+                f"{path}: refused, because {name} is {json.dumps(value)[:60]}: code from the Hub, which is not executed"
+            )
+    if given.get("quantization_config") is not None:
+        raise UpstreamError(
+            f"{path}: quantization_config is given; quantised weights are not read. Save them as float32"
+        )
+
+
+def skeleton(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The model of a configuration, without memory; weights say how large it can be.
+
+    Args:
+        folder: of ``config.json``, for the message
+        config: from :func:`read_config`
+        weights: names and tensors, whose values are not looked at
+
+    Raises:
+        UpstreamError: if none can be built from the settings, or one far larger than the weights
+    """
+    path = folder / "config.json"
+    check_settings_sizes(config.to_dict(), weights, str(path))
+    try:
+        with torch.device("meta"):
+            model = MODEL_MAPPING[type(config)](config)
+    except _BROKEN as error:
+        raise UpstreamError(
+            f"{path}: no model can be built from it: {type(error).__name__}: {_first_line(error)}"
+        ) from error
+    needed, present = (sum(item.numel() for item in items) for items in (model.parameters(), weights.values()))
+    if needed > 4 * present + 10_000_000:  # Whisper's decoder may be left out
+        raise UpstreamError(f"{path}: asks for a model of {needed} parameters, and the weights have {present}")
+    return model
 
 
 def read_extractor(folder: Path, config: Any) -> Any:
@@ -156,6 +223,7 @@ def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
     where = str(folder if weights is None else weights)
     # Names and pickles are checked here; transformers maps names of older and of fine-tuned models.
     state = read_weights(files, where)
+    skeleton(folder, config, state)
     kind = MODEL_MAPPING[type(config)]
     try:
         with _quiet():
@@ -254,4 +322,6 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Of a message that goes on after a colon, two lines."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from s3prl_emotion.upstream_patches._batching import encoded
 from s3prl_emotion.upstream_patches._transformers import Encoder, layers_of
 
 _PADDING_IS_HARMLESS = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat")
@@ -58,17 +58,3 @@ class WaveformUpstream(nn.Module):
 def samples_per_frame(config: Any) -> int:
     """Samples per frame of hidden states."""
     return math.prod(config.conv_stride) * int(getattr(config, "squeeze_factor", 1))
-
-
-def encoded(wavs: list[Tensor], encode: Callable[[list[Tensor]], tuple[Tensor, ...]], alone: bool) -> dict[str, Any]:
-    """An upstream's output: one batch, or, if ``alone``, one utterance at a time where their lengths differ."""
-    if alone and len({len(wav) for wav in wavs}) > 1:
-        states = joined([encode([wav]) for wav in wavs])
-    else:
-        states = encode(wavs)
-    return {"hidden_states": states, "last_hidden_state": states[-1]}
-
-
-def joined(items: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """The layers of several utterances, each ``(1, frames_i, features)``, as layers ``(batch, frames, features)``."""
-    return tuple(pad_sequence([item[0] for item in layer], batch_first=True) for layer in zip(*items, strict=True))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,28 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.audio._files import AudioError, check_file
 
 SAMPLE_RATE_HZ = 16_000
 """The sampling rate of every speech upstream, in hertz."""
 
-_LFS_POINTER = b"version https://git-lfs"
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+"""Sampling rates outside of these are a damaged header; converting them would take any amount of memory."""
+MAX_LEVEL = float(1 << 32)
+"""No sample is larger, whatever integers somebody wrote as floating-point numbers; full scale is 1."""
 _SEGMENT_TOLERANCE_S = 0.01  # tables round their times; an end this far behind the last sample means "to the end"
 _LARGEST_KERNEL_STEP = 1000  # of all usual rates, 44.1 kHz has the largest: 441
-_UNKNOWN_WAV_SIZE = 0x7FFF0000  # writers that stream put a size from here upwards where the length is not known yet
-
-
-class AudioError(CorpusError):
-    """An audio file that cannot be used.
-
-    Args:
-        message: a complete sentence that names the file
-        kind: ``missing``, ``git-lfs``, ``corrupt``, ``empty``, ``non-finite`` or ``segment``
-    """
-
-    def __init__(self, message: str, kind: str = "corrupt") -> None:
-        super().__init__(message)
-        self.kind = kind
+_BLOCK = 1 << 24  # samples that are read at once, over all channels
 
 
 @dataclass(frozen=True)
@@ -63,10 +52,11 @@ def audio_info(path: str | Path) -> AudioInfo:
 
     path = Path(path)
     try:
-        _check_file(path)
+        check_file(path)
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise _unreadable(path, error) from error
+    _check_rate(path, int(info.samplerate))
     return AudioInfo(int(info.samplerate), int(info.channels), int(info.frames))
 
 
@@ -89,14 +79,15 @@ def read_segment(path: str | Path, start_s: float | None = None, end_s: float | 
 
     path = Path(path)
     try:
-        _check_file(path)
+        check_file(path)
         with soundfile.SoundFile(str(path)) as file:
             rate, frames = int(file.samplerate), int(file.frames)
-            if frames == 0:
+            _check_rate(path, rate)
+            if frames <= 0:
                 raise AudioError(f"{path}: the audio file holds no samples. Remove it or fetch it again", kind="empty")
             first, last = _segment_frames(path, frames, rate, start_s, end_s)
             file.seek(first)
-            samples = file.read(last - first, dtype="float32", always_2d=True)
+            samples = _read(file, last - first)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise _unreadable(path, error) from error
     if len(samples) < last - first:
@@ -104,6 +95,9 @@ def read_segment(path: str | Path, start_s: float | None = None, end_s: float | 
     if not np.isfinite(samples).all():
         count = int((~np.isfinite(samples)).sum())
         raise AudioError(f"{path}: {count} samples are not finite numbers. Make the file again", kind="non-finite")
+    if (peak := max(float(samples.max()), -float(samples.min()))) > MAX_LEVEL:
+        message = f"samples up to {peak:.3g}, where full scale is 1: no audio, or of another format"
+        raise AudioError(f"{path}: {message}. Make the file again", kind="non-finite")
     return samples, rate
 
 
@@ -156,6 +150,23 @@ def _resampler(rate: int) -> Any:
     return Resample(rate, SAMPLE_RATE_HZ)
 
 
+def _read(file: Any, count: int) -> np.ndarray:
+    """``count`` samples per channel, or as many as there are; memory is taken as they come, not as promised."""
+    block = max(1, _BLOCK // file.channels)
+    blocks = [file.read(min(block, count), dtype="float32", always_2d=True)]
+    read = len(blocks[0])
+    while read < count and len(blocks[-1]) == block:
+        blocks.append(file.read(min(block, count - read), dtype="float32", always_2d=True))
+        read += len(blocks[-1])
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def _check_rate(path: Path, rate: int) -> None:
+    if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
+        message = f"its header says {rate} Hz, expected {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz. Make the file again"
+        raise AudioError(f"{path}: {message}", kind="corrupt")
+
+
 def _segment_frames(path: Path, frames: int, rate: int, start_s: float | None, end_s: float | None) -> tuple[int, int]:
     duration_s = frames / rate
     start = 0.0 if start_s is None else float(start_s)
@@ -169,42 +180,6 @@ def _segment_frames(path: Path, frames: int, rate: int, start_s: float | None, e
     if last <= first:
         raise AudioError(f"{given} holds no sample; the end must come after the start", kind="segment")
     return first, last
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        kind = "is a folder, not an audio file" if path.is_dir() else "no such audio file"
-        raise AudioError(f"{path}: {kind}", kind="missing")
-    with path.open("rb") as file:
-        head = file.read(12)
-        if not head:
-            raise AudioError(f"{path}: the file is empty (0 bytes). Fetch it again", kind="empty")
-        if head == _LFS_POINTER[:12] and (head + file.read(len(_LFS_POINTER) - 12)) == _LFS_POINTER:
-            message = "a git-lfs pointer, not audio. Run `git lfs pull` in the corpus' clone to fetch the audio"
-            raise AudioError(f"{path}: {message}", kind="git-lfs")
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        _check_wav_length(path)
-
-
-def _check_wav_length(path: Path) -> None:
-    """Refuse a WAV file that is shorter than its header promises by more than 10 ms; libsndfile reads it silently."""
-    size = path.stat().st_size
-    bytes_per_second = 0
-    with path.open("rb") as file:
-        position = 12
-        while position + 8 <= size:
-            file.seek(position)
-            name, length = struct.unpack("<4sI", file.read(8))
-            if name == b"fmt " and length >= 16:
-                block = file.read(16)
-                bytes_per_second = struct.unpack("<I", block[8:12])[0] if len(block) == 16 else 0
-            if name == b"data":
-                absent = length - (size - position - 8)
-                if length < _UNKNOWN_WAV_SIZE and absent > bytes_per_second / 100:
-                    message = f"cut off: its header promises {length} bytes of audio, {absent} of them are absent"
-                    raise AudioError(f"{path}: {message}. Fetch the file again", kind="corrupt")
-                return
-            position += 8 + length + length % 2
 
 
 def _unreadable(path: Path, error: Exception) -> AudioError:

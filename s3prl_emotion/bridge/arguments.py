@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from s3prl_emotion.config import check_plain, shown
+from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.rng import MAX_SEED
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,78 @@ def arguments(**values: Any) -> argparse.Namespace:
     return argparse.Namespace(**{**ARGUMENTS, **plain})
 
 
+_TEXT = (str, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(ARGUMENTS, _TEXT),
+    **{name: (bool,) for name, default in ARGUMENTS.items() if isinstance(default, bool)},
+    "mode": (str,),
+    "evaluate_split": (str,),
+    "downstream": (str,),
+    "upstream": (str,),
+    "upstream_feature_selection": (str,),
+    "device": (str,),
+    "upstream_layer_selection": (int, type(None)),
+    "seed": (int,),
+    "local_rank": (type(None),),
+    "push_to_hf_hub": (bool, type(None)),
+}
+_MODES = ("train", "evaluate", "inference")
+_MAX_TEXT = 4096
+
+
+def check_arguments(args: argparse.Namespace, where: str) -> argparse.Namespace:
+    """Arguments as S3PRL's Runner may have them: known ones, of their kind; the others are completed by defaults.
+
+    Args:
+        args: from the command line, or a checkpoint
+        where: file or option, for messages
+
+    Raises:
+        ConfigError: naming the argument
+    """
+    unknown = sorted(map(str, set(vars(args)) - set(ARGUMENTS)))
+    if unknown:
+        raise ConfigError(
+            f"{where}: {shown(unknown[0])} is no argument of S3PRL. {nearest(unknown[0][:80], ARGUMENTS)}"
+        )
+    values = {**ARGUMENTS, **vars(args)}
+    for name, value in values.items():
+        if name == "override" and isinstance(value, str):
+            continue  # judged by its parts
+        if type(value) not in _KINDS[name]:
+            kinds = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in _KINDS[name])
+            raise ConfigError(f"{where}: argument {name}: expected {kinds}, found {shown(value)}")
+        if isinstance(value, str) and ("\0" in value or len(value) > _MAX_TEXT):
+            raise ConfigError(
+                f"{where}: argument {name}: expected at most {_MAX_TEXT} characters, found {shown(value)}"
+            )
+    if values["mode"] not in _MODES:
+        raise ConfigError(
+            f"{where}: argument mode: {nearest(values['mode'][:80], _MODES)} Found {shown(values['mode'])}"
+        )
+    if values["hub"] not in (None, "torch") or values["push_to_hf_hub"]:
+        raise ConfigError(f"{where}: S3PRL's connection to the Hugging Face Hub is not supported: hub must be torch")
+    check_seed(values["seed"], f"{where}: argument seed")
+    if values["downstream_variant"] is not None:
+        try:
+            fold_number(values["downstream_variant"])
+        except ValueError as error:
+            raise ConfigError(f"{where}: argument downstream_variant: {error}") from error
+    return argparse.Namespace(**values)
+
+
+def check_seed(seed: int, where: str) -> None:
+    """Refuse a seed that one of the generators does not take.
+
+    Raises:
+        ConfigError: if it is not in 0 to 4294967295
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(
+            f"{where}: a seed is 0 or more, and at most {MAX_SEED}, which is NumPy's limit; got {shown(seed)}"
+        )
+
+
 def override(config: dict[str, Any], args: argparse.Namespace, string: str | None) -> None:
     """Apply S3PRL's ``-o "config.optimizer.lr=1e-3,,args.seed=7"`` in place.
 
@@ -72,13 +147,16 @@ def override(config: dict[str, Any], args: argparse.Namespace, string: str | Non
     for part in string.split(",,"):
         key, equals, text = (piece.strip() for piece in part.partition("="))
         root, *path = key.split(".")
-        where = f"-o {part.strip()!r}"
+        where = f"-o {shown(part.strip())}"
         if not equals or root not in ("args", "config") or not path or not all(path):
             raise ConfigError(f"{where}: expected config.KEY=VALUE or args.NAME=VALUE, several joined by ',,'")
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             value = text
+        except (MemoryError, RecursionError):
+            raise ConfigError(f"-o {key}=...: {shown(text)} is nested too deeply to be a value") from None
+        check_plain(value, "-o", key)
         logger.debug("-o %s = %r", key, value)
         if root == "args":
             _override_argument(args, ".".join(path), value, where)
@@ -87,7 +165,7 @@ def override(config: dict[str, Any], args: argparse.Namespace, string: str | Non
         for name in path[:-1]:
             place = place.setdefault(name, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"{where}: config.{name} is {place!r}, it has no keys below")
+                raise ConfigError(f"{where}: config.{name} is {shown(place)}, it has no keys below")
         place[path[-1]] = value
 
 
@@ -111,9 +189,9 @@ def _override_argument(args: argparse.Namespace, name: str, value: Any, where: s
         )
     kinds = _ARGUMENTS_FOR_OVERRIDE[name]
     if type(value) not in kinds:
-        raise ConfigError(f"{where}: expected {' or '.join(kind.__name__ for kind in kinds)}, found {value!r}")
-    if name == "seed" and value < 0:
-        raise ConfigError(f"{where}: a seed is 0 or more")
+        raise ConfigError(f"{where}: expected {' or '.join(kind.__name__ for kind in kinds)}, found {shown(value)}")
+    if name == "seed":
+        check_seed(value, where)
     setattr(args, name, value)
 
 
@@ -126,11 +204,13 @@ def resolve_device(device: str | None) -> str:
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        kind = device
-    if kind not in ("cpu", "cuda"):
+        found = torch.device(device)
+    except (RuntimeError, ValueError):
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
         raise RunError(f"--device {device}: expected cpu, cuda or cuda:N")
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if found.type == "cuda" and not torch.cuda.is_available():
         raise RunError(f"--device {device}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise RunError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices here, counted from 0")
     return device

@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, read_audio, waveform_key
-from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_waveform, states
+from s3prl_emotion.bridge.probing import behaviour, source_sha256
+from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_states, rate_of, states
 from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.extraction import Utterance, extract
-from s3prl_emotion.features.store import Store, StoreKey
+from s3prl_emotion.features.finding import find_store
+from s3prl_emotion.features.store import Shape, StoreKey
 from s3prl_emotion.features.upstream import CachedUpstream
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,27 @@ class CacheOptions:
     dtype: str = "float16"
     limit_bytes: int | None = None
     device: str | None = None  # where states are kept during training; None: the training device
+
+    def __post_init__(self) -> None:
+        """Check the device.
+
+        Raises:
+            ConfigError: if it is none, or is not here
+        """
+        if self.device is None:
+            return
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            device = None
+        if device is None or device.type not in ("cpu", "cuda"):
+            raise ConfigError(f"--cache-device {self.device}: expected cpu, cuda or cuda:N")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if device.type == "cuda" and (device.index or 0) >= count:
+            raise ConfigError(
+                f"--cache-device {self.device}: torch {torch.__version__} sees {count or 'no'} CUDA device"
+                f"{'' if count == 1 else 's'} here; leave it out, or use cpu"
+            )
 
 
 def open_cache(
@@ -62,17 +86,18 @@ def open_cache(
             "-f trains the upstream, so its hidden states change with every step: no cache; leave --cache out"
         )
     upstream = build_upstream(args)
-    rate = int(upstream.get_downsample_rates(args.upstream_feature_selection))
-    compute = functools.partial(
+    rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
+    loud = probe_states(upstream, args, rate)
+    check_selection(args, loud.shape[0])
+    every_frame = functools.partial(
         states,
         upstream,
         selection=args.upstream_feature_selection,
         layer=args.upstream_layer_selection,
         rate=rate,
-        means_only=means_only,
     )
-    probe = compute(probe_waveform(args.device))
-    check_selection(args, probe.shape[0])
+    probe = behaviour(every_frame, loud, args.device, args.upstream)
+    compute = functools.partial(every_frame, means_only=means_only)
     key = StoreKey(
         upstream=args.upstream,
         weights=fingerprint(upstream),
@@ -83,13 +108,19 @@ def open_cache(
         form="mean" if means_only else "frames",
         dtype="float32" if means_only else options.dtype,  # means are few: they stay exact
         s3prl=metadata.version("s3prl"),
+        source_sha256=source_sha256(args.upstream),
     )
-    store = Store(options.root, key, layers=probe.shape[0], width=probe.shape[2], rate=rate)
+    store = find_store(options.root, key, Shape(probe[0].shape[0], probe[0].shape[2], rate), probe)
     max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
     utterances = [_utterance(manifest, index, max_samples) for index in range(len(manifest.utterances))]
     extract(store, utterances, compute, args.device, options.limit_bytes)
     keys = [item.key for item in utterances]
-    return CachedUpstream(store, keys, compute, args.device, options.device or args.device)
+
+    def again(number: int) -> Tensor:
+        with preserved_random_state():  # the training goes on as if nothing had been damaged
+            return compute(torch.from_numpy(utterances[number].read()).to(args.device))
+
+    return CachedUpstream(store, keys, compute, args.device, options.device or args.device, again)
 
 
 def fingerprint(upstream: nn.Module) -> str:

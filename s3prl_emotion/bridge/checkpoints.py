@@ -1,34 +1,46 @@
-"""Reading the Runner's checkpoints, without executing what a pickle holds, and past those that a kill has torn."""
+"""Reading the Runner's checkpoints: nothing is executed, neither by the pickle nor by what S3PRL evaluates of it."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import logging
+import math
 import pickle
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.errors import RunError
+from s3prl_emotion.bridge.arguments import ARGUMENTS, check_arguments
+from s3prl_emotion.bridge.gate import check_settings
+from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
+from s3prl_emotion.config import shown
+from s3prl_emotion.downstream.config import MAX_LEARNING_RATE
+from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.upstream_patches._files import imported
 
 logger = logging.getLogger(__name__)
 
 UNREADABLE = (
-    *(AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(TypeError, ValueError),
     *(pickle.UnpicklingError, struct.error),
 )
 """What ``torch.load`` raises for files that are torn, are none of its own, or hold what is not allowed."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read one of the Runner's checkpoints on the CPU, without executing anything that a pickle holds.
+    """Read one of the Runner's checkpoints on the CPU, and check it: what S3PRL would be given of it can be given.
+
+    Returns:
+        its content, with ``Args`` completed by S3PRL's defaults, and ``Config`` as plain values
 
     Raises:
+        ConfigError: if ``Args`` or ``Config`` hold what S3PRL's Runner must not be given
         RunError: if it is torn, is no such checkpoint, or holds more than tensors and plain values
     """
     register()
@@ -43,10 +55,102 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(
             f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error).split('. ')[0]})"
         ) from error
-    missing = {"Step", "Args", "Config", "Downstream"} - set(content if isinstance(content, Mapping) else ())
+    missing = set(_KINDS) - set(_OPTIONAL) - set(content if isinstance(content, Mapping) else ())
     if missing:
         raise RunError(f"{path}: not a checkpoint of S3PRL's Runner: {', '.join(sorted(missing))} missing")
-    return dict(content)
+    for key, kind in _KINDS.items():
+        if key in content and type(content[key]) is not kind and not (kind is dict and isinstance(content[key], dict)):
+            raise RunError(f"{path}: {key}: expected {kind.__name__}, found {shown(content[key])}")
+    for key in ("Step", "Epoch"):
+        if content.get(key, 0) < 0:
+            raise RunError(f"{path}: {key}: expected 0 or more, found {content[key]}")
+    _check_parameters(content, path)
+    stored = {key: value for key, value in vars(content["Args"]).items() if key in ARGUMENTS}
+    args = check_arguments(argparse.Namespace(**stored), str(path))
+    if args.upstream_trainable and "Upstream" not in content:
+        raise RunError(f"{path}: it was fine-tuned (upstream_trainable), and Upstream is missing")
+    hub = importlib.import_module("s3prl.hub")
+    if hasattr(hub, args.upstream) and args.upstream not in {*upstream_names(), *named_upstreams()}:
+        raise RunError(f"{path}: argument upstream: {shown(args.upstream)} is no upstream")
+    config = check_settings(content["Config"], args.downstream, str(path))
+    return {**content, "Args": args, "Config": config}
+
+
+_KINDS: dict[str, type] = {
+    "Step": int,
+    "Args": argparse.Namespace,
+    "Config": dict,
+    "Downstream": dict,
+    "Epoch": int,
+    "Featurizer": dict,
+    "Upstream": dict,
+    "Optimizer": dict,
+    "Scheduler": dict,
+}
+_OPTIONAL = ("Epoch", "Featurizer", "Upstream", "Optimizer", "Scheduler")
+
+
+def _check_parameters(content: Mapping[str, Any], path: Path) -> None:
+    """Parameters are finite tensors under their names; of our expert there is a state besides."""
+    for part in ("Downstream", "Featurizer", "Upstream"):
+        for name, value in content.get(part, {}).items():
+            told = f"{path}: {part}.{name}" if isinstance(name, str) else f"{path}: {part}: {shown(name)}"
+            if part == "Downstream" and name == "_extra_state":
+                if not isinstance(value, dict):
+                    raise RunError(f"{told}: expected what a training goes on from, found {shown(value)}")
+            elif not isinstance(name, str) or not isinstance(value, torch.Tensor):
+                raise RunError(f"{told}: expected a tensor under its name, found {type(value).__name__}")
+            elif value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
+                raise RunError(f"{told}: expected an ordinary tensor, found {value.layout} on {value.device}")
+            elif not bool(torch.isfinite(value).all()):
+                raise RunError(f"{told}: its values are not all finite. Train again, or take it from where it is whole")
+    score = content["Downstream"].get("best_score")
+    if score is None or score.numel() != 1:
+        raise RunError(f"{path}: Downstream.best_score: expected one number")
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Check an optimiser's state after it was loaded.
+
+    Args:
+        optimizer: as it is now
+        groups: its parameter groups as its settings make them
+
+    Raises:
+        ValueError: naming what differs; a state could change settings unseen, or fail in the middle of a step
+    """
+    for before, now in zip(groups, optimizer.param_groups, strict=True):
+        for key, value in before.items():
+            if key in ("params", "lr"):
+                continue
+            if key not in now or now[key] != value:
+                raise ValueError(f"its {key} is {shown(now.get(key))}, the configuration's {shown(value)}")
+        rate = now.get("lr")
+        if not isinstance(rate, (int, float)) or not (math.isfinite(rate) and 0 <= rate <= MAX_LEARNING_RATE):
+            raise ValueError(f"its learning rate is {shown(rate)}")
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor):
+                factored = key in ("row_var", "col_var")  # Adafactor's
+                if value.numel() != 1 and value.shape != getattr(parameter, "shape", None) and not factored:
+                    raise ValueError(f"{key} has shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
+            elif value is not None and type(value) not in (int, float, bool):
+                raise ValueError(f"{key} is {shown(value)}")
+
+
+def check_scheduler(state: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
+    """Check a scheduler's state before it is loaded: torch puts whatever it holds into the scheduler.
+
+    Raises:
+        ValueError: naming what is not of the kind that the scheduler itself has there
+    """
+    for key, value in state.items():
+        if key not in fresh and key != "verbose":
+            raise ValueError(f"it has {shown(key)}")
+        if key in fresh and type(value) is not type(fresh[key]):
+            raise ValueError(f"its {key} is {shown(value)}")
+    if state.get("base_lrs") != fresh["base_lrs"] or any(state.get("lr_lambdas") or []):
+        raise ValueError("its learning rates are not the configuration's")
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -56,6 +160,6 @@ def newest_checkpoint(folder: Path) -> Path | None:
         try:
             load_checkpoint(path)
             return path
-        except RunError as error:
+        except EmotionError as error:
             logger.warning("%s; an earlier one is used", error)
     return None

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge import names, registration
 from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import UpstreamError
 
@@ -44,7 +44,7 @@ def folders() -> list[Path]:
 
 def dropped() -> dict[str, list[Path]]:
     """Names to the checkpoints of that name: a folder's name, or a file's without its ending."""
-    from s3prl_emotion.upstream_patches._files import FILE_SUFFIXES
+    from s3prl_emotion.upstream_patches import FILE_SUFFIXES
 
     found: dict[str, list[Path]] = {}
     for folder in folders():
@@ -69,20 +69,18 @@ def resolve(name: str | None, checkpoint: str | None, model_config: str | None, 
     Raises:
         UpstreamError: if two dropped checkpoints have the name, or what is found cannot be read
     """
+    from s3prl_emotion.upstream_patches._files import settings_file
     from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot
-    from s3prl_emotion.upstream_patches._torchaudio import settings_file
 
-    if name is not None and name.strip() in ("", os.curdir, os.pardir):
-        raise UpstreamError(
-            f"-u {name!r} names no upstream: expected a name that `s3prl-emotion ls upstreams` lists, the path of a "
-            "folder or file by its own name, or a Hub id"
-        )
+    if name is not None:
+        names.check_name(name)
     known = registration.upstream_names()
     found = dropped().get(name or "", [])
     if name is None or name in known:
         if found:
             logger.warning("-u %s: %s is not used, the name is taken: give its path, or rename it", name, found[0])
         if known.get(name or "") is False:
+            names.check_reads(name or "", checkpoint, model_config)
             _check_for_s3prl(checkpoint, model_config, refresh)
         if name in _FROM_HUB:
             checkpoint, model_config = (
@@ -130,21 +128,33 @@ def restore(name: str, checkpoint: str | None, model_config: str | None) -> Upst
     known = registration.upstream_names()
     if name in known:
         if not known[name]:
+            names.check_reads(name, checkpoint, model_config)
             _check_for_s3prl(checkpoint, model_config)
         return Upstream(name, checkpoint, model_config)
     gone = [path for path in (checkpoint, model_config) if path is not None and not Path(path).exists()]
-    if checkpoint is None or gone:
+    if checkpoint is None:
         raise UpstreamError(
-            f"{name}: the upstream of this run is gone: {gone[0] if gone else 'no path is known'}. Put it back "
-            "there, or say with -k PATH where it is now"
+            f"{name}: this head was trained on an upstream whose adapter is not installed here: neither S3PRL nor "
+            f"upstream_patches/ has one of that name. Install the adapter (the file that defines {name}) first"
         )
-    registration.name_upstream(name, _adapter(Path(checkpoint), model_config))
+    if gone:
+        raise UpstreamError(
+            f"{name}: the upstream of this run is gone: {gone[0]}. Put it back there, or say with -k PATH where it "
+            "is now"
+        )
+    try:
+        adapter = _adapter(Path(checkpoint), model_config)
+    except UpstreamError as error:
+        raise UpstreamError(
+            f"{error}. If {name} is an adapter of its own (a function in upstream_patches/), it is not installed here"
+        ) from error
+    registration.name_upstream(name, adapter, checkpoint, model_config)
     return Upstream(name, checkpoint, model_config)
 
 
 def _at(path: Path, name: str, checkpoint: str | None, model_config: str | None) -> Upstream:
     """Put the checkpoint at ``path`` on the hub as ``name``."""
-    from s3prl_emotion.upstream_patches._torchaudio import settings_file
+    from s3prl_emotion.upstream_patches._files import settings_file
 
     path = path.absolute()
     if path.is_dir():
@@ -166,7 +176,7 @@ def _at(path: Path, name: str, checkpoint: str | None, model_config: str | None)
         model_config = None if beside is None else str(beside)
     elif adapter == "s3prl_converted" and model_config is not None:
         raise UpstreamError(f"-u {name} ignores -g: {path} has its own configuration")
-    registration.name_upstream(name, adapter)
+    registration.name_upstream(name, adapter, checkpoint, model_config)
     logger.info("-u %s: %s, read by %s", name, path, adapter)
     return Upstream(name, checkpoint, model_config)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 import os
@@ -14,50 +13,30 @@ from typing import Any
 import torch
 import yaml
 
+from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.checkpoints import newest_checkpoint
 from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.bridge.stock import collected_probabilities
 from s3prl_emotion.downstream.rng import seed_everything
-from s3prl_emotion.errors import ConfigError, RunError, nearest
+from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import CachedUpstream
+from s3prl_emotion.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
 
-def check_extras(config: dict[str, Any], device: str, where: str) -> None:
-    """Check the parts of a configuration that S3PRL itself interprets: ``scheduler``, ``specaug`` and ``fp16``.
-
-    Raises:
-        ConfigError: if one of them could not work
-    """
-    register()
-    if config.get("scheduler"):
-        from s3prl import schedulers
-
-        names = [name.removeprefix("get_") for name in vars(schedulers) if name.startswith("get_")]
-        name = config["scheduler"].get("name") if isinstance(config["scheduler"], dict) else None
-        if name not in names:
-            raise ConfigError(f"{where}: unknown scheduler {name!r}. {nearest(str(name), names)}")
-    if config.get("specaug"):
-        try:
-            importlib.import_module("s3prl.downstream.specaug").SpecAug(**config["specaug"])
-        except ImportError as error:
-            raise ConfigError(
-                f"{where}: specaug needs a package that is not installed: pip install {error.name}"
-            ) from error
-        except TypeError as error:
-            raise ConfigError(f"{where}: specaug: {error}") from error
-    if config["runner"]["fp16"] and not device.startswith("cuda"):
-        raise ConfigError(f"{where}: runner.fp16 needs a CUDA device, the device is {device}")
-
-
-def start(args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstream | None = None) -> Any:
-    """Seed everything as S3PRL's ``run_downstream`` does, and build its Runner.
+def start(
+    args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstream | AloneUpstream | None = None
+) -> Any:
+    """Seed everything as S3PRL's ``run_downstream`` does, and build its Runner, which checks what it is given.
 
     Args:
         args: from :func:`arguments`, with ``expdir`` set
-        config: a checked configuration
+        config: a configuration
         cached: stored hidden states to use in place of the upstream
+
+    Raises:
+        ConfigError, RunError: see :func:`~s3prl_emotion.bridge.gate.check_run`
     """
     register()
     from s3prl_emotion.bridge.runner import EmotionRunner
@@ -76,7 +55,9 @@ def start(args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstre
     return EmotionRunner(args, config, cached)
 
 
-def train(args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstream | None = None) -> None:
+def train(
+    args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstream | AloneUpstream | None = None
+) -> None:
     """Train one fold in ``args.expdir``, from its newest checkpoint that loads, if there is one."""
     folder = Path(args.expdir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +74,7 @@ def evaluate(
     config: dict[str, Any],
     checkpoint: Path,
     split: str,
-    cached: CachedUpstream | None = None,
+    cached: CachedUpstream | AloneUpstream | None = None,
 ) -> Any:
     """Score ``split`` with a checkpoint of ``args.expdir``; the prediction files there then belong to that checkpoint.
 
@@ -115,4 +96,4 @@ def save_command(folder: Path, args: argparse.Namespace, config: dict[str, Any])
     tag = time.strftime("%Y-%m-%d-%H-%M-%S")
     for name, content in (("args", vars(args)), ("config", config)):
         text = yaml.safe_dump(json.loads(json.dumps(content)), sort_keys=False)
-        (folder / f"{name}_{tag}.yaml").write_text(text, encoding="utf-8")
+        write_atomically(folder / f"{name}_{tag}.yaml", text)

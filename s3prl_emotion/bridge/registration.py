@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -14,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import shims
+from s3prl_emotion.bridge import names, shims
+from s3prl_emotion.errors import UpstreamError
 
 STOCK_DOWNSTREAMS = frozenset({"emotion"})
 """Configurations that belong to an expert of S3PRL's own: they are launched by us, and registered by nobody."""
@@ -33,6 +35,7 @@ def register() -> None:
         if existing is not None and existing is not function:
             raise ValueError(f"upstream {name!r} of {function.__module__} exists in s3prl.hub already")
         setattr(hub, name, function)
+    vars(hub)["__getattr__"] = _found_later
 
 
 def downstream_configs() -> dict[str, Path]:
@@ -68,16 +71,51 @@ def upstream_names() -> dict[str, bool]:
     return {name: name in ours for name in sorted({*theirs, *ours} - _named)}
 
 
-def name_upstream(name: str, adapter: str) -> None:
+def name_upstream(name: str, adapter: str, checkpoint: str, model_config: str | None) -> None:
     """Put one of our adapters on ``s3prl.hub`` under a further name: what S3PRL's Runner looks up, and results show.
+
+    Args:
+        name: of what was found
+        adapter: ours, which reads it
+        checkpoint: what was found; used where the entry is called without ``ckpt``
+        model_config: used where the entry is called without ``model_config``
 
     Raises:
         ValueError: if the name belongs to S3PRL or to us
     """
     if name in upstream_names():
         raise ValueError(f"upstream {name!r} exists in s3prl.hub already")
-    setattr(importlib.import_module("s3prl.hub"), name, upstreams()[adapter])
+    function = upstreams()[adapter]
+
+    @functools.wraps(function)
+    def build(ckpt: str | None = None, **given: Any) -> Any:
+        if ckpt is None:
+            given = {**given, "model_config": given.get("model_config") or model_config}
+        return function(checkpoint if ckpt is None else ckpt, **given)
+
+    setattr(importlib.import_module("s3prl.hub"), name, build)
     _named.add(name)
+
+
+def _found_later(name: str) -> Any:
+    """``s3prl.hub.<name>`` of what lies in a drop-in folder, or is a path or Hub id: ``S3PRLUpstream(name)`` finds it.
+
+    Raises:
+        AttributeError: saying that there is none, with names that resemble it
+        UpstreamError: if it is there and cannot be used, saying why
+    """
+    if name.startswith("_"):
+        raise AttributeError(f"module 's3prl.hub' has no attribute {name!r}")
+    from s3prl_emotion.bridge import dropped
+
+    try:
+        names.check_name(name)
+    except UpstreamError as error:
+        raise AttributeError(str(error)) from error
+    found = dropped.resolve(name, None, None).name
+    if found not in _named:
+        raise AttributeError(str(names.unknown(name, {*upstream_names(), *dropped.dropped()})))
+    return getattr(importlib.import_module("s3prl.hub"), found)
 
 
 def named_upstreams() -> frozenset[str]:

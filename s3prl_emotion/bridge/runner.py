@@ -2,8 +2,11 @@
 
 ``train``, ``evaluate`` and ``inference`` are S3PRL's own code. What is added around them:
 
+- nothing reaches the texts that it evaluates without having passed :mod:`s3prl_emotion.bridge.gate`;
+- parameters and states of a checkpoint that do not fit are an error that names them;
 - an evaluation no longer moves the random state of the training that it interrupts (the Runner reseeds everything);
 - a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
+- checkpoints are replaced whole, and a resumed training does not log its steps twice;
 - ``--device cpu`` works on a machine that has a GPU;
 - progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
 """
@@ -15,18 +18,23 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
-from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.alone import AloneUpstream
+from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
+from s3prl_emotion.bridge.explanation import explained, not_built
+from s3prl_emotion.bridge.gate import FAILURES, check_run
+from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
 from s3prl_emotion.bridge.per_fold import of_fold
-from s3prl_emotion.bridge.selection import check_selection, probe_waveform, states
+from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
-from s3prl_emotion.errors import RunError
+from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
 
 logger = logging.getLogger(__name__)
@@ -39,9 +47,26 @@ class EmotionRunner(s3prl_runner.Runner):
         cached: stored hidden states to use in place of the upstream
     """
 
-    def __init__(self, args: Any, config: dict[str, Any], cached: CachedUpstream | None = None) -> None:
+    def __init__(self, args: Any, config: dict[str, Any], cached: CachedUpstream | AloneUpstream | None = None) -> None:
         self.cached = cached
-        super().__init__(args, config)
+        super().__init__(*check_run(args, config, f"{args.init_ckpt or 'the run'}"))
+
+    def _load_weight(self, model: Any, name: str) -> None:
+        state = self.init_ckpt.get(name)
+        try:
+            if name == "Scheduler" and state:
+                check_scheduler(state, model.state_dict())
+            groups = [dict(group) for group in model.param_groups] if name == "Optimizer" else []
+            super()._load_weight(model, name)
+            if name == "Optimizer" and state:
+                check_optimizer(model, groups)
+        except EmotionError:
+            raise
+        except FAILURES as error:
+            raise RunError(
+                f"{self.args.init_ckpt}: its {name} does not fit what its own settings describe: "
+                f"{' '.join(str(error).split())[:300]}. Train again, or take the checkpoint from where it is whole"
+            ) from error
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
@@ -51,26 +76,23 @@ class EmotionRunner(s3prl_runner.Runner):
             checkpoint = of_fold(given.upstream_ckpt, None if test_fold is None else fold_number(test_fold))
             self.args = argparse.Namespace(**{**vars(given), "upstream_ckpt": checkpoint})
             try:
-                with explained(given.upstream):
+                with explained(given.upstream, not_built(checkpoint)):
                     return super()._get_upstream()
             finally:
                 self.args = given
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 
+    def _init_model(self, model: Any, name: str, trainable: bool, interfaces: list[str] | None = None) -> Any:
+        if name == "Upstream":
+            check_interface(model, self.args.upstream)
+        return super()._init_model(model, name, trainable, interfaces)
+
     def _get_featurizer(self) -> Any:
         if self.cached is None:
             # S3PRL's featurizer falls back, or ignores an option, without an error
             upstream = self.upstream.model.eval()
-            layers = len(
-                states(
-                    upstream,
-                    probe_waveform(self.args.device),
-                    selection=self.args.upstream_feature_selection,
-                    layer=self.args.upstream_layer_selection,
-                    rate=upstream.get_downsample_rates(self.args.upstream_feature_selection),
-                )
-            )
-            check_selection(self.args, layers)
+            rate = rate_of(upstream, self.args.upstream_feature_selection, self.args.upstream)
+            check_selection(self.args, len(probe_states(upstream, self.args, rate)))
             return super()._get_featurizer()
         model = BlockFeaturizer(self.cached.store, self.args.upstream_feature_normalize).to(self.args.device)
         return self._init_model(model, "Featurizer", trainable=True, interfaces=["output_dim", "downsample_rate"])
@@ -81,7 +103,7 @@ class EmotionRunner(s3prl_runner.Runner):
         weights = getattr(self.featurizer.model, "weights", None)
         if hasattr(entry.model, "layer_weights") and weights is not None:
             entry.model.layer_weights = lambda: torch.softmax(weights, dim=-1)
-        if hasattr(entry.model, "read_ahead") and self.cached is not None:
+        if hasattr(entry.model, "read_ahead") and isinstance(self.cached, CachedUpstream):
             entry.model.read_ahead = self.cached.read_ahead
         return entry
 
@@ -95,7 +117,8 @@ class EmotionRunner(s3prl_runner.Runner):
         return optimizer
 
     def train(self) -> None:
-        with _quiet_progress():
+        drop_lines_beyond(Path(self.args.expdir), int(self.init_ckpt.get("Step", 0)))
+        with _quiet_progress(), whole_checkpoints():
             super().train()
 
     def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> list[str]:
@@ -162,11 +185,19 @@ class _Progress(tqdm):  # type: ignore[type-arg]
 @contextlib.contextmanager
 def _quiet_progress() -> Iterator[None]:
     original = s3prl_runner.tqdm
+    outer = _bars()  # the training's own bar counts its steps: an evaluation must not close it
     s3prl_runner.tqdm = _Progress
     try:
         yield
     finally:
         s3prl_runner.tqdm = original
+        for bar in _bars() - outer:
+            bar.close()  # an error message begins a line of its own
+
+
+def _bars() -> set[_Progress]:
+    """The bars that are drawn now."""
+    return {bar for bar in getattr(tqdm, "_instances", ()) if isinstance(bar, _Progress)}
 
 
 @contextlib.contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.dropped import dropped
-from s3prl_emotion.bridge.explanation import explained
+from s3prl_emotion.bridge.explanation import explained, not_built
+from s3prl_emotion.bridge.names import check_name, check_reads, unknown
 from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
 from s3prl_emotion.errors import UpstreamError
 
 TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
-_TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
 
 
 def check_upstream(name: str, checkpoint: str | None, model_config: str | None) -> None:
@@ -30,23 +29,14 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
     """
     if name in named_upstreams():
         return  # found, and checked, by bridge.dropped
+    check_name(name)
     names = upstream_names()
-    from s3prl import hub
-
     if name not in names:
-        known = {*names, *dropped()}
-        raise UpstreamError(f"-u {name!r} is not an upstream of S3PRL, nor one of ours. {_near_upstreams(name, known)}")
-    reads_checkpoint = name.endswith(_TAKES_CHECKPOINT) or names[name]
-    given = [flag for flag, value in (("-k", checkpoint), ("-g", model_config)) if value is not None]
-    if model_config is not None and names[name] and "model_config" not in _parameters(name):
+        raise unknown(name, {*names, *dropped()})
+    if not names[name]:
+        check_reads(name, checkpoint, model_config)
+    elif model_config is not None and "model_config" not in _parameters(name):
         raise UpstreamError(f"-u {name} ignores -g: everything it needs comes with -k")
-    if given and not reads_checkpoint:
-        module = getattr(hub, name).__module__
-        variants = sorted(
-            other for other in names if other.endswith(_TAKES_CHECKPOINT) and getattr(hub, other).__module__ == module
-        )
-        local = f"use -u {' or '.join(variants)}" if variants else "it has no variant that reads one"
-        raise UpstreamError(f"-u {name} ignores {' and '.join(given)}: it always loads its own checkpoint; {local}")
     if name.endswith(("_local", "_custom")) or names[name]:
         optional = _parameters(name).get("ckpt")
         has_own = names[name] and optional is not None and optional.default is not inspect.Parameter.empty
@@ -55,18 +45,28 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         is_path = name.endswith("_local") or names[name]  # a Hub id of ours is a folder by now
         if checkpoint is not None and is_path and not Path(checkpoint).exists():
             raise UpstreamError(f"-k {checkpoint}: no such file or folder")
+    if not names[name]:
+        _check_files(name, checkpoint, model_config)
+
+
+def _check_files(name: str, checkpoint: str | None, model_config: str | None) -> None:
+    """What S3PRL's own entries read are files; those of transformers models read folders too."""
+    for flag, place in (("-k", checkpoint), ("-g", model_config)):
+        if place is None or name.startswith("hf_"):
+            continue
+        if Path(place).is_dir():
+            raise UpstreamError(
+                f"{flag} {place}: a folder, -u {name} reads a file. A folder in transformers format is an upstream by "
+                f"itself: -u {place}, or -u hf_auto_custom -k {place}"
+            )
+        if flag == "-g" and not Path(place).exists():
+            raise UpstreamError(f"-g {place}: no such file")
 
 
 def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
     from s3prl import hub
 
     return inspect.signature(getattr(hub, name)).parameters
-
-
-def _near_upstreams(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(names), n=2, cutoff=0.6)
-    guess = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{guess}`s3prl-emotion ls upstreams` lists all."
 
 
 def build_upstream(args: argparse.Namespace) -> Any:
@@ -78,16 +78,76 @@ def build_upstream(args: argparse.Namespace) -> Any:
     register()
     from s3prl import hub
 
-    with explained(args.upstream):
+    with explained(args.upstream, not_built(args.upstream_ckpt)):
         upstream = getattr(hub, args.upstream)(
             ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
         )
+        check_interface(upstream, args.upstream)
         return upstream.to(args.device).eval()
+
+
+def check_interface(upstream: Any, name: str) -> None:
+    """Check that what an entry of the hub returned can be used as an upstream.
+
+    Raises:
+        UpstreamError: naming what it lacks
+    """
+    if not isinstance(upstream, nn.Module):
+        raise UpstreamError(f"-u {name} gives a {type(upstream).__name__}, expected a torch.nn.Module")
+    if not callable(getattr(upstream, "get_downsample_rates", None)):
+        raise UpstreamError(
+            f"-u {name}: {type(upstream).__name__} has no get_downsample_rates(key), which says how many samples there "
+            "are to a frame"
+        )
+
+
+def rate_of(upstream: Any, selection: str, name: str) -> int:
+    """Samples per frame, as the upstream states it.
+
+    Raises:
+        UpstreamError: if that is no whole number of 1 or more
+    """
+    with explained(name, "does not tell its rate"):
+        given = upstream.get_downsample_rates(selection)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or given < 1 or given != given // 1:
+        raise UpstreamError(
+            f"-u {name}: get_downsample_rates({selection!r}) gives {given!r}, expected the number of samples to a "
+            "frame: a whole number of 1 or more, such as 320"
+        )
+    return int(given)
 
 
 def probe_waveform(device: str) -> Tensor:
     """One second of noise, the same at every call, to ask an upstream what it gives."""
     return torch.randn(SAMPLE_RATE_HZ, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def probe_states(upstream: nn.Module, args: argparse.Namespace, rate: int) -> Tensor:
+    """The states of a second of noise, ``(layers, frames, width)``.
+
+    Args:
+        upstream: in evaluation mode
+        args: S3PRL's arguments: upstream, ``-s``, ``-l``, device
+        rate: samples per frame
+
+    Raises:
+        UpstreamError: if the upstream fails, does not give what is asked for, or gives values that are not finite
+    """
+    with explained(args.upstream, "fails on a second of noise"):
+        found = states(
+            upstream,
+            probe_waveform(args.device),
+            selection=args.upstream_feature_selection,
+            layer=args.upstream_layer_selection,
+            rate=rate,
+        )
+    finite = torch.isfinite(found).all(dim=2).all(dim=1)
+    if not bool(finite.all()):
+        raise UpstreamError(
+            f"-u {args.upstream}: its states of a second of noise are not finite, first in layer "
+            f"{int((~finite).nonzero()[0])}: is its checkpoint damaged, or its precision too low?"
+        )
+    return found
 
 
 @torch.no_grad()
@@ -109,11 +169,17 @@ def states(
         UpstreamError: if the upstream does not give what is asked for
     """
     features = upstream([waveform])
+    if not isinstance(features, Mapping):
+        raise UpstreamError(
+            f"the upstream gives a {type(features).__name__}, expected a dictionary: "
+            '{"hidden_states": [...], "last_hidden_state": ...}'
+        )
     if selection not in features:
-        raise UpstreamError(f"-s {selection}: the upstream gives {', '.join(map(str, features))}")
+        raise UpstreamError(f"-s {selection}: the upstream gives {', '.join(map(str, features)) or 'nothing'}")
     chosen = features[selection]
     layers = list(chosen.values()) if isinstance(chosen, dict) else chosen
     layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+    _check_layers(layers, selection)
     if layer is not None:
         if not -len(layers) <= layer < len(layers):
             raise UpstreamError(f"-l {layer}: with -s {selection} the upstream has layers 0 to {len(layers) - 1}")
@@ -123,12 +189,35 @@ def states(
         raise UpstreamError(f"its layers differ in shape ({shapes}, ...): choose one with -l, or use --no-cache")
     expected = round(len(waveform) / rate)
     given = layers[0].shape[1]
-    if abs(given - expected) >= TOLERANCE_FRAMES:
+    if not given or abs(given - expected) >= TOLERANCE_FRAMES:
         raise UpstreamError(
-            f"the upstream gives {given} frames for {len(waveform)} samples, its rate promises {expected}"
+            f"the upstream gives {given} frames for {len(waveform)} samples, its rate promises {expected} (fewer than "
+            f"{TOLERANCE_FRAMES} more or less are let through)"
         )
     stacked = torch.stack([item[0, : max(1, expected)] for item in layers])
     return stacked.mean(dim=1, keepdim=True) if means_only else stacked
+
+
+def _check_layers(layers: list[Any], selection: str) -> None:
+    """Every layer must be a floating-point tensor ``(1, frames, width)``."""
+    if not layers:
+        raise UpstreamError(f"the upstream gives no layer: its {selection} is empty")
+    for number, item in enumerate(layers):
+        if not isinstance(item, Tensor):
+            found = f"a {type(item).__module__}.{type(item).__name__}".replace("builtins.", "")
+        elif item.ndim != 3 or item.shape[0] != 1 or not item.shape[2]:
+            found = f"shape {tuple(item.shape)}"
+        elif not item.is_floating_point():
+            found = str(item.dtype)
+        else:
+            continue
+        raise UpstreamError(
+            f"layer {number} of the upstream's {selection} is of {found}, expected a floating-point torch.Tensor of "
+            "shape (batch, frames, width), which is (1, frames, width) for one waveform"
+            if isinstance(item, Tensor)
+            else f"layer {number} of the upstream's {selection} is {found}, expected a torch.Tensor of shape (batch, "
+            "frames, width)"
+        )
 
 
 def check_selection(args: argparse.Namespace, layers: int) -> None:

@@ -2,7 +2,8 @@
 
 Each shim looks for the missing feature itself, never at a version number, and touches only what is missing: on a stack
 where S3PRL works by itself :func:`apply` changes nothing but the two speed-ups at the end. No file of s3prl is edited.
-The README lists every shim with its reason; ``s3prl-emotion ls shims`` says which ones were needed here.
+The documentation lists every shim with the first line of its docstring; ``s3prl-emotion ls shims`` says which ones were
+needed here.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def apply() -> list[str]:
     """Apply every shim that is needed; the second call does nothing.
 
     Returns:
-        the names of the shims that were needed, in the order of the README's table
+        the names of the shims that were needed, in the order of :data:`SHIMS`
 
     Raises:
         RunError: if torchaudio cannot be loaded beside the installed torch

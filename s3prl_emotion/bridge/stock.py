@@ -7,14 +7,17 @@ loads whole files with one resampler. It is given exactly that, made from our ma
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import re
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
-from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, read_audio
+from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info, read_audio
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.downstream.expert import DownstreamExpert
 from s3prl_emotion.errors import ProtocolError, RunError
@@ -119,15 +122,22 @@ def collected_probabilities(runner: Any) -> Iterator[list[list[float]]]:
 def _whole_file(manifest: Manifest, utterance: Utterance, folder: Path) -> Path:
     """The path of a mono 16 kHz file that holds just this utterance: the original where it is one, else a copy."""
     path = manifest.path_of(utterance).absolute()
-    info = soundfile.info(str(path))
+    info = audio_info(path)
     segment = utterance.start_s is not None or utterance.end_s is not None
-    if not segment and info.samplerate == SAMPLE_RATE_HZ and info.channels == 1:
+    if not segment and info.sample_rate_hz == SAMPLE_RATE_HZ and info.channels == 1:
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    copy = folder.absolute() / f"{utterance.id.replace('/', '__')}.wav"
+    copy = folder.absolute() / _copy_name(utterance, path)
     if not copy.is_file():
-        partial = copy.with_suffix(".part")
+        partial = copy.with_name(f".{copy.stem}.{uuid.uuid4().hex}.part")
         samples = read_audio(path, utterance.start_s, utterance.end_s)
         soundfile.write(partial, samples, SAMPLE_RATE_HZ, subtype="FLOAT", format="WAV")
         partial.replace(copy)
     return copy
+
+
+def _copy_name(utterance: Utterance, path: Path) -> str:
+    """A file name that no other utterance's copy has, on any file system: ids may differ in case, or by ``/``."""
+    what = json.dumps([utterance.id, str(path), utterance.start_s, utterance.end_s])
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", utterance.id)[:80]
+    return f"{readable}-{hashlib.sha256(what.encode()).hexdigest()[:24]}.wav"

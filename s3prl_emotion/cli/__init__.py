@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from s3prl_emotion import __version__
-from s3prl_emotion.errors import EmotionError
+from s3prl_emotion.cli._printable import PrintableFormatter, printable
+from s3prl_emotion.errors import EmotionError, reason_of
+from s3prl_emotion.files import named
 
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
@@ -31,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        the exit status: 0, 2 for an error that the user can mend, 130 for an interruption
+        the exit status: 0, 2 for an error that the user can mend, 130 for an interruption, 141 where the reader of
+        the output closed it
     """
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
@@ -46,16 +52,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
     args = parser.parse_args(words)
     try:
-        return int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
-    except EmotionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        status = int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
+        with named("standard output"):
+            sys.stdout.flush()  # here, not when Python ends, where nobody can answer to a fault
+        return status
+    except BrokenPipeError:  # the reader, such as head, has enough
+        _close_output()
+        return 128 + signal.SIGPIPE
+    except (EmotionError, OSError, MemoryError) as error:
+        print(printable(f"error: {reason_of(error)}"), file=sys.stderr)
+        if isinstance(error, OSError) and error.filename == "standard output":
+            _close_output()
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted: what is computed is kept; the same command goes on from there", file=sys.stderr)
         return 130
+
+
+def _close_output() -> None:
+    """Let Python end without another attempt to write what could not be written."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def set_up_logging(verbose: bool = False) -> None:
@@ -66,4 +83,6 @@ def set_up_logging(verbose: bool = False) -> None:
         stream=sys.stderr,
         force=True,
     )
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     logging.getLogger("s3prl_emotion").setLevel(logging.DEBUG if verbose else logging.INFO)

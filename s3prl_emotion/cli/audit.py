@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.cli._printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,15 +31,17 @@ def main(args: argparse.Namespace) -> int:
     set_up_logging()
     from s3prl_emotion.corpora import Manifest
     from s3prl_emotion.protocols import protocols
-    from s3prl_emotion.protocols.audit import audit, refuse_leaks
+    from s3prl_emotion.protocols.audit import REPORTED, PretrainingData, audit, refuse_leaks
     from s3prl_emotion.protocols.split import Folds
 
     manifest, folds = Manifest.read(args.folder / "manifest.jsonl"), Folds.read(args.folder / "folds.json")
     protocol = protocols.get(folds.protocol)
-    pretraining = {str(path): Manifest.read(path) for path in args.pretraining_data}
+    pretraining = [PretrainingData(path).read() for path in args.pretraining_data]
     findings = audit(manifest, folds, protocol, pretraining)
     for finding in findings:
-        print(f"{finding.status:<9}{finding}")
+        print(printable(f"{finding.status:<9}{finding}"))
+    for lack in Folds.of(manifest, folds.protocol, folds.folds).lacking:
+        print(printable(f"{REPORTED:<9}{lack}"))
     refuse_leaks(findings, protocol, str(args.folder))
-    print(f"{manifest.corpus}, protocol {protocol.name}, {len(folds.folds)} folds: no undeclared leak")
+    print(printable(f"{manifest.corpus}, protocol {protocol.name}, {len(folds.folds)} folds: no undeclared leak"))
     return 0

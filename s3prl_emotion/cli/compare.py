@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.errors import ConfigError
 
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the comparison or write it to a file; no run folder is changed."""
+    set_up_logging()
     print_comparison(args.runs, args.baseline, args.metric, args.format, args.out)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.run import print_results
 
 
@@ -14,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Rewrite ``results.json`` and print the table."""
+    set_up_logging()
     from s3prl_emotion.reporting.rescore import recompute
 
     print_results(args.run, recompute(args.run))

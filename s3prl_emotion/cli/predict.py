@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from tqdm import tqdm
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
-from s3prl_emotion.errors import CorpusError, RunError
+from s3prl_emotion.errors import CorpusError, RunError, explain_os_error
+from s3prl_emotion.files import named
 
 if TYPE_CHECKING:
     from s3prl_emotion.deployment.recognised import Recognised
@@ -88,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
         with _opened(args.out) as out:
             layout = _Table(files, recogniser.labels, args.attention) if args.format == "table" else None
             if layout is not None:
-                print(layout.head(), file=out, flush=True)
+                _write(layout.head(), out, args.out)
             for file in tqdm(files, desc="predict", disable=None if _free_for_bar(args.out) else True):
                 try:
                     item = recogniser.recognise(file)
@@ -97,11 +97,8 @@ def main(args: argparse.Namespace) -> int:
                     tqdm.write(f"error: {error}", file=sys.stderr)
                     continue
                 row = json.dumps(item.as_dict(args.attention), ensure_ascii=False)
-                print(row if layout is None else layout.row(item), file=out, flush=True)
+                _write(row if layout is None else layout.row(item), out, args.out)
                 done += 1
-    except BrokenPipeError:  # the reader, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print(f"\ninterrupted: {done} of {len(files)} files are done", file=sys.stderr)
         return 130
@@ -160,9 +157,17 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w", encoding="utf-8")
     except OSError as error:
-        raise RunError(f"--out {path}: cannot be written: {error.strerror}") from error
-    with file:
+        raise RunError(f"--out {path}: cannot be written: {explain_os_error(error)}") from error
+    try:
         yield file
+    finally:
+        with named(path):
+            file.close()
+
+
+def _write(line: str, out: TextIO, path: Path | None) -> None:
+    with named(path or "standard output"):
+        print(line, file=out, flush=True)
 
 
 def _free_for_bar(out: Path | None) -> bool:

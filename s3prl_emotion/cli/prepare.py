@@ -6,13 +6,19 @@ import argparse
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.cli._printable import printable
 from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
 from s3prl_emotion.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", required=True, help="see `s3prl-emotion ls corpora`")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="the corpus' folder (for --corpus table: the table)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the corpus' folder (for --corpus table: the table; its relative paths start from its own folder)",
+    )
     parser.add_argument(
         "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
     )
@@ -45,9 +51,11 @@ def main(args: argparse.Namespace) -> int:
         args.drop_leaks,
         args.pretraining_data,
     )
-    print(f"{manifest.corpus}: {len(manifest.utterances)} utterances, {len(manifest.speakers)} speakers")
-    print(", ".join(f"{label} {count}" for label, count in manifest.counts().items()))
+    known = f"{len(manifest.speakers)} speakers" if manifest.speakers else "speakers unknown"
+    more = f", {manifest.nameless} utterances of unknown speakers" if manifest.speakers and manifest.nameless else ""
+    print(printable(f"{manifest.corpus}: {len(manifest.utterances)} utterances, {known}{more}"))
+    print(printable(", ".join(f"{label} {count}" for label, count in manifest.counts().items())))
     for fold in folds.folds:
         print(f"fold {fold.number}: train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}")
-    print(args.out)
+    print(printable(str(args.out)))
     return 0

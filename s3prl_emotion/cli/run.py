@@ -77,10 +77,11 @@ def _run(args: argparse.Namespace) -> int:
 def print_results(folder: Path, results: dict[str, Any]) -> None:
     """The last thing a run prints: its table beside the leaderboard's row, and where everything is."""
     from s3prl_emotion.evaluation.published import superb_rows
-    from s3prl_emotion.reporting.table import results_table
+    from s3prl_emotion.reporting.table import confusion_table, results_table
 
     print()
     print(results_table(results, superb_rows(results["upstream"])))
+    print(f"\n{confusion_table(results)}")
     print(f"\nrun folder: {folder}")
 
 

@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("-u", "--upstream", help="upstream, as `s3prl-emotion ls upstreams` lists them")
     ours.add_argument("-d", "--downstream", help="downstream, as `s3prl-emotion ls downstreams` lists them")
     ours.add_argument("--corpus", default=None, help="corpus (default: iemocap), see `s3prl-emotion ls corpora`")
-    ours.add_argument("--data", type=Path, metavar="DIR", help="the corpus' folder (for --corpus table: the table)")
+    ours.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the corpus' folder (for --corpus table: the table; its relative paths start from its own folder)",
+    )
     ours.add_argument(
         "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
     )
@@ -123,9 +128,14 @@ def add_audit_arguments(group: argparse._ActionsContainer) -> None:
 
 def seed_option(text: str) -> int:
     seed = int(text)
-    if seed < 0:
-        raise argparse.ArgumentTypeError(f"a seed is 0 or more, got {seed}")
+    if not 0 <= seed <= MAX_SEED:
+        shown = text if len(text) < 40 else f"{text[:40]}..."
+        raise argparse.ArgumentTypeError(f"a seed is 0 or more, and at most {MAX_SEED}, NumPy's limit; got {shown}")
     return seed
+
+
+MAX_SEED = 2**32 - 1
+"""That of :data:`s3prl_emotion.downstream.rng.MAX_SEED`, which needs torch; a test compares them."""
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -141,9 +151,13 @@ def request_of(args: argparse.Namespace) -> Request:
     Raises:
         ConfigError: if the upstream or the downstream is missing, or an option cannot be meant so
     """
+    from s3prl_emotion.bridge.names import check_name
+
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if getattr(args, name) is None:
             raise ConfigError(f"{flag} is missing: which {name}? `s3prl-emotion ls {name}s` lists them")
+    for name in filter(None, args.upstream.split(",")) if args.command == "sweep" else [args.upstream]:
+        check_name(name)  # before torch is loaded
     if args.init_ckpt:
         raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
     from s3prl_emotion.experiment import Request
@@ -181,9 +195,12 @@ def folds_option(text: str) -> tuple[int, ...] | None:
     if text == "all":
         return None
     try:
-        return tuple(int(part) for part in text.split(","))
+        folds = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--fold {text!r}: expected all, a number, or numbers with commas") from None
+    if len(set(folds)) < len(folds):
+        raise ConfigError(f"--fold {text!r}: a fold is named twice")
+    return folds
 
 
 def corpus_options(pairs: list[str]) -> dict[str, str]:

@@ -12,15 +12,26 @@ if TYPE_CHECKING:
     from s3prl_emotion.experiment import Request
 
 
+SEVERAL = {
+    "upstream": "several with commas: -u fbank,hubert",
+    "downstream": "several with commas: -d emotion_mean,emotion_corr",
+    "seeds": "one or several with commas: --seeds 0,1,2",
+}
+"""Options that name one thing for ``run``, and several here."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of ``run``; ``-u`` and ``-d`` take several names with commas."""
+    """Those of ``run``; ``-u`` and ``-d`` take several names with commas, and their help says so."""
     run_options.add_arguments(parser)
+    for action in parser._actions:
+        if action.dest in SEVERAL:
+            action.help = f"{action.help}; {SEVERAL[action.dest]}"
     parser.add_argument(
         "--lr",
         default="",
         metavar="RATES",
-        help="learning rates with commas, or superb: 1e-1 to 1e-7; chosen in each fold on its dev set (default: the "
-        "configuration's own)",
+        help="learning rates with commas: --lr 1e-2,1e-3, or superb: 1e-1 to 1e-7; chosen in each fold on its dev set "
+        "(default: the configuration's own)",
     )
 
 
@@ -66,6 +77,9 @@ def _rates(text: str) -> tuple[float, ...]:
     if text == "superb":
         return SUPERB_RATES
     try:
-        return tuple(float(part) for part in text.split(",") if part)
+        rates = tuple(float(part) for part in text.split(",") if part)
     except ValueError:
         raise ConfigError(f"--lr {text!r}: expected numbers with commas, or superb") from None
+    if len(set(rates)) < len(rates):
+        raise ConfigError(f"--lr {text!r}: a rate is given twice")
+    return rates

@@ -16,6 +16,8 @@ from s3prl_emotion.errors import CorpusError, nearest
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5
+FEW = 4
+"""So many utterances by as many speakers are no accident."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Corpus:
         difference = self.difference(manifest)
         if difference:
             logger.warning("%s: %s", root, difference)
+        if unnamed := _unnamed(manifest):
+            logger.warning("%s: %s", root, unnamed)
         return manifest
 
     def difference(self, manifest: Manifest) -> str:
@@ -102,6 +106,23 @@ class Corpus:
             f"not the complete {self.name} corpus: {len(items)} utterances{expected} ({'; '.join(wrong)}). "
             "Results are not comparable with published ones"
         )
+
+
+def _unnamed(manifest: Manifest) -> str:
+    """What to know where it is not known who speaks, or a speaker may be no speaker; empty if all is well."""
+    items = manifest.utterances
+    if manifest.nameless:
+        return (
+            f"the speakers of {manifest.nameless} of {len(items)} utterances are not known: nobody can tell whether "
+            "train and test share some, and intervals draw these utterances one by one, as if nobody spoke two"
+        )
+    if len(items) >= FEW and len(manifest.speakers) == len(items):
+        return (
+            f"each of the {len(items)} utterances has a speaker of its own ({items[0].speaker!r}, ...). If these are "
+            "names of clips, it is not known who speaks: speaker-disjoint sets and intervals over speakers are then "
+            "none. Give the names of people (a table: or --corpus-option speakers=unknown)"
+        )
+    return ""
 
 
 def _wrong(kind: str, expected: Mapping[Any, int], found: Mapping[Any, int]) -> list[str]:

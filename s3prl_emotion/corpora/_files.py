@@ -1,10 +1,12 @@
-"""Find a corpus' audio files by name, past what copies of corpora bring along."""
+"""Find a corpus' files by name, past what copies of corpora bring along, and read its lists."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from s3prl_emotion.errors import CorpusError
 
 
 def audio_files(root: Path, suffixes: tuple[str, ...] = (".wav",)) -> list[Path]:
@@ -29,3 +31,25 @@ def without_copies(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     for name, path in sorted(named, key=lambda item: (len(item[1].parts), str(item[1]))):
         chosen.setdefault(name, path)
     return dict(sorted(chosen.items()))
+
+
+def read_list(path: Path, errors: str = "strict") -> str:
+    """The text of a corpus' list.
+
+    Args:
+        path: the file
+        errors: ``replace`` where bytes that are not UTF-8 do not matter
+
+    Raises:
+        CorpusError: if it is missing, no regular file (a pipe would be waited for), cannot be opened or is not UTF-8
+    """
+    if not path.is_file():
+        raise CorpusError(
+            f"{path}: {'not a regular file' if path.exists() else 'no such file'}. Fetch the corpus again"
+        )
+    try:
+        return path.read_text(encoding="utf-8", errors=errors)
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 text ({error}). Fetch the file again") from error
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error

@@ -94,7 +94,7 @@ def unite(
                     id=f"{part}/{item.id}",
                     path=(path.relative_to(root) if path.is_relative_to(root) else path).as_posix(),
                     label=rename(item.label),
-                    speaker=f"{part}/{item.speaker}",
+                    speaker=item.speaker and f"{part}/{item.speaker}",
                     fold=None,
                     corpus=part,
                     source=None if item.source is None else f"{part}/{item.source}",

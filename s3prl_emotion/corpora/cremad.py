@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import re
 from collections import defaultdict
 from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._files import audio_files, without_copies
+from s3prl_emotion.corpora._files import audio_files, read_list, without_copies
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
@@ -92,26 +93,29 @@ def _read_votes(path: Path | None) -> dict[str, dict[str, float]]:
     votes: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     if path is None:
         return votes
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.DictReader(file)
-        columns = rows.fieldnames or []
-        missing = [name for name in ("fileName", *_VOTES) if name not in columns]
-        if missing:
-            logger.warning(
-                "%s: no column %r, so no votes are read. If it is a git-lfs pointer, run `git lfs pull`",
-                path,
-                missing[0],
-            )
-            return votes
+    rows = csv.DictReader(read_list(path, errors="replace").removeprefix("\ufeff").splitlines())
+    columns = rows.fieldnames or []
+    missing = [name for name in ("fileName", *_VOTES) if name not in columns]
+    if missing:
+        logger.warning(
+            "%s: no column %r, so no votes are read. If it is a git-lfs pointer, run `git lfs pull`", path, missing[0]
+        )
+        return votes
+    try:
         for number, row in enumerate(rows, start=2):
+            where = f"{path}, line {number}"
             try:
                 if int(row[columns[0]]) // 100_000 != 1:
                     continue
                 counts = {label: float(row[letter]) for letter, label in _VOTES.items()}
             except (TypeError, ValueError):
-                raise CorpusError(f"{path}, line {number}: expected whole numbers of votes, found {row}") from None
+                counts = {"": math.nan}
+            if not all(0 <= count < math.inf for count in counts.values()):
+                raise CorpusError(f"{where}: expected whole numbers of votes, found {row}")
             for label, count in counts.items():
                 votes[row["fileName"]][label] += count
+    except csv.Error as error:
+        raise CorpusError(f"{path}: not readable as a table: {error}. Fetch the file again") from error
     return votes
 
 

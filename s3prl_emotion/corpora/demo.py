@@ -118,7 +118,7 @@ def _is_complete(folder: Path, marker: dict[str, int]) -> bool:
         return False
     try:
         found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or "demo_corpus" not in found:
         raise CorpusError(f"{folder}: exists and is not a demo corpus (no {MARKER}). Name another folder")

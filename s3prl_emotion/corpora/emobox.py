@@ -3,8 +3,8 @@
 ``data/<name>/fold_<k>/<name>_{train,test,valid}_fold_<k>.jsonl`` has one row per utterance with ``key``, ``wav`` (from
 the clone's root) and ``emo``; older files say ``audio`` and ``label``, and end in ``_fold<k>.jsonl``. The classes of
 raw labels are in ``label_map.json`` (in one corpus ``label_dict.json``), whose case differs from the lists'. The lists
-name no speakers: they are taken from ``data.seg.wrd.stm``, where there is one. IEMOCAP's are taken from the names of
-its utterances, since the stm says who wore the markers instead of who speaks.
+name no speakers: they are taken from ``data.seg.wrd.stm``, where it names them; else they are unknown. IEMOCAP's are
+taken from the names of its utterances, since the stm says who wore the markers instead of who speaks.
 
 Most corpora have no ``valid`` list, and many share speakers between train and test: protocol ``published`` allows and
 shows it. Audio has to be of a kind that libsndfile decodes: MELD's mp4 and MEAD's m4a files have to be converted, say
@@ -22,14 +22,13 @@ from typing import Any
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._files import read_list
 from s3prl_emotion.corpora.iemocap import speaker_of
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN = "unknown"
-"""The speaker of utterances that the stm does not name."""
 LAYOUT = "CLONE/data/<name> of an EmoBox clone, with fold_<k>/<name>_{train,test}_fold_<k>.jsonl in it"
 
 
@@ -93,16 +92,6 @@ def read_emobox(
     if not known:
         raise CorpusError(f"{root}: no utterance of the classes. Expected {LAYOUT}")
     classes.report()
-    nameless = sum(item.speaker == UNKNOWN for item in known.values())
-    if nameless:
-        logger.warning(
-            "%s: the speakers of %d of %d utterances are not known; all are called %r, so that no protocol can tell "
-            "whether speakers are shared",
-            root,
-            nameless,
-            len(known),
-            UNKNOWN,
-        )
     found = {item.label for item in known.values()}
     order = {part: {k: tuple(u.id for u in items) for (k, p), items in lists.items() if p == part} for _, part in lists}
     return Manifest(
@@ -126,11 +115,14 @@ class _Classes:
         names: list[str] = []
         for file in (root / "label_map.json", root / "label_dict.json"):
             if file.is_file():
-                content = json_object(file.read_text(encoding="utf-8"), str(file))
+                content = json_object(read_list(file), str(file))
                 self._mapped = True
                 for raw, label in content.items():
-                    self._class_of[raw.casefold()] = str(label)
-                names = list(dict.fromkeys(str(label) for label in content.values()))
+                    if not isinstance(label, str) or not label.strip():
+                        raise CorpusError(f"{file}: key {raw!r}: expected the name of a class, found {label!r}")
+                    self._class_of[raw.casefold()] = label
+                self._class_of |= content  # where case makes a difference, it counts
+                names = list(dict.fromkeys(content.values()))
                 for label in names:
                     self._class_of.setdefault(label.casefold(), label)
                 break
@@ -144,7 +136,7 @@ class _Classes:
 
     def of(self, raw: str) -> str | None:
         """The class of a raw label, None for one that is left out."""
-        label = self._class_of.get(raw.casefold()) if self._mapped else raw
+        label = self._class_of.get(raw, self._class_of.get(raw.casefold())) if self._mapped else raw
         if label is None or (self._wanted is not None and label not in self._wanted):
             self._left_out[raw] += 1
             return None
@@ -178,7 +170,7 @@ def _list_file(folder: Path, part: str, number: int) -> Path | None:
 
 def _read_list(path: Path, classes: _Classes, speakers: dict[str, str], suffix: str | None) -> list[Utterance]:
     items: dict[str, Utterance] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_list(path).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -194,23 +186,29 @@ def _read_list(path: Path, classes: _Classes, speakers: dict[str, str], suffix: 
                 id=key,
                 path=PurePosixPath(wav).with_suffix(suffix).as_posix() if suffix else wav,
                 label=label,
-                speaker=speaker_of(PurePosixPath(wav).stem) or speakers.get(key, UNKNOWN),
+                speaker=speaker_of(PurePosixPath(wav).stem) or speakers.get(key, ""),
                 start_s=_seconds(row, "start_time"),
                 end_s=_seconds(row, "end_time"),
             )
-        except (TypeError, ValueError) as error:
+        except (ValueError, OverflowError) as error:
             raise CorpusError(f"{where}: {error}") from error
     return list(items.values())
 
 
 def _read_speakers(path: Path) -> dict[str, str]:
-    """Speakers by key, from ``key channel speaker start end <id=key,lang=...,spk=speaker,emotion=label> label``."""
+    """Speakers by key, from ``key channel speaker start end <id=key,lang=...,spk=speaker,emotion=label> label``.
+
+    Of some corpora (``resd``, ``mer2023``) the stm gives the name of the clip for its speaker: nobody knows who speaks.
+    """
     if not path.is_file():
         return {}
     speakers = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_list(path, errors="replace").split("\n"):
         if match := re.search(r"<id=(.+?),lang=[^,]*,spk=(.+?),emotion=", line):
             speakers[match.group(1)] = match.group(2)
+    if len(speakers) > 1 and len(set(speakers.values())) == len(speakers):
+        logger.warning("%s: names another speaker for each of %d clips, so none is known", path, len(speakers))
+        return {}
     return speakers
 
 
@@ -222,7 +220,10 @@ def _text(row: dict[str, Any], names: tuple[str, ...], where: str) -> str:
 
 
 def _seconds(row: dict[str, Any], name: str) -> float | None:
-    return None if row.get(name) is None else float(row[name])
+    value = row.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, str))):
+        raise ValueError(f"{name}: expected seconds, found {value!r}")
+    return None if value is None else float(value)
 
 
 corpora.register("emobox")(

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._files import read_list
+from s3prl_emotion.corpora._s3prl_order import in_order_of, installed_metadata
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
@@ -130,7 +132,7 @@ class _Turn:
 def _read_labels(path: Path) -> Iterator[_Turn]:
     """Every utterance of a label file."""
     turn: _Turn | None = None
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_list(path, errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.startswith("["):
             if turn is not None and (vote := _VOTE.match(line)):
@@ -174,16 +176,36 @@ def _known_speaker(turn: _Turn) -> str:
 def _read_transcriptions(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for path in _text_files(folder):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_list(path, errors="replace").splitlines():
             match = _TRANSCRIPT.match(line)
             if match:
                 texts[match.group(1)] = match.group(2).strip()
     return texts
 
 
-def read_iemocap(root: Path) -> Manifest:
-    """Read IEMOCAP, see :func:`read_sessions`."""
-    return read_sessions(root, "iemocap")
+def read_iemocap(root: Path, metadata: str | Path | None = None) -> Manifest:
+    """Read IEMOCAP, see :func:`read_sessions`.
+
+    Args:
+        root: the folder with the sessions
+        metadata: S3PRL's ``meta_data`` folder, with ``Session<k>/{train,test}_meta_data.json``. Its order of utterances
+            is followed, from which ``superb`` divides as S3PRL does; if not given, that of an installed S3PRL that has
+            it, else the order is ours
+
+    Raises:
+        CorpusError: as :func:`read_sessions`, and if the metadata given list other utterances or labels
+    """
+    manifest = read_sessions(root, "iemocap")
+    if metadata is not None:
+        return in_order_of(manifest, Path(metadata).expanduser().absolute())
+    installed = installed_metadata()
+    if installed is None:
+        return manifest
+    try:
+        return in_order_of(manifest, installed)
+    except CorpusError as error:
+        logger.warning("%s: the order of the installed S3PRL's metadata is not followed: %s", root, error)
+        return manifest
 
 
 def read_iemocap_labels(root: Path) -> Manifest:

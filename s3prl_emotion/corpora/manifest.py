@@ -18,7 +18,7 @@ from typing import Any
 
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.errors import ConfigError, CorpusError, nearest
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 
 SCHEMA = 1
 SOFT_TOLERANCE = 1e-6
@@ -36,7 +36,7 @@ class Utterance:
     id: str  # unique in the manifest
     path: str  # of the audio file: posix, relative to the manifest's root, or absolute
     label: str
-    speaker: str
+    speaker: str  # empty where it is not known who speaks
     session: str | None = None
     fold: int | None = None  # the fold that tests on this utterance
     text: str | None = None  # what is said
@@ -50,7 +50,7 @@ class Utterance:
     soft: dict[str, float] | None = None  # annotators' votes as rates over classes, summing to 1
 
     def __post_init__(self) -> None:
-        for name in ("id", "path", "label", "speaker"):
+        for name in ("id", "path", "label"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty")
         for name in ("start_s", "end_s", "duration_s"):
@@ -90,7 +90,8 @@ class Manifest:
         dev_order: for corpora that prescribe it, the ids of each fold's dev list in their order
 
     Raises:
-        CorpusError: if an id or a class appears twice, a list names an unknown utterance, or votes an unknown class
+        CorpusError: if an id or a class appears twice, a list names an unknown utterance, votes an unknown class, or a
+            name cannot be written as UTF-8
     """
 
     corpus: str
@@ -106,6 +107,13 @@ class Manifest:
             raise CorpusError(f"{self.corpus}: {len(twice)} utterance ids appear twice: {', '.join(twice[:10])}")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise CorpusError(f"{self.corpus}: expected different class names, found {list(self.labels)}")
+        if not is_encodable(self.root):
+            raise CorpusError(f"{self.corpus}: the folder's name {self.root!r} is not UTF-8. Rename it, or give a link")
+        for item in self.utterances:
+            if not is_encodable(item.path):
+                raise CorpusError(f"{self.corpus}: the file name {item.path!r} is not UTF-8. Rename the file")
+            if not is_encodable("".join((item.id, item.label, item.speaker, item.session or "", item.text or ""))):
+                raise CorpusError(f"{self.corpus}: {item.id!r} has texts that are no UTF-8 (half a surrogate pair)")
         for kind, lists in (("training", self.train_order), ("dev", self.dev_order)):
             for fold, ids in lists.items():
                 unknown = [name for name in ids if name not in self.by_id]
@@ -113,6 +121,9 @@ class Manifest:
                     raise CorpusError(
                         f"{self.corpus}: the {kind} list of fold {fold} names {unknown[0]!r}, not a known id"
                     )
+                if len(set(ids)) < len(ids):
+                    (name, count), *_ = Counter(ids).most_common(1)
+                    raise CorpusError(f"{self.corpus}: the {kind} list of fold {fold} names {name!r} {count} times")
         for item in self.utterances:
             if item.soft is not None and not set(item.soft) <= set(self.labels):
                 strange = sorted(set(item.soft) - set(self.labels))
@@ -127,8 +138,13 @@ class Manifest:
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """All speakers, sorted."""
-        return tuple(sorted({item.speaker for item in self.utterances}))
+        """All speakers that are known, sorted."""
+        return tuple(sorted({item.speaker for item in self.utterances if item.speaker}))
+
+    @property
+    def nameless(self) -> int:
+        """How many utterances' speakers are not known."""
+        return sum(not item.speaker for item in self.utterances)
 
     def path_of(self, utterance: Utterance) -> Path:
         """Where the audio file of ``utterance`` is."""
@@ -225,19 +241,30 @@ def json_object(line: str, where: str) -> dict[str, Any]:
         CorpusError: beginning with ``where``, if it is not JSON or holds something else
     """
     try:
-        content = json.loads(line)
-    except json.JSONDecodeError as error:
+        content = parse_json(line)
+    except ValueError as error:
         raise CorpusError(f"{where}: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise CorpusError(f"{where}: expected a JSON object, found {type(content).__name__}")
     return content
 
 
+def is_encodable(text: str) -> bool:
+    """Whether a text can be written as UTF-8: no half of a surrogate pair, as from a file name in another encoding."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
     expected: dict[str, type] = {"schema": int, "corpus": str, "labels": list, "root": str, "count": int}
     for key, kind in expected.items():
-        if not isinstance(header.get(key), kind):
+        if not isinstance(header.get(key), kind) or isinstance(header[key], bool):
             raise CorpusError(f"{where}: header key {key!r}: expected {kind.__name__}, found {header.get(key)!r}")
+    if not all(isinstance(label, str) and label for label in header["labels"]):
+        raise CorpusError(f"{where}: header key 'labels': expected names of classes, found {header['labels']}")
     for key in header:
         if key not in expected and key not in _LISTS:
             raise CorpusError(f"{where}: unknown header key {key!r}. {nearest(key, expected)}")
@@ -248,6 +275,9 @@ def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _read_lists(content: Any, where: str) -> dict[int, tuple[str, ...]]:
     try:
-        return {int(fold): tuple(str(name) for name in ids) for fold, ids in content.items()}
+        lists = {int(fold): tuple(ids) for fold, ids in content.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise CorpusError(f"{where}: expected fold numbers and lists of ids: {error}") from error
+    if not all(isinstance(name, str) for ids in lists.values() for name in ids):
+        raise CorpusError(f"{where}: expected fold numbers and lists of ids, found other things than texts")
+    return lists

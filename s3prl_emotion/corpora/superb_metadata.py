@@ -8,15 +8,15 @@ who speaks; speakers of utterances with names of IEMOCAP's form are taken from t
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._files import read_list
 from s3prl_emotion.corpora.iemocap import session_of, speaker_of
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, nearest
 
 LAYOUT = "the folder that the paths in the metadata start from, with meta_data/Session<k>/{train,test}_meta_data.json"
@@ -69,16 +69,14 @@ def read_superb_metadata(root: Path, meta_data: str | Path | None = None) -> Man
 
 def _read_list(path: Path, labels: dict[str, int], fold: int | None) -> list[Utterance]:
     """Read one file; ``labels`` is filled by the first file and has to agree with all others."""
-    if not path.is_file():
+    if not path.exists():
         raise CorpusError(f"{path}: no such file. Make it with S3PRL's preprocessing of IEMOCAP")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorpusError(f"{path}: not JSON: {error}") from error
+    content = json_object(read_list(path), str(path))
     for key, kind in (("labels", dict), ("meta_data", list)):
-        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+        if not isinstance(content.get(key), kind):
             raise CorpusError(f"{path}: key {key!r}: expected a {kind.__name__}")
-    if sorted(content["labels"].values()) != list(range(len(content["labels"]))):
+    indices = list(content["labels"].values())
+    if not indices or any(type(item) is not int for item in indices) or sorted(indices) != list(range(len(indices))):
         raise CorpusError(f"{path}: key 'labels': expected class indices 0, 1, ..., found {content['labels']}")
     if labels and labels != content["labels"]:
         raise CorpusError(f"{path}: key 'labels': {content['labels']} here, {labels} in another list")
@@ -98,7 +96,8 @@ def _utterance(entry: Any, where: str, labels: dict[str, int], fold: int | None)
             raise CorpusError(f"{where}: key {key!r}: expected a text, found {entry!r}")
     if entry["label"] not in labels:
         raise CorpusError(f"{where}: key 'label': unknown label {entry['label']!r}. {nearest(entry['label'], labels)}")
-    name = PurePosixPath(entry["path"]).stem
+    if "\0" in entry["path"] or not (name := PurePosixPath(entry["path"]).stem):
+        raise CorpusError(f"{where}: key 'path': {entry['path']!r} cannot be a file's name")
     session = session_of(name)
     return Utterance(
         id=name,

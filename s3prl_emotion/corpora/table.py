@@ -1,25 +1,28 @@
-"""Any corpus through a table: CSV, TSV or JSON lines with one row per utterance.
+"""Any corpus through a table: CSV, TSV or JSON lines with one row, of one line, per utterance.
 
-Columns: ``path``, ``label`` and ``speaker``; optional ``id``, ``fold`` (the fold that tests on the row), ``session``,
-``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of a longer file, ``source`` (the id of the
-utterance that this one was made from by augmentation), and ``soft:<label>``, one column per class, for annotators'
-votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
+Relative paths start from the table's folder. Columns: ``path``, ``label`` and ``speaker``; optional ``id``, ``fold``
+(the fold that tests on the row), ``session``, ``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of
+a longer file, ``source`` (the id of the utterance that this one was made from by augmentation), and ``soft:<label>``,
+one column per class, for annotators' votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
+import difflib
+import functools
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._cells import name_of, number_of, optional_of, path_of, sentence_of
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._rows import LAYOUT, rows_of
+from s3prl_emotion.corpora._texts import Texts, looks
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError, nearest
 
@@ -29,7 +32,8 @@ REQUIRED = ("path", "label", "speaker")
 OPTIONAL = ("id", "fold", "session", "text", "start_s", "end_s", "source")
 SOFT = "soft:"
 SOFT_TOLERANCE = 1e-3  # rates in tables are rounded; they are made to sum to 1 exactly
-LAYOUT = "a .csv, .tsv or .jsonl file with the columns path, label and speaker"
+SPEAKERS = ("named", "unknown")
+MAX_FOLD = 1_000_000
 
 
 def read_table(
@@ -37,6 +41,7 @@ def read_table(
     audio_root: str | Path | None = None,
     labels: Sequence[str] | str | None = None,
     name: str = "table",
+    speakers: str = "named",
 ) -> Manifest:
     """Read a table.
 
@@ -46,6 +51,7 @@ def read_table(
         labels: the classes in the order of their indices, as a list or with commas; the sorted labels of the table if
             not given
         name: the corpus' name in run folders and reports
+        speakers: ``unknown`` where nobody knows who speaks, and the column ``speaker`` tells nothing
 
     Returns:
         rows in the order of the table. An id that is not given is the path without its ending, with the times
@@ -53,38 +59,50 @@ def read_table(
     Raises:
         CorpusError: naming file, row and column (rows count from 1, a header line is row 1)
     """
-    if not table.is_file():
-        raise CorpusError(f"{table}: expected {LAYOUT}")
-    classes = [item.strip() for item in labels.split(",")] if isinstance(labels, str) else labels
+    if speakers not in SPEAKERS:
+        raise CorpusError(f"{table}: option speakers: expected {' or '.join(SPEAKERS)}, found {speakers!r}")
+    texts = Texts(table)
+    classes = _classes(labels, table, texts)
     utterances: list[Utterance] = []
-    rows_of: dict[str, int] = {}
-    spellings: dict[str, str] = {}
+    rows: dict[str, int] = {}
+    twins: dict[str, str] = {}
     warned: set[tuple[str, str]] = set()
-    for row, values in _rows(table):
+    for row, values in rows_of(table, functools.partial(_check_columns, set())):
         where = f"{table}: row {row}"
-        utterance = _utterance(values, where)
-        if utterance.id in rows_of:
+        utterance = _utterance(values, where, texts, classes, speakers == "unknown")
+        if utterance.id in rows:
             column = "id" if values.get("id") else "path"
             raise CorpusError(
-                f"{where}, column {column!r}: {utterance.id!r} is already in row {rows_of[utterance.id]}. Without a "
+                f"{where}, column {column!r}: {utterance.id!r} is already in row {rows[utterance.id]}. Without a "
                 "column 'id', the path without its ending is the id: give ids where that is not unique"
             )
-        twin = spellings.setdefault(utterance.label.casefold(), utterance.label)
+        twin = twins.setdefault(looks(utterance.label), utterance.label)
         if twin != utterance.label and (twin, utterance.label) not in warned:
             warned.add((twin, utterance.label))
-            logger.warning("%s: labels %r and %r differ by case only and are two classes", where, twin, utterance.label)
-        if classes is not None and utterance.label not in classes:
-            guess = nearest(utterance.label, classes)
-            raise CorpusError(f"{where}, column 'label': {utterance.label!r} is not one of the labels given. {guess}")
-        rows_of[utterance.id] = row
+            what = "case" if twin.casefold() == utterance.label.casefold() else "case, spaces or invisible characters"
+            logger.warning(
+                "%s: labels %r and %r differ by %s only and are two classes", where, twin, utterance.label, what
+            )
+        rows[utterance.id] = row
         utterances.append(utterance)
     if not utterances:
         raise CorpusError(f"{table}: the table has no rows")
-    found = tuple(classes) if classes is not None else tuple(sorted({item.label for item in utterances}))
-    _check_soft(utterances, found, table, rows_of)
+    texts.report()
+    found = classes if classes is not None else tuple(sorted({item.label for item in utterances}))
+    _check_soft(utterances, found, table, rows)
     root = table.parent if audio_root is None else Path(audio_root).expanduser().absolute()
     utterances = _with_sources(utterances, table, root)
     return Manifest(name, found, root.as_posix(), tuple(utterances))
+
+
+def _classes(labels: Sequence[str] | str | None, table: Path, texts: Texts) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    given = labels.split(",") if isinstance(labels, str) else labels
+    found = tuple(texts.name(item.strip(), f"{table}: option labels") for item in given)
+    if not all(found) or len(set(found)) < len(found):
+        raise CorpusError(f"{table}: option labels: expected different class names with commas, found {labels!r}")
+    return found
 
 
 def _with_sources(utterances: list[Utterance], table: Path, root: Path) -> list[Utterance]:
@@ -110,81 +128,43 @@ def _with_sources(utterances: list[Utterance], table: Path, root: Path) -> list[
     return linked
 
 
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    suffix = table.suffix.lower()
-    try:
-        if suffix in (".csv", ".tsv"):
-            yield from _csv_rows(table, "\t" if suffix == ".tsv" else ",")
-        elif suffix in (".jsonl", ".json"):
-            yield from _json_rows(table)
-        else:
-            raise CorpusError(f"{table}: unknown kind of table {suffix!r}. Expected {LAYOUT}")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{table}: not UTF-8 text ({error}). Save the table as UTF-8") from error
-
-
-def _csv_rows(table: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter)
-        header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) != len(header):
-            raise CorpusError(f"{table}: row 1: a column name appears twice: {', '.join(header)}")
-        _check_columns(header, f"{table}: row 1")
-        for row, cells in enumerate(_cells(reader, table), start=2):
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                raise CorpusError(f"{table}: row {row}: expected {len(header)} columns, found {len(cells)}")
-            yield row, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-
-
-def _cells(reader: Iterable[list[str]], table: Path) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise CorpusError(f"{table}: not readable as a table: {error}; is a quotation mark left open?") from error
-
-
-def _json_rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    columns: set[str] = set()
-    with table.open(encoding="utf-8-sig") as file:
-        for row, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise CorpusError(f"{table}: row {row}: not JSON: {error}") from error
-            if not isinstance(values, dict):
-                raise CorpusError(f"{table}: row {row}: expected a JSON object, found {type(values).__name__}")
-            if not set(values) <= columns or not set(REQUIRED) <= set(values):
-                columns |= set(values)
-                _check_columns(list(values), f"{table}: row {row}")
-            yield row, values
-
-
-def _check_columns(found: Sequence[str], where: str) -> None:
+def _check_columns(noticed: set[str], found: Sequence[str], where: str) -> None:
     for column in REQUIRED:
         if column not in found:
             raise CorpusError(f"{where}: no column {column!r}. {nearest(column, [item for item in found if item])}")
     for column in found:
-        if column not in REQUIRED + OPTIONAL and not column.startswith(SOFT):
-            logger.warning("%s: column %r is not used. %s", where, column, nearest(column, REQUIRED + OPTIONAL))
+        if column in REQUIRED + OPTIONAL or column.startswith(SOFT) or column in noticed:
+            continue
+        noticed.add(column)
+        close = difflib.get_close_matches(column, REQUIRED + OPTIONAL, n=1, cutoff=0.75)
+        if close:
+            logger.warning("%s: column %r is not used. Did you mean %r?", where, column, close[0])
+        else:
+            logger.info("%s: column %r is not used", where, column)
 
 
-def _utterance(values: dict[str, Any], where: str) -> Utterance:
-    path, label, speaker = (_text(values, column, where) for column in REQUIRED)
-    fold = _number(values, "fold", where)
-    start_s, end_s = (_number(values, column, where) for column in ("start_s", "end_s"))
-    if fold is not None and (fold < 1 or fold != int(fold)):
+def _utterance(
+    values: dict[str, Any], where: str, texts: Texts, classes: Sequence[str] | None, nameless: bool
+) -> Utterance:
+    path = path_of(values, where)
+    label = name_of(values, "label", where, texts, classes or ())
+    speaker = "" if nameless else name_of(values, "speaker", where, texts)
+    if classes is not None and label not in classes:
+        guess = nearest(label, classes)
+        raise CorpusError(f"{where}, column 'label': {label!r} is not one of the labels given. {guess}")
+    fold = number_of(values, "fold", where)
+    start_s, end_s = (number_of(values, column, where) for column in ("start_s", "end_s"))
+    if fold is not None and (fold < 1 or fold != int(fold) or fold > MAX_FOLD):
         raise CorpusError(f"{where}, column 'fold': expected a whole number from 1 up, found {values['fold']!r}")
     if end_s is not None and end_s <= (start_s or 0.0):
         raise CorpusError(f"{where}, column 'end_s': {end_s:g} does not come after the start, {start_s or 0.0:g}")
     times = (
         "" if start_s is None and end_s is None else f"@{start_s or 0.0:.3f}-{'' if end_s is None else f'{end_s:.3f}'}"
     )
-    name = _optional(values, "id") or PurePosixPath(path).with_suffix("").as_posix() + times
-    source = _optional(values, "source")
+    name = optional_of(values, "id", where, texts) or texts.name(
+        PurePosixPath(path).with_suffix("").as_posix() + times, f"{where}, column 'path'"
+    )
+    source = optional_of(values, "source", where, texts)
     if source == name:
         raise CorpusError(f"{where}, column 'source': {source!r} is the row itself; leave it empty for a recording")
     return Utterance(
@@ -192,24 +172,28 @@ def _utterance(values: dict[str, Any], where: str) -> Utterance:
         path=path,
         label=label,
         speaker=speaker,
-        session=_optional(values, "session"),
+        session=optional_of(values, "session", where, texts),
         fold=None if fold is None else int(fold),
-        text=_optional(values, "text"),
+        text=sentence_of(values, where),
         start_s=start_s,
         end_s=end_s,
         source=source,
-        soft=_soft(values, where),
+        soft=_soft(values, where, texts),
     )
 
 
-def _soft(values: dict[str, Any], where: str) -> dict[str, float] | None:
+def _soft(values: dict[str, Any], where: str, texts: Texts) -> dict[str, float] | None:
     rates: dict[str, float] = {}
     for column in values:
-        rate = _number(values, column, where) if column.startswith(SOFT) else None
-        if rate is not None and rate > 1:
+        rate = number_of(values, column, where) if column.startswith(SOFT) else None
+        if rate is None:
+            continue
+        if rate > 1:
             raise CorpusError(f"{where}, column {column!r}: expected a rate in [0, 1], found {values[column]!r}")
-        if rate is not None:
-            rates[column.removeprefix(SOFT)] = rate
+        label = texts.name(column.removeprefix(SOFT), f"{where}, column {column!r}")
+        if label in rates:
+            raise CorpusError(f"{where}, column {column!r}: two columns have the votes for {label!r}")
+        rates[label] = rate
     total = math.fsum(rates.values())
     if rates and abs(total - 1) > SOFT_TOLERANCE:
         columns = ", ".join(repr(SOFT + label) for label in rates)
@@ -225,31 +209,6 @@ def _check_soft(utterances: Sequence[Utterance], labels: Sequence[str], table: P
                     f"{table}: row {rows_of[item.id]}, column {SOFT + label!r}: no class {label!r}. "
                     f"{nearest(label, labels)}"
                 )
-
-
-def _optional(values: dict[str, Any], column: str) -> str | None:
-    value = values.get(column)
-    return None if value is None or str(value).strip() == "" else str(value).strip()
-
-
-def _text(values: dict[str, Any], column: str, where: str) -> str:
-    value = _optional(values, column)
-    if value is None:
-        raise CorpusError(f"{where}, column {column!r}: empty, expected a value")
-    return value
-
-
-def _number(values: dict[str, Any], column: str, where: str) -> float | None:
-    value = _optional(values, column)
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        raise CorpusError(f"{where}, column {column!r}: expected a number, found {value!r}") from None
-    if not math.isfinite(number) or number < 0:
-        raise CorpusError(f"{where}, column {column!r}: expected a number that is not negative, found {value!r}")
-    return number
 
 
 corpora.register("table")(

@@ -29,6 +29,8 @@ MIN_SAMPLES = 400
 """Shortest usable utterance in samples at 16 kHz: one frame of 25 ms."""
 PADDING_S = 0.1
 """From this many seconds of exact zeros at its end an utterance counts as a zero-padded copy."""
+LOUDEST = 1.25
+"""Decoded MP3 and Vorbis overshoot full scale, 1, by less; samples beyond were scaled otherwise."""
 _SHOWN = 10
 
 
@@ -37,7 +39,7 @@ class Problem:
     """Something found in one utterance.
 
     ``kind`` is one of ``missing``, ``git-lfs``, ``corrupt``, ``empty``, ``non-finite``, ``segment``, ``short``,
-    ``label`` (errors), ``sample-rate``, ``stereo``, ``silent``, ``zero-padded`` (notices).
+    ``label`` (errors), ``sample-rate``, ``stereo``, ``scale``, ``silent``, ``zero-padded`` (notices).
     """
 
     utterance: str
@@ -95,7 +97,10 @@ def apply(manifest: Manifest, problems: Sequence[Problem], skip_bad: bool = Fals
             shown.append(f"  ... and {len(errors) - _SHOWN} more")
         raise CorpusError(
             f"{manifest.corpus}: {len(bad)} of {len(manifest.utterances)} utterances cannot be used "
-            f"({summarise(errors)}):\n" + "\n".join(shown) + "\nRepair them, or use --skip-bad to go on without them"
+            f"({summarise(errors)}):\n"
+            + "\n".join(shown)
+            + (f"\nRelative paths start from {manifest.root}" if any(e.kind == "missing" for e in errors) else "")
+            + "\nRepair them, or use --skip-bad to go on without them"
         )
     kept = manifest.with_utterances(item for item in manifest.utterances if item.id not in bad)
     if not kept.utterances:
@@ -173,8 +178,15 @@ def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[
     if samples.shape[1] > 1:
         add("stereo", NOTICE, f"{path}: {samples.shape[1]} channels, averaged")
     lead, trail = _outer_zeros(samples)
+    peak = max(float(samples.max()), -float(samples.min()))
+    if peak > LOUDEST:
+        add("scale", NOTICE, f"{path}: samples up to ±{peak:.4g}, where full scale is ±1")
     if lead == len(samples):
         add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are zero")
+    elif (samples == samples[0]).all():
+        add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are the same, {samples[0].max():.4g}")
+    elif not samples.sum(axis=1).any():
+        add("silent", NOTICE, f"{path}: silent as one channel: its {samples.shape[1]} channels cancel each other")
     elif trail / rate >= PADDING_S:
         add("zero-padded", NOTICE, f"{path}: its last {trail / rate:.2f} s are digital zeros, a zero-padded copy")
     content = trimmed = None

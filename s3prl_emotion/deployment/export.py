@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,7 +32,9 @@ from s3prl_emotion.deployment.format import (
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.results import versions
-from s3prl_emotion.experiment.folder import checkpoint_sha256, read_json
+from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.record import read_json
+from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
 from s3prl_emotion.upstream_patches._hub import snapshot_source
 
 
@@ -57,18 +60,25 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
     folder = Path(folder).expanduser().absolute()
     _check_place(folder)
     config = _config(parts, features)
-    temporary, earlier = (folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp") for _ in range(2))
+    _recover(folder)
+    temporary, earlier = temporary_beside(folder), temporary_beside(folder, "old")
     temporary.mkdir(parents=True)
     try:
         _save(_head_tensors(parts), temporary / HEAD_FILE)
         if parts.upstream.fine_tuned:
             _save(_upstream_tensors(parts), temporary / UPSTREAM_FILE)
         text = json.dumps(dataclasses.asdict(config), indent=2, ensure_ascii=False, allow_nan=False)
-        (temporary / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-        (temporary / CARD_FILE).write_text(model_card(config), encoding="utf-8")
+        write_atomically(temporary / CONFIG_FILE, text + "\n")
+        write_atomically(temporary / CARD_FILE, model_card(config))
         if folder.is_dir():
             folder.replace(earlier)
         temporary.replace(folder)
+    except OSError as error:
+        if earlier.is_dir() and not folder.exists():
+            earlier.replace(folder)
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error  # what the user named, not the hidden one
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(earlier, ignore_errors=True)
@@ -125,6 +135,15 @@ def read_config(folder: Path) -> ExportConfig:
             "install the one that exported it, see 'versions' there"
         )
     return from_mapping(ExportConfig, content, str(folder / CONFIG_FILE))
+
+
+def _recover(folder: Path) -> None:
+    """Undo what an export that was killed left beside the folder: the earlier export comes back to its place."""
+    for path in stale(folder.parent, f".{folder.name[:100]}.*.old"):
+        if not folder.exists():
+            path.replace(folder)
+    for ending in ("old", "tmp"):
+        clean_up(folder.parent, f".{folder.name[:100]}.*.{ending}")
 
 
 def _check_place(folder: Path) -> None:
@@ -208,7 +227,12 @@ def _upstream_tensors(parts: Parts) -> dict[str, Tensor]:
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     # Copies: the format refuses tensors that share memory, as tied weights do.
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, path)
+    try:
+        save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, path)
+    except SafetensorError as error:
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def _load(path: Path, fold: int) -> dict[str, Tensor]:

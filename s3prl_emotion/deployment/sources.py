@@ -18,8 +18,11 @@ from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.results import read_results
-from s3prl_emotion.experiment.folder import FOLD_FILE, RUN_FILE, checkpoint_sha256, read_json
+from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, finished_fold, read_fold_file, read_run_file
 from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
+from s3prl_emotion.protocols.seal import MADE, check_seal, manifest_sha256
+from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.upstream_patches._hub import snapshot_source
 
 logger = logging.getLogger(__name__)
@@ -72,8 +75,22 @@ def _number(fold: int | str | None) -> int:
 
 
 def _scored(folder: Path, wanted: int | None) -> list[Path]:
-    """The checkpoints behind a run's result, by fold."""
-    finished = {fold_number(path.parent.name): path for path in folder.glob(f"fold[1-9]*/{FOLD_FILE}")}
+    """The checkpoints behind a run's result, by fold.
+
+    Raises:
+        RunError: if a fold is another run's or a copy, or the manifest or the folds were changed
+    """
+    about = read_run_file(folder)
+    manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
+    check_seal(about.get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
+    known_folds = {fold.number for fold in folds.folds}
+    finished = {_fold_of(path): path for path in folder.glob(f"fold[1-9]*/{FOLD_FILE}")}
+    surplus = sorted(set(finished) - known_folds)
+    if surplus:
+        raise RunError(
+            f"{finished[surplus[0]].parent}: folds.json has no fold {surplus[0]}, only "
+            f"{', '.join(map(str, sorted(known_folds)))}: the folder was copied or renamed. Take it away"
+        )
     if not finished:
         raise RunError(f"{folder}: no fold is finished yet; repeat the command that trains it")
     if wanted is not None and wanted not in finished:
@@ -82,7 +99,8 @@ def _scored(folder: Path, wanted: int | None) -> list[Path]:
     checkpoints = []
     for number in sorted(finished) if wanted is None else [wanted]:
         checkpoint = finished[number].with_name(BEST)
-        if checkpoint_sha256(str(checkpoint)) != read_json(finished[number], "a finished fold")["checkpoint_sha256"]:
+        record = finished_fold(checkpoint.parent, number, about, manifest, folds)
+        if checkpoint_sha256(str(checkpoint)) != record["checkpoint_sha256"]:
             raise RunError(
                 f"{checkpoint} is missing, or not the one that fold {number} was scored with. Let its training end, "
                 "or score it again: repeat the command that trained it with -m evaluate"
@@ -92,17 +110,35 @@ def _scored(folder: Path, wanted: int | None) -> list[Path]:
 
 
 def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
-    """Heads of one run; what the checkpoints do not hold (labels, hashes, results) comes from its run folder."""
-    places = (run_folder / RUN_FILE, checkpoints[0].absolute().parent.parent / RUN_FILE)
-    about: dict[str, Any] = next((read_json(place, "a run folder") for place in places if place.is_file()), {})
+    """Heads of one run; what the checkpoints do not hold (hashes, results) comes from its run folder."""
+    places = (run_folder, checkpoints[0].absolute().parent.parent)
+    about: dict[str, Any] = next((read_run_file(place) for place in places if (place / RUN_FILE).is_file()), {})
+    if not about:
+        logger.warning(
+            "%s: without the %s of its run it is not known which upstream checkpoint was used, and whether digital "
+            "zeros were left out (--trim-zeros): here they are kept",
+            checkpoints[0],
+            RUN_FILE,
+        )
     folds, args, config = [], {}, {}
+    labels: tuple[str, ...] = ()
+    corpus = ""
     for checkpoint in checkpoints:
         content = load_checkpoint(checkpoint)
         args, config = vars(content["Args"]), content["Config"]
         folds.append(_fold(content, args, checkpoint))
+        known = _classes(checkpoint, content)
+        if labels not in ((), known[0]):
+            raise RunError(
+                f"{checkpoint}: was trained on the classes {', '.join(known[0])}, the others on {', '.join(labels)}"
+                ": it is not of this run"
+            )
+        labels, corpus = known
+    numbers = [item.number for item in folds]
+    if len(set(numbers)) < len(numbers):
+        raise RunError(f"{run_folder}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
     expert = config["downstream_expert"]
     is_stock = args["downstream"] in STOCK_DOWNSTREAMS
-    manifest = _manifest(checkpoints[-1], expert)
     if is_stock:
         model = ModelConfig(pooling={"name": "mean"}, projector_dim=expert["modelrc"]["projector_dim"])
     else:
@@ -126,9 +162,9 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         ),
         downstream=args["downstream"],
         model=model,
-        labels=manifest.labels,
+        labels=labels,
         folds=tuple(folds),
-        corpus=manifest.corpus,
+        corpus=corpus,
         max_duration_s=None if is_stock else expert["datarc"].get("max_duration_s"),
         trim_zeros=bool(about.get("trim_zeros", False)),
         results=read_results(results) if results.is_file() else None,
@@ -171,13 +207,54 @@ def _from_stock(state: dict[str, Any], expert: dict[str, Any], checkpoint: Path)
     return {ours: state[theirs] for theirs, ours in names.items()}
 
 
-def _manifest(checkpoint: Path, expert: dict[str, Any]) -> Manifest:
-    """The run's manifest: a checkpoint does not hold the names of its classes."""
-    relative = expert.get("datarc", {}).get("manifest") or "../manifest.jsonl"
-    for path in (checkpoint.absolute().parent / relative, Path(relative)):
-        if path.is_file():
-            return Manifest.read(path)
-    raise RunError(
-        f"{checkpoint}: a checkpoint does not hold the names of its classes, and the run's manifest is not at "
-        f"{checkpoint.parent / relative}. Keep checkpoints in their run folder, or export the run"
-    )
+def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+    """The names of a checkpoint's classes, in their order, and its corpus.
+
+    A checkpoint holds them; those of earlier versions and of S3PRL's own expert do not, and take them from the run's
+    manifest. A manifest that is there must agree.
+
+    Raises:
+        RunError: if they are not known, or the manifest is another one
+    """
+    state = content["Downstream"].get("_extra_state")
+    held: dict[str, Any] = state if isinstance(state, dict) and "labels" in state else {}
+    relative = content["Config"]["downstream_expert"].get("datarc", {}).get("manifest") or "../manifest.jsonl"
+    near = checkpoint.absolute().parent / relative
+    path = next((place for place in (near, Path(relative)) if place.is_file()), None)
+    if held and (path is None or path != near):
+        return tuple(map(str, held["labels"])), str(held["corpus"])
+    if path is None:
+        raise RunError(
+            f"{checkpoint}: this checkpoint does not hold the names of its classes, and the run's manifest is not at "
+            f"{checkpoint.parent / relative}. Keep such checkpoints in their run folder, or export the run"
+        )
+    manifest = Manifest.read(path)
+    known = held.get("manifest_sha256", _recorded_manifest(checkpoint))
+    if known is None:
+        logger.warning("%s: there is no hash of its manifest (an earlier version wrote it): not checked", checkpoint)
+    elif known != manifest_sha256(manifest):
+        raise RunError(
+            f"{path}: is not the manifest that {checkpoint} was trained with: it was edited, made again, or comes from "
+            "another run, and may name other classes. Restore it"
+        )
+    return manifest.labels, manifest.corpus
+
+
+def _recorded_manifest(checkpoint: Path) -> str | None:
+    """The hash of the manifest in the record of the checkpoint's fold, or in that of its run."""
+    fold, run_folder = checkpoint.absolute().with_name(FOLD_FILE), checkpoint.absolute().parent.parent
+    if fold.is_file() and (made := read_fold_file(fold).get(MADE)):
+        return str(made["manifest_sha256"])
+    if (run_folder / RUN_FILE).is_file() and (made := read_run_file(run_folder).get(MADE)):
+        return str(made["manifest_sha256"])
+    return None
+
+
+def _fold_of(path: Path) -> int:
+    try:
+        return fold_number(path.parent.name)
+    except ValueError:
+        raise RunError(
+            f"{path.parent}: is called like no fold of a run (fold1, fold2, ...): the folder was copied or renamed. "
+            "Take it away"
+        ) from None

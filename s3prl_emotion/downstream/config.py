@@ -13,12 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.config import check_plain, from_mapping, shown
 from s3prl_emotion.errors import ConfigError, nearest
 
 SAMPLERS = ("shuffle", "class_weighted")
 TARGETS = ("hard", "soft")
 MIN_DURATION_S = 0.025
+CACHED = (None, "float16", "float32")
+MAX_WORKERS = 256
+MAX_LEARNING_RATE = 1e3
+"""Above it, float32 parameters are gone after a few steps; the bound is ours."""
+MAX_HEAD_NUMBERS = 2**30
+"""Parameters and buffers of a pooling: 4 GB in float32; the bound is ours."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class RunnerConfig:
         if self.eval_step > self.total_steps:
             raise ValueError(
                 f"eval_step {self.eval_step} is above total_steps {self.total_steps}: no checkpoint would be selected. "
-                "Lower eval_step, for example -o config.runner.eval_step=100"
+                f"Lower eval_step, for example -o config.runner.eval_step={max(1, self.total_steps // 5)}"
             )
         if "dev" not in self.eval_dataloaders or set(self.eval_dataloaders) - {"dev", "test"}:
             raise ValueError(
@@ -81,14 +87,19 @@ class DataConfig:
         for name in ("train_batch_size", "eval_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers must be at least 0, got {self.num_workers}")
+        if not 0 <= self.num_workers <= MAX_WORKERS:
+            raise ValueError(f"num_workers must be in 0 to {MAX_WORKERS}, got {self.num_workers}")
+        if self.cached not in CACHED:
+            raise ValueError(f"cached must be float16, float32 or null, got {self.cached!r}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {self.sampler!r}. {nearest(self.sampler, SAMPLERS)}")
         if self.labels not in TARGETS:
             raise ValueError(f"unknown labels {self.labels!r}. {nearest(self.labels, TARGETS)}")
-        if self.max_duration_s is not None and not self.max_duration_s >= MIN_DURATION_S:
-            raise ValueError(f"max_duration_s must be at least {MIN_DURATION_S}, one frame, got {self.max_duration_s}")
+        if self.max_duration_s is not None and not MIN_DURATION_S <= self.max_duration_s < math.inf:
+            raise ValueError(
+                f"max_duration_s must be at least {MIN_DURATION_S}, one frame, and finite, got {self.max_duration_s}; "
+                "null keeps whole utterances"
+            )
         if self.test_fold is not None:
             fold_number(self.test_fold)
 
@@ -108,8 +119,8 @@ class ModelConfig:
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         for key in ("pooling", "objective"):
-            if "name" not in getattr(self, key):
-                raise ValueError(f"{key} needs a 'name', got {getattr(self, key)}")
+            if not isinstance(getattr(self, key).get("name"), str):
+                raise ValueError(f"{key} needs a 'name', a text, got {shown(getattr(self, key))}")
 
 
 @dataclass(frozen=True)
@@ -134,9 +145,10 @@ def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) ->
     Raises:
         ConfigError: naming the file, the key, and the nearest known key
     """
+    check_plain(config, where)
     for key in config:
         if key not in _TOP_LEVEL:
-            raise ConfigError(f"{where}: unknown key {key!r}. {nearest(key, _TOP_LEVEL)}")
+            raise ConfigError(f"{where}: unknown key {shown(key)}. {nearest(key[:80], _TOP_LEVEL)}")
     for key in ("runner", "optimizer", "downstream_expert"):
         if key not in config:
             raise ConfigError(f"{where}: missing key {key!r}")
@@ -163,7 +175,11 @@ def fold_number(name: str) -> int:
 
 
 def _check_parts(model: ModelConfig, where: str) -> None:
-    """Build the pooling and the objective once, small, so that a wrong option is reported before anything is loaded."""
+    """Build the pooling and the objective once, without memory, so that a wrong option is reported before anything is
+    loaded, and a size that no machine has before it is tried.
+    """
+    import torch
+
     from s3prl_emotion.downstream.objectives import objectives
     from s3prl_emotion.pooling import poolings
 
@@ -172,60 +188,109 @@ def _check_parts(model: ModelConfig, where: str) -> None:
         ("objective", objectives, {}),
     ):
         options = dict(getattr(model, key))
-        registry.build(options.pop("name"), options, where=f"{where}.{key}", **injected)
+        name = options.pop("name")
+        try:
+            with torch.device("meta"):
+                part = registry.build(name, options, where=f"{where}.{key}", **injected)
+        except RuntimeError as error:  # torch's word for sizes that it cannot count
+            raise ConfigError(f"{where}.{key}: {name!r} cannot be built: {str(error).splitlines()[0]}") from error
+        numbers = sum(item.numel() for item in (*part.parameters(), *part.buffers())) + getattr(part, "output_size", 0)
+        if numbers > MAX_HEAD_NUMBERS:
+            raise ConfigError(
+                f"{where}.{key}: {shown(getattr(model, key))} on {injected['input_size']} channels holds "
+                f"{numbers:.1e} numbers, expected at most {MAX_HEAD_NUMBERS:.1e}"
+            )
+
+
+OPTIMIZERS = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", "Lamb_with_schedule", "TorchOptim")
+"""S3PRL's ``get_<name>`` functions, which it finds by evaluating the name."""
 
 
 def _check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
-    """Check a ``optimizer`` mapping against S3PRL's ``get_<name>`` functions and torch's optimisers."""
+    """Check a ``optimizer`` mapping against S3PRL's ``get_<name>`` functions and torch's optimisers.
+
+    Whether S3PRL's Runner can work with it is tried in :mod:`s3prl_emotion.bridge.gate`.
+    """
     import torch
     from torch.optim import Optimizer
 
     if not isinstance(optimizer, Mapping) or "name" not in optimizer:
-        raise ConfigError(f"{where}: expected a mapping with a 'name', found {optimizer!r}")
-    checked = {key: _number(value) for key, value in optimizer.items()}
+        raise ConfigError(f"{where}: expected a mapping with a 'name', found {shown(optimizer)}")
+    checked = {key: value if key in _NAMES else as_number(value) for key, value in optimizer.items()}
     name = checked["name"]
-    names = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", "Lamb_with_schedule", "TorchOptim")
-    if name not in names:
-        raise ConfigError(f"{where}: unknown optimizer {name!r}. {nearest(str(name), names)}")
-    if name != "TorchOptim":
-        accepted = {"name", "lr"} | ({"warmup_proportion"} if name.endswith("_with_schedule") else set())
-        _check_keys(checked, accepted, name, where)
-        if not isinstance(checked.get("lr", 1.0), (int, float)) or not checked.get("lr", 1.0) > 0:
-            raise ConfigError(f"{where}: lr must be a positive number, found {checked['lr']!r}")
-        return checked
-    known = {
-        key: entry
-        for key, entry in vars(torch.optim).items()
-        if inspect.isclass(entry) and issubclass(entry, Optimizer) and entry is not Optimizer
-    }
-    torch_name = str(checked.get("torch_optim_name"))
-    if torch_name not in known:
-        raise ConfigError(f"{where}: unknown torch_optim_name {torch_name!r}. {nearest(torch_name, known)}")
-    options = set(inspect.signature(known[torch_name]).parameters) - {"params"}
-    _check_keys(checked, options | {"name", "torch_optim_name"}, torch_name, where)
-    try:  # torch knows its ranges best
-        known[torch_name]([torch.zeros(1)], **{key: value for key, value in checked.items() if key in options})
-    except (TypeError, ValueError, IndexError) as error:
-        raise ConfigError(f"{where}: {torch_name} refuses these settings: {error}") from error
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"{where}: unknown optimizer {shown(name)}. {nearest(str(name)[:80], OPTIMIZERS)}")
+    if name.endswith("_with_schedule"):
+        raise ConfigError(
+            f"{where}: {name} keeps its schedule in checkpoints as code, which none may hold here: use TorchOptim with "
+            "torch_optim_name: AdamW, and scheduler: {name: linear_schedule_with_warmup, num_warmup_steps: N}"
+        )
+    options: Mapping[str, Any] = {"lr": 2e-4}
+    if name == "TorchOptim":
+        known = {
+            key: entry
+            for key, entry in vars(torch.optim).items()
+            if inspect.isclass(entry) and issubclass(entry, Optimizer) and entry is not Optimizer
+        }
+        torch_name = checked.get("torch_optim_name")
+        if not isinstance(torch_name, str) or torch_name not in known:
+            raise ConfigError(
+                f"{where}: unknown torch_optim_name {shown(torch_name)}. {nearest(str(torch_name)[:80], known)}"
+            )
+        parameters = inspect.signature(known[torch_name]).parameters
+        options = {key: parameter.default for key, parameter in parameters.items() if key != "params"}
+        name = torch_name
+    _check_keys(checked, {*options, *(_NAMES if checked["name"] == "TorchOptim" else {"name"})}, name, where)
     for key, value in checked.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{where}: {key} must be finite, found {value}")
+        if key not in _NAMES and not is_like(value, options[key]):
+            raise ConfigError(f"{where}: {name} refuses these settings: {key} {shown(value)} (default {options[key]})")
+    try:  # torch knows its ranges best
+        if checked["name"] == "TorchOptim":
+            given = {key: value for key, value in checked.items() if key in options}
+            known[name]([torch.zeros(1, 1)], **given)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise ConfigError(f"{where}: {name} refuses these settings: {error}") from error
+    if not 0 < checked.get("lr", options["lr"]) <= MAX_LEARNING_RATE:
+        raise ConfigError(
+            f"{where}: {name} refuses these settings: Invalid learning rate: {checked['lr']}; lr must be above 0 "
+            f"and at most {MAX_LEARNING_RATE:g}"
+        )
     return checked
+
+
+_NAMES = {"name", "torch_optim_name"}
+
+
+def is_like(value: Any, default: Any) -> bool:
+    """Whether a value is of a default's kind: true or false, a finite number, as many numbers, a text."""
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    if isinstance(default, (int, float)):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(default, tuple):
+        if not isinstance(value, (list, tuple)) or len(value) != len(default):
+            return False
+        return all(
+            is_like(item, 0.0) or (item is None and like is None) for item, like in zip(value, default, strict=True)
+        )
+    return value is None or isinstance(value, (bool, str))  # torch's foreach, fused, adjust_lr_fn
 
 
 def _check_keys(given: Mapping[str, Any], accepted: set[str], name: str, where: str) -> None:
     for key in given:
         if key not in accepted:
-            raise ConfigError(f"{where}: unknown key {key!r} of {name}. {nearest(key, accepted)}")
+            raise ConfigError(f"{where}: unknown key {shown(key)} of {name}. {nearest(key[:80], accepted)}")
 
 
-def _number(value: Any) -> Any:
+def as_number(value: Any) -> Any:
     """YAML 1.1 reads ``1e-4`` as a string: make it the number that was meant."""
     if isinstance(value, str):
         try:
             return float(value)
         except ValueError:
             return value
+    if isinstance(value, (list, tuple)):
+        return [as_number(item) for item in value]
     return value
 
 

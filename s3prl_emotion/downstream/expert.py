@@ -19,13 +19,15 @@ from s3prl_emotion.downstream.config import ExpertConfig, fold_number
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
-from s3prl_emotion.downstream.rng import random_state, restore_random_state
+from s3prl_emotion.downstream.rng import check_random_state, random_state, restore_random_state
 from s3prl_emotion.errors import ConfigError, CorpusError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.features.packed import Packed, pack
+from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.seal import seal
 from s3prl_emotion.protocols.split import Folds
 
 logger = logging.getLogger(__name__)
@@ -80,6 +82,8 @@ class DownstreamExpert(nn.Module):
         folds = Folds.read(self._input(config.datarc.folds, "folds"))
         fold = folds[self.fold]
         self.labels = manifest.labels
+        self.corpus = manifest.corpus
+        self.seal = seal(manifest, folds)
         self.utterances = manifest.by_id
         self.selection = METRICS[protocols.get(folds.protocol).selection]
         data = config.datarc
@@ -171,22 +175,22 @@ class DownstreamExpert(nn.Module):
             "wa": wa(truth, predicted, self.labels),
             "macro_f1": macro_f1(truth, predicted, self.labels),
         }
+        when = f" at step {global_step}" if self.training_is_running(global_step) else ""
         if not np.isfinite(values["loss"]):
-            raise RunError(f"{self.name}, fold {self.fold}: the {split} loss at step {global_step} is {values['loss']}")
+            raise RunError(f"{self.name}, fold {self.fold}: the {split} loss{when} is {values['loss']}")
         for key, value in values.items():
             logger.add_scalar(f"{self.name}-fold{self.fold}/{split}-{key}", value, global_step=global_step)
         if split == "train":
             self._log_layer_weights(logger, global_step)
 
         save_names = []
-        lines = [f"{split} at step {global_step}: " + ", ".join(f"{key} {value:.6f}" for key, value in values.items())]
+        lines = [f"{split}{when}: " + ", ".join(f"{key} {value:.6f}" for key, value in values.items())]
         score = values[self.selection]
         if split == "dev" and self.training_is_running(global_step) and score > float(self.best_score):
             self.best_score.fill_(score)
             lines.append(f"New best on dev at step {global_step}: {self.selection} {score:.6f}")
             save_names.append("dev-best.ckpt")
-        with (self.expdir / "log.log").open("a", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
+        append(self.expdir / "log.log", "".join(line + "\n" for line in lines))
         if split != "train":
             self._write_predictions(split, records["ids"], truth, predicted, probabilities)
         return save_names
@@ -217,9 +221,45 @@ class DownstreamExpert(nn.Module):
     # --- state beyond the weights: what makes a resumed run the same run ------------------------------------------
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {"epoch": self._epoch, "used_batches": self._used_batches, "random_state": random_state()}
+        return {
+            "epoch": self._epoch,
+            "used_batches": self._used_batches,
+            "random_state": random_state(),
+            "labels": list(self.labels),
+            "corpus": self.corpus,
+            **self.seal,
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take over the state of a checkpoint.
+
+        Raises:
+            RunError: if it was trained on other classes, or the run folder's manifest or folds are others by now
+        """
+        try:
+            counts = [state[key] for key in ("epoch", "used_batches")]
+            if any(type(count) is not int or count < 0 for count in counts):
+                raise ValueError(f"epoch and used_batches are {counts}")
+            check_random_state(state["random_state"])
+        except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"_extra_state is not what a training goes on from: {error}") from error
+        data = self.config.datarc
+        trained = state.get("labels", list(self.labels))  # checkpoints of earlier versions do not hold them
+        if trained != list(self.labels):
+            raise RunError(
+                f"{data.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
+                f"checkpoint was trained on {', '.join(map(str, trained))}, in this order: the manifest was edited, "
+                "or is another corpus'. Restore it"
+            )
+        for key, name, beside in (
+            ("manifest_sha256", data.manifest, "../manifest.jsonl"),
+            ("folds_sha256", data.folds, "../folds.json"),
+        ):
+            if name == beside and state.get(key, self.seal[key]) != self.seal[key]:  # others are named by -o
+                raise RunError(
+                    f"{name}, seen from {self.expdir}, is not the one that the checkpoint was trained with: it was "
+                    "edited, made again, or comes from another run. Restore it"
+                )
         self._resume = state
 
     # --- details ----------------------------------------------------------------------------------------------------
@@ -253,8 +293,8 @@ class DownstreamExpert(nn.Module):
         weights = self.layer_weights().detach().cpu().tolist()
         for layer, weight in enumerate(weights):
             logger.add_scalar(f"{self.name}-fold{self.fold}/layer-weight-{layer:02d}", weight, global_step=global_step)
-        with (self.expdir / "layer_weights.csv").open("a", encoding="utf-8") as file:
-            file.write(",".join([str(global_step), *(f"{weight:.6f}" for weight in weights)]) + "\n")
+        line = ",".join([str(global_step), *(f"{weight:.6f}" for weight in weights)])
+        append(self.expdir / "layer_weights.csv", line + "\n")
 
     def _write_predictions(
         self, split: str, ids: list[str], truth: list[str], predicted: list[str], probabilities: np.ndarray
@@ -274,7 +314,7 @@ class DownstreamExpert(nn.Module):
         write_predictions(self.expdir / f"{split}_predictions.csv", rows, self.labels)
         for kind, values in (("predict", predicted), ("truth", truth)):  # S3PRL's own files
             lines = [f"{item} {value}\n" for item, value in zip(ids, values, strict=True)]
-            (self.expdir / f"{split}_fold{self.fold}_{kind}.txt").write_text("".join(lines), encoding="utf-8")
+            write_atomically(self.expdir / f"{split}_fold{self.fold}_{kind}.txt", "".join(lines))
 
     @torch.no_grad()
     def _look_at_mean(self, packed: Packed) -> None:

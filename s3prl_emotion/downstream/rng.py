@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+MAX_SEED = 2**32 - 1
+"""NumPy's limit, the lowest of the three."""
+
 
 def seed_everything(seed: int) -> None:
     """Seed python's, numpy's and torch's global generators, as S3PRL's ``run_downstream`` does."""
@@ -48,6 +51,16 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])
+
+
+def check_random_state(state: dict[str, Any]) -> None:
+    """Try a state; the present one stays.
+
+    Raises:
+        AttributeError, LookupError, RuntimeError, TypeError, ValueError: if the generators do not take it
+    """
+    with preserved_random_state():
+        restore_random_state(state)
 
 
 @contextlib.contextmanager

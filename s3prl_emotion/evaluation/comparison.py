@@ -21,18 +21,22 @@ from s3prl_emotion.evaluation.results import CALIBRATION, SUMMARISED, UPPER
 from s3prl_emotion.evaluation.runs import Run
 
 METHODS = {
-    "95 % interval": "of the mean over folds and seeds: ± Student's t with speakers - 1 degrees of freedom · standard "
-    f"error, from speakers drawn with replacement {intervals.REPLICATES} times",
+    "95 % interval": "of the mean over folds and seeds, or of the pooled rate: ± Student's t with speakers - 1 degrees "
+    f"of freedom · standard error, from speakers drawn with replacement {intervals.REPLICATES} times",
+    "pooled": "over the predictions of all folds together, averaged over seeds",
     "std folds": "sample standard deviation over folds of the rates averaged over seeds",
     "std seeds": "sample standard deviation over seeds of the means over folds",
 }
 DIFFERENCE_METHODS = {
     "difference": "system minus baseline; interval and p bootstrap likewise, from the same speakers drawn for both, "
     f"{pairs.PAIRED_REPLICATES} times",
-    "p Holm": "p bootstrap, adjusted for all differences of this comparison",
-    "p McNemar": "on right and wrong utterances, so on WA whatever the metric; median over seeds",
+    "detectable": "the smallest true difference that these speakers and seeds would have shown in 80 % of experiments "
+    "at p < 0.05, (t(0.975) + t(0.80)) · standard error of the paired bootstrap with speakers - 1 degrees of freedom "
+    "(Bloom 1995): systems that are closer than this are not told apart, nor shown to be equal",
+    "p Holm": "p bootstrap, adjusted for all differences of this comparison; copies of a run are none",
     "p corrected t": "resampled t-test over folds with the correction of Nadeau and Bengio (2003)",
 }
+MCNEMAR_METHOD = {"p McNemar": "on right and wrong utterances, so of WA alone; median over seeds"}
 _RATES = {name: metrics.OF_CONFUSION[name] for name in SUMMARISED}
 
 
@@ -106,23 +110,33 @@ def figures(system: System) -> dict[str, Any]:
 
     Returns:
         for each of ``ua``, ``wa``, ``macro_f1`` and ``ua_plus_wa`` its ``mean`` over folds and seeds, ``ci95``,
-        ``std_folds``, ``std_seeds`` (None where there is one only) and ``folds``, the rate of each fold averaged over
-        seeds; ``ece``, ``brier`` and ``kl_to_annotators`` averaged over seeds, None unless every run has them
+        ``std_folds``, ``std_seeds`` (None where there is one only), ``folds``, the rate of each fold averaged over
+        seeds, and ``pooled``, that over all folds' predictions, with ``pooled_ci95``; ``ece``,
+        ``brier`` and ``kl_to_annotators`` averaged over seeds, None unless every run has them
     """
     counts = system.counts
-    drawn = None
+    together = intervals.pooled(counts)
+    drawn = drawn_pooled = None
     if counts.speakers > 1:
-        drawn = intervals.replicates([counts], _RATES, np.random.default_rng(intervals.SEED))[0]
+        drawn, drawn_pooled = (
+            intervals.replicates([kind], _RATES, np.random.default_rng(intervals.SEED))[0]
+            for kind in (counts, together)
+        )
     numbers = [fold["fold"] for fold in system.results["folds"]]
     found: dict[str, Any] = {}
     for name, rate in _RATES.items():
         rates = intervals.fold_rates(counts, rate)
         by_fold, by_seed = rates.mean(axis=0), rates.mean(axis=1)
+        pooled = intervals.fold_rates(together, rate).mean()
         found[name] = {
             "mean": float(rates.mean()),
             "ci95": None
             if drawn is None
             else intervals.speakers_interval(float(rates.mean()), drawn[name], counts.speakers, UPPER.get(name, 1.0)),
+            "pooled": float(pooled),
+            "pooled_ci95": None
+            if drawn_pooled is None
+            else intervals.speakers_interval(float(pooled), drawn_pooled[name], counts.speakers, UPPER.get(name, 1.0)),
             "std_folds": float(by_fold.std(ddof=1)) if len(by_fold) > 1 else None,
             "std_seeds": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
             "folds": {str(number): float(value) for number, value in zip(numbers, by_fold, strict=True)},
@@ -137,35 +151,41 @@ def difference(system: System, baseline: System) -> dict[str, Any]:
     """How far a system is from another over the same utterances.
 
     Returns:
-        for each of ``ua``, ``wa``, ``macro_f1`` and ``ua_plus_wa`` the ``difference`` of the means over folds and
-        seeds, its ``ci95`` and ``p_bootstrap`` (None with one speaker) and ``p_corrected_t`` (None with one fold or
-        without ``folds.json``); and ``mcnemar``: ``p`` of each pair of runs with the same seed, or of the two first
-        runs if no seed is common, the ``seeds`` of the pairs, and ``median``
+        ``of``: ``mean`` over folds or ``pooled``, whichever is the headline (pooled where test folds lack classes); for
+        each of ``ua``, ``wa``, ``macro_f1`` and ``ua_plus_wa`` the ``difference`` of the two, averaged over seeds, its
+        ``ci95``, ``p_bootstrap``, ``standard_error`` and the smallest ``detectable`` difference (None with one speaker)
+        and ``p_corrected_t`` (None with one fold, without ``folds.json`` or for pooled rates); and ``mcnemar``, which
+        is of the ``metric`` WA: ``p`` of each pair of runs with the same seed, or of the two first runs if no seed is
+        common, the ``seeds`` of the pairs, and ``median``
 
     Raises:
         RunError: if the two are not over the same utterances
     """
     check_same_utterances(baseline.runs[0], system.runs[0])
     mine, theirs = system.counts, baseline.counts
+    of = baseline.results["headline"]["of"]
+    if of == "pooled":
+        mine, theirs = intervals.pooled(mine), intervals.pooled(theirs)
     drawn = pairs.paired_bootstrap(mine, theirs, _RATES, np.random.default_rng(intervals.SEED))
     train = baseline.runs[0].train_sizes or system.runs[0].train_sizes
     n_test = {fold["fold"]: fold["n"] for fold in baseline.results["folds"]}
     found: dict[str, Any] = {}
     for name, rate in _RATES.items():
         by_fold = intervals.fold_rates(mine, rate).mean(axis=0) - intervals.fold_rates(theirs, rate).mean(axis=0)
-        interval, p = (None, None) if drawn is None else drawn[name]
         corrected = None
-        if len(by_fold) > 1 and set(n_test) <= set(train):
+        if of == "mean" and len(by_fold) > 1 and set(n_test) <= set(train):
             corrected = pairs.corrected_t(
                 by_fold.tolist(), list(n_test.values()), [train[number] for number in n_test]
             )[1]
         found[name] = {
             "difference": float(by_fold.mean()),
-            "ci95": interval,
-            "p_bootstrap": p,
+            "ci95": None if drawn is None else drawn[name].interval,
+            "p_bootstrap": None if drawn is None else drawn[name].p,
+            "standard_error": None if drawn is None else drawn[name].error,
+            "detectable": None if drawn is None else drawn[name].detectable,
             "p_corrected_t": corrected,
         }
-    return {**found, "mcnemar": _mcnemar(system, baseline)}
+    return {"of": of, **found, "mcnemar": _mcnemar(system, baseline)}
 
 
 def _mcnemar(system: System, baseline: System) -> dict[str, Any]:
@@ -173,7 +193,12 @@ def _mcnemar(system: System, baseline: System) -> dict[str, Any]:
     theirs = {run.results["seed"]: run for run in baseline.runs}
     seeds = [(seed, seed) for seed in mine if seed in theirs] or [(system.seeds[0], baseline.seeds[0])]
     p_values = [pairs.mcnemar(_correct(mine[first]), _correct(theirs[second])) for first, second in seeds]
-    return {"seeds": [list(pair) for pair in seeds], "p": p_values, "median": statistics.median(p_values)}
+    return {
+        "metric": "wa",
+        "seeds": [list(pair) for pair in seeds],
+        "p": p_values,
+        "median": statistics.median(p_values),
+    }
 
 
 def _correct(run: Run) -> list[bool]:

@@ -13,13 +13,17 @@ Percentiles of the drawn means, which allow for neither, hold the true mean of t
 runs, this interval in 93 to 97 % (``benchmarks/intervals.py``). Where a speaker is in several folds, it is drawn in all
 of them at once. An utterance without a speaker counts as a speaker of its own.
 
+**Pooled.** The rate over the predictions of all folds in one confusion matrix (:func:`pooled`) has its interval in the
+same way: 93 to 94 % with 29 speakers of whom most have only some of the classes.
+
 **Folds.** Student's t over the folds' rates, which takes folds for independent draws; their training sets overlap.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,14 +79,11 @@ def count(runs: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Counts
         raise ValueError("there are no predictions to count")
     fold_at = {fold: position for position, fold in enumerate(sorted({item.fold for item in runs[0]}))}
     label_at = {label: position for position, label in enumerate(labels)}
-    cells: dict[tuple[int, Hashable], int] = {}
-    speakers: dict[Hashable, int] = {}
-    unnamed = 0
-    for item in runs[0]:
-        speaker = _speaker(item)
-        unnamed += not item.speaker
-        speakers.setdefault(speaker, len(speakers))
-        cells.setdefault((fold_at[item.fold], speaker), len(cells))
+    # numbered by name: the draws of a seed, and so the interval, do not depend on the order of rows
+    speakers = {speaker: position for position, speaker in enumerate(sorted({_speaker(item) for item in runs[0]}))}
+    pairs = sorted({(fold_at[item.fold], _speaker(item)) for item in runs[0]})
+    cells = {pair: position for position, pair in enumerate(pairs)}
+    unnamed = sum(not item.speaker for item in runs[0])
     matrices = np.zeros((len(runs), len(cells), len(labels), len(labels)))
     for number, run in enumerate(runs):
         try:
@@ -102,8 +103,14 @@ def count(runs: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Counts
     )
 
 
-def _speaker(item: Prediction) -> Hashable:
-    return item.speaker or (item.fold, item.utterance)
+def _speaker(item: Prediction) -> tuple[str, int, str]:
+    """A speaker's name, or the utterance in place of it."""
+    return (item.speaker, 0, "") if item.speaker else ("", item.fold, item.utterance)
+
+
+def pooled(counts: Counts) -> Counts:
+    """The same counts as if all folds were one: their rate is that of all predictions together."""
+    return dataclasses.replace(counts, fold=np.zeros_like(counts.fold))
 
 
 def fold_rates(counts: Counts, rate: Rate) -> Floats:

@@ -7,6 +7,10 @@ folds. Later versions added keys; a file without them stays readable.
   deviation over folds, null with one fold; ``ci95``, the 95 % interval of the mean by drawn speakers, null with one
   speaker, as ``ci95_method`` says; ``ci95_folds``, Student's t over folds, null with one fold
   (:mod:`s3prl_emotion.evaluation.intervals`). Before there was ``ci95_folds``, ``ci95`` was Student's t.
+- ``pooled``: each of these rates over the predictions of all folds together, as ``value`` and ``ci95``, its interval by
+  drawn speakers. ``headline``: which of the two to quote, ``mean`` or ``pooled``, and the ``reason``: where test folds
+  lack classes, a fold's UA is over fewer of them, and its mean says little. Absent before there were pooled rates.
+- ``corpus_name``: the corpus' name for people, where many tables share a reader.
 - ``recalls``: each class's recall over all folds together; null for a class that the truth lacks.
 - ``ece``, ``brier``: over all utterances together; null unless every one has probabilities.
 - ``kl_to_annotators``: over the utterances with annotators' rates and probabilities, in nats; null if there is none
@@ -26,27 +30,17 @@ import numpy as np
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import calibration, intervals, metrics
+from s3prl_emotion.evaluation._schema import RATES, SCHEMA, check_results
 from s3prl_emotion.evaluation.predictions import Prediction, check_predictions
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 
-SCHEMA = 1
-RATES = ("ua", "wa", "macro_f1")
 SUMMARISED = (*RATES, "ua_plus_wa")
 """The rates that have a mean, a spread and intervals."""
 UPPER = {"ua_plus_wa": 2.0}
 """The largest possible value of a rate, where it is not 1."""
 CALIBRATION = ("ece", "brier", "kl_to_annotators")
+_SHOWN = 5
 PACKAGES = ("s3prl", "torch", "torchaudio", "transformers", "numpy")
-
-_KEYS = (
-    *("schema", "upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "folds", *RATES, "confusion"),
-    *("seed", "versions", "ci95_method", "complete", "folds_expected", "chance", "settings"),
-)
-_NESTED_KEYS = {
-    "protocol": ("name", "split_sha256", "dev", "selection", "labels", "transductive"),
-    **dict.fromkeys(RATES, ("mean", "std", "ci95")),
-}
-_FOLD_KEYS = ("fold", "n", *RATES, "step")
 
 
 def summarise(
@@ -63,6 +57,7 @@ def summarise(
     versions: Mapping[str, str | None],
     settings: Mapping[str, Any] | None = None,
     folds_expected: Sequence[int] | None = None,
+    corpus_name: str | None = None,
 ) -> dict[str, Any]:
     """Compute the record of a run.
 
@@ -80,6 +75,7 @@ def summarise(
         versions: as :func:`versions` reports them
         settings: training settings worth printing; ``{"demo": True, ..., "file": {...}}`` marks scaled-down ones
         folds_expected: all folds of the protocol; by default those of ``steps``
+        corpus_name: the corpus' name for people; None where it is ``corpus``
 
     Returns:
         a dict of schema 1 that JSON can hold
@@ -116,9 +112,12 @@ def summarise(
         "checkpoint_sha256": checkpoint_sha256,
         "downstream": downstream,
         "corpus": corpus,
+        "corpus_name": corpus_name or corpus,
         "protocol": {**protocol, "labels": list(labels)},
         "folds": folds,
         **_over_folds(rates, counts),
+        "pooled": _pooled(counts),
+        "headline": headline(by_fold, labels),
         "recalls": {label: None if value != value else value for label, value in zip(labels, recalls, strict=True)},
         **_calibration(predictions, labels),
         "confusion": confusion.astype(int).tolist(),
@@ -131,7 +130,7 @@ def summarise(
         "chance": 1 / len(labels),
         "settings": None if settings is None else dict(settings),
     }
-    _check(results, "results")
+    check_results(results, "results")
     return results
 
 
@@ -155,6 +154,46 @@ def _over_folds(rates: Mapping[str, Sequence[float]], counts: intervals.Counts) 
             "ci95_folds": intervals.student_interval(values, upper=UPPER.get(name, 1.0)),
         }
         for name, values in rates.items()
+    }
+
+
+def _pooled(counts: intervals.Counts) -> dict[str, dict[str, Any]]:
+    """Each rate over all predictions together, with its interval by drawn speakers."""
+    together = intervals.pooled(counts)
+    rates = {name: float(intervals.fold_rates(together, metrics.OF_CONFUSION[name])[0, 0]) for name in SUMMARISED}
+    drawn = None
+    if counts.speakers > 1:
+        functions = {name: metrics.OF_CONFUSION[name] for name in rates}
+        drawn = intervals.replicates([together], functions, np.random.default_rng(intervals.SEED))[0]
+    return {
+        name: {
+            "value": value,
+            "ci95": None
+            if drawn is None
+            else intervals.speakers_interval(value, drawn[name], counts.speakers, UPPER.get(name, 1.0)),
+        }
+        for name, value in rates.items()
+    }
+
+
+def headline(by_fold: Mapping[int, Sequence[Prediction]], labels: Sequence[str]) -> dict[str, str | None]:
+    """Which of mean and pooled rate to quote: the pooled one where a test fold lacks a class.
+
+    Returns:
+        ``of``, which is ``mean`` or ``pooled``, and ``reason``, None for the mean
+    """
+    absent = {
+        fold: [label for label in labels if label not in {item.truth for item in items}]
+        for fold, items in sorted(by_fold.items())
+    }
+    lacking = [f"fold {fold} has no {', '.join(names)}" for fold, names in absent.items() if names]
+    if not lacking:
+        return {"of": "mean", "reason": None}
+    more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+    return {
+        "of": "pooled",
+        "reason": f"{len(lacking)} of {len(absent)} test folds lack classes ({'; '.join(lacking[:_SHOWN])}{more}): the "
+        "UA of such a fold is over fewer classes, which is easier, and the mean over folds hides it",
     }
 
 
@@ -192,7 +231,7 @@ def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
     Raises:
         RunError: if the record does not follow the schema or holds what JSON cannot; nothing is written then
     """
-    _check(results, f"{path}: refusing to write")
+    check_results(results, f"{path}: refusing to write")
     try:
         text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -212,50 +251,11 @@ def read_results(path: str | Path) -> dict[str, Any]:
             f"{path}: no such file. Run the experiment first: it writes the results of the folds it finished."
         )
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"{path}: not JSON in UTF-8: {error}") from error
-    _check(results, str(path))
-    return results
+        results = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: not JSON in UTF-8: {error}. {_REMEDY}") from error
+    check_results(results, str(path))
+    return dict(results)
 
 
-def _check(results: Any, where: str) -> None:
-    """Check names and shapes against schema 1; further keys are allowed."""
-    if not isinstance(results, Mapping):
-        raise RunError(f"{where}: expected a mapping of keys to values, found {type(results).__name__}")
-    if results.get("schema") != SCHEMA:
-        raise RunError(f"{where}: has schema {results.get('schema')!r}, this version reads and writes schema {SCHEMA}")
-    _need(results, _KEYS, where)
-    for key, nested in _NESTED_KEYS.items():
-        _need(results[key], nested, f"{where}: {key}")
-    if not isinstance(results["folds"], list) or not results["folds"]:
-        raise RunError(f"{where}: folds: expected a list with at least one fold, found {results['folds']!r}")
-    for position, fold in enumerate(results["folds"]):
-        _need(fold, _FOLD_KEYS, f"{where}: folds[{position}]")
-        for rate in RATES:
-            _need_fraction(fold[rate], f"{where}: folds[{position}].{rate}")
-    for rate in RATES:
-        _need_fraction(results[rate]["mean"], f"{where}: {rate}.mean")
-    labels, confusion = results["protocol"]["labels"], results["confusion"]
-    if (
-        not isinstance(labels, list)
-        or not isinstance(confusion, list)
-        or not all(isinstance(row, list) for row in confusion)
-    ):
-        raise RunError(f"{where}: expected lists for protocol.labels and confusion, found {labels!r} and {confusion!r}")
-    size, shape = len(labels), [len(row) for row in confusion]
-    if shape != [size] * size:
-        raise RunError(f"{where}: confusion: expected {size} rows of {size} for {size} labels, found rows of {shape}")
-
-
-def _need(mapping: Any, keys: Sequence[str], where: str) -> None:
-    if not isinstance(mapping, Mapping):
-        raise RunError(f"{where}: expected a mapping of keys to values, found {mapping!r}")
-    missing = [key for key in keys if key not in mapping]
-    if missing:
-        raise RunError(f"{where}: missing {', '.join(missing)} of schema {SCHEMA}")
-
-
-def _need_fraction(value: Any, where: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise RunError(f"{where}: expected a fraction in [0, 1], found {value!r}")
+_REMEDY = "Restore the file, or run the same command again, which writes it from the finished folds"

@@ -14,11 +14,14 @@ from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
 from s3prl_emotion.evaluation.results import RATES, read_results, summarise
+from s3prl_emotion.files import parse_json
+from s3prl_emotion.protocols.seal import MADE, check_run_folder
 
 logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.csv"
 RESULTS = "results.json"
+STARTED = "run.json"
 _TIE = 1e-6  # probabilities that close together are equal
 _KEPT = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "settings")
 
@@ -40,11 +43,12 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What ``run.json`` records, by dotted key, less the seed and the place of the corpus; empty without it."""
-        path = self.folder / "run.json"
+        path = self.folder / STARTED
         if not path.is_file():
             return {}
         flat = _flat(_read_json(path))
-        return {key: value for key, value in flat.items() if key not in ("seed", "corpus.data")}
+        places = ("seed", "corpus.data", *(["checkpoint"] if flat.get("checkpoint_sha256") else []))
+        return {key: value for key, value in flat.items() if key not in places and not key.startswith(f"{MADE}.")}
 
     def setting(self) -> str:
         """Everything but the seed that decides the numbers, as text: runs that agree in it differ in the seed only.
@@ -60,17 +64,29 @@ class Run:
         return json.dumps(about, sort_keys=True)
 
 
-def find_runs(paths: Sequence[str | Path]) -> list[Path]:
+def find_runs(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
     """The run folders that ``paths`` are or hold, each once, in the order given and sorted below each path.
+
+    Returns:
+        those with a result, and those that were begun and have none yet
 
     Raises:
         RunError: if a path does not exist or holds no ``results.json``
     """
     found: dict[Path, Path] = {}
+    begun: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             raise RunError(f"{path}: no such folder. Expected the folder of a run, or a folder that holds several")
         inside = [path] if (path / RESULTS).is_file() else sorted(file.parent for file in path.rglob(RESULTS))
+        for file in sorted(path.rglob(STARTED)):
+            if not (file.parent / RESULTS).is_file():
+                begun.setdefault(file.parent.resolve(), file.parent)
+        if not inside and begun:
+            raise RunError(
+                f"{path}: no run in it is finished yet; begun: {', '.join(map(str, list(begun.values())[:5]))}. Repeat "
+                "its command, which goes on where it stopped"
+            )
         if not inside:
             raise RunError(
                 f"{path}: holds no {RESULTS}, nor does any folder below it. Expected the folder of a run, "
@@ -78,7 +94,7 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
             )
         for folder in inside:
             found.setdefault(folder.resolve(), folder)
-    return list(found.values())
+    return list(found.values()), list(begun.values())
 
 
 def read_run(folder: str | Path) -> Run:
@@ -110,11 +126,19 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(
             f"{folder}: {PREDICTIONS} has folds {unknown}, which {RESULTS} does not list: run those folds again"
         )
+    check_run_folder(folder)
     folds = _folds(folder, old)
     _check_utterances(folder, predictions, old, folds)
     kept = {key: old[key] for key in _KEPT}
     try:
-        new = summarise(predictions, labels, steps=steps, folds_expected=old["folds_expected"], **kept)
+        new = summarise(
+            predictions,
+            labels,
+            steps=steps,
+            folds_expected=old["folds_expected"],
+            corpus_name=old.get("corpus_name"),
+            **kept,
+        )
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
     ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))
@@ -146,7 +170,13 @@ def _check_utterances(
                 f"folds.json: {len(differing)} differ, first {differing[0]!r}. Restore the file"
             )
     if (folder / "manifest.jsonl").is_file():
-        known = Manifest.read(folder / "manifest.jsonl").by_id
+        manifest = Manifest.read(folder / "manifest.jsonl")
+        if list(manifest.labels) != list(old["protocol"]["labels"]):
+            raise RunError(
+                f"{folder}: manifest.jsonl has the classes {', '.join(manifest.labels)}, {RESULTS} "
+                f"{', '.join(map(str, old['protocol']['labels']))}: it was edited, or is another corpus'. Restore it"
+            )
+        known = manifest.by_id
         for item in predictions:
             given = known.get(item.utterance)
             if given is not None and (given.label, given.speaker) != (item.truth, item.speaker):
@@ -190,13 +220,20 @@ def _folds(folder: Path, results: Mapping[str, Any]) -> list[dict[str, Any]]:
     content = _read_json(path)
     try:
         folds = [
-            {"number": int(fold["number"]), "train": fold["train"], "test": fold["test"]} for fold in content["folds"]
+            {"number": int(fold["number"]), "train": _ids(fold["train"]), "test": _ids(fold["test"])}
+            for fold in content["folds"]
         ]
         if content["sha256"] != results["protocol"]["split_sha256"]:
             raise RunError(f"{path}: the folds are not those of {RESULTS}. They were made again after the run")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error
     return folds
+
+
+def _ids(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"expected a list of ids, found {str(value)[:80]!r}")
+    return value
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -211,6 +248,9 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise RunError(f"{path}: not a mapping in JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: not a mapping in JSON: found {type(content).__name__}")
+    return content

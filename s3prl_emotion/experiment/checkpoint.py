@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import arguments, dropped, launch, stock
+from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
+from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import check_config, fold_number
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.folder import (
     FOLD_FILE,
@@ -24,10 +26,10 @@ from s3prl_emotion.experiment.folder import (
     collect,
     differences,
     only_here,
-    read_json,
 )
 from s3prl_emotion.experiment.original import Places, check_kept_upstream, of_run
-from s3prl_emotion.experiment.states import stored_states
+from s3prl_emotion.experiment.record import fold_seal, read_run_file
+from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
@@ -69,10 +71,12 @@ def evaluate_checkpoint(
         raise RunError(f"-t {split}: expected test, dev or train")
     folder = Path(args.expdir)
     datarc = config["downstream_expert"]["datarc"]
+    upstream: CachedUpstream | AloneUpstream | None = cached
     if datarc.get("cached") and cached is None:
-        # Trained on states of one utterance at a time: batches of one give the same, without a store.
-        datarc.update(cached=None, eval_batch_size=1)
-    runner = launch.evaluate(args, config, checkpoint, split, cached)
+        # Trained and scored on states of one utterance at a time, batched afterwards: so they are now, without a store.
+        upstream = states_alone(args, config, datarc["cached"])
+        datarc["cached"] = None  # waveforms, not the numbers of stored utterances
+    runner = launch.evaluate(args, config, checkpoint, split, upstream)
     if args.downstream in STOCK_DOWNSTREAMS:
         run_folder = folder.parent
         number = fold_number(config["downstream_expert"]["datarc"]["test_fold"])
@@ -168,6 +172,7 @@ def score_best(
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(expdir / PREDICTIONS)),
         "differs": _differs_from_run(expdir.parent / RUN_FILE, last["Config"]),
+        **fold_seal(expdir, fold_number(content["Config"]["downstream_expert"]["datarc"].get("test_fold") or "fold1")),
     }
     write_atomically(expdir / FOLD_FILE, json.dumps(about, indent=1) + "\n")
 
@@ -176,7 +181,7 @@ def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
     if not run_file.is_file():
         return []
-    given = read_json(run_file, "a run folder")["config"]
+    given = read_run_file(run_file.parent)["config"]
     ignored = ("test_fold", "manifest", "folds", "cached", "root", "meta_data")
     found = [*differences("runner", given["runner"], config["runner"])]
     for part in ("datarc", "modelrc"):
@@ -197,19 +202,20 @@ def from_checkpoint(
     if not checkpoint.is_file():
         raise RunError(f"-e {checkpoint}: no such checkpoint")
     content = load_checkpoint(checkpoint)
-    stored = {key: value for key, value in vars(content["Args"]).items() if key in arguments.ARGUMENTS}
+    stored = vars(content["Args"])
     args = arguments.arguments(**{**stored, "expdir": str(checkpoint.parent), "past_exp": str(checkpoint)})
     config = content["Config"]
     stock_data = checkpoint.parent.parent / "stock"
     if args.downstream in STOCK_DOWNSTREAMS and stock_data.is_dir():
         config["downstream_expert"]["datarc"].update(root=str(stock_data), meta_data=str(stock_data))
-    arguments.override(config, args, override)
+    if override is not None:
+        arguments.override(config, args, override)
+        config = check_settings(config, args.downstream, f"{checkpoint} with -o")
     recorded = Places(args.upstream_ckpt, args.upstream_model_config)
     now = of_run(checkpoint.absolute().parent.parent, args.upstream, recorded, places)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(args.upstream, *now)
     test_fold = config["downstream_expert"].get("datarc", {}).get("test_fold")
     if is_per_fold(args.upstream_ckpt) and test_fold is not None:
         check_kept_upstream(checkpoint.parent, of_fold(args.upstream_ckpt, fold_number(test_fold)))
-    check_config(config, str(checkpoint), ours=args.downstream not in STOCK_DOWNSTREAMS)
     args.device = arguments.resolve_device(device)
     return args, config

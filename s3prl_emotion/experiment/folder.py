@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from s3prl_emotion.bridge.per_fold import INDEX, is_per_fold
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import read_predictions, write_predictions
+from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.evaluation.results import summarise, versions, write_results
+from s3prl_emotion.experiment.claim import collecting, differences, only_here
+from s3prl_emotion.experiment.record import (
+    FOLD_FILE,
+    PREDICTIONS,
+    RUN_FILE,
+    finished_fold,
+    fold_predictions,
+    read_json,
+    read_run_file,
+)
 from s3prl_emotion.experiment.request import Request, protocol_name, uses_cache
-from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols import audit, protocols
+from s3prl_emotion.files import is_read_only
+from s3prl_emotion.protocols import audit
+from s3prl_emotion.protocols.record import record
+from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
 
-RUN_FILE = "run.json"
-FOLD_FILE = "fold.json"
-UPSTREAM_FILE = "upstream.json"
-PREDICTIONS = "predictions.csv"
+logger = logging.getLogger(__name__)
+
+__all__ = [
+    "FOLD_FILE",
+    "PREDICTIONS",
+    "RUN_FILE",
+    "checkpoint_sha256",
+    "collect",
+    "differences",
+    "identity_of",
+    "only_here",
+    "read_json",
+]
 
 
 def identity_of(
@@ -35,7 +54,7 @@ def identity_of(
     data = None if request.data is None else str(request.data.expanduser().absolute())
     identity = {
         "upstream": args.upstream,
-        "checkpoint": None if args.upstream_ckpt is None or Path(args.upstream_ckpt).exists() else args.upstream_ckpt,
+        "checkpoint": _place(args.upstream_ckpt),
         "checkpoint_sha256": checkpoint_sha256(args.upstream_ckpt),
         "model_config_sha256": checkpoint_sha256(args.upstream_model_config),
         "upstream_trainable": args.upstream_trainable,
@@ -62,30 +81,9 @@ def identity_of(
     return dict(json.loads(json.dumps(identity)))
 
 
-def check(folder: Path, identity: dict[str, Any]) -> None:
-    """Refuse to go on in a run folder that was made for something else.
-
-    Raises:
-        RunError: naming what differs
-    """
-    if not (folder / RUN_FILE).is_file():
-        return
-    if not any(folder.glob("fold*/*.ckpt")) and not any(folder.glob(f"fold*/{FOLD_FILE}")):
-        (folder / RUN_FILE).unlink()  # nothing was computed for it
-        return
-    earlier = read_json(folder / RUN_FILE, "a run folder")
-    differing = [line for key in identity for line in differences(key, earlier.get(key), identity[key])]
-    if differing:
-        raise RunError(
-            f"{folder} holds a run with other settings: {'; '.join(differing[:5])}. "
-            "Name another folder with -n or -p, or remove this one"
-        )
-
-
-def claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Write down what this run folder is for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / RUN_FILE, json.dumps(identity, indent=2) + "\n")
+def _place(checkpoint: str | None) -> str | None:
+    """A path that does not depend on the working folder; a URL or Hub id as it is."""
+    return str(Path(checkpoint).absolute()) if checkpoint is not None and Path(checkpoint).exists() else checkpoint
 
 
 def _incompleteness(manifest: Manifest) -> list[str]:
@@ -95,17 +93,18 @@ def _incompleteness(manifest: Manifest) -> list[str]:
     return [known] if known else []
 
 
+def _own_name(about: dict[str, Any], manifest: Manifest) -> str:
+    """The corpus' name for people: with the data's own where many corpora share a reader, as in a run folder's name."""
+    if manifest.corpus != about["name"] or about["name"] not in corpora.names() or about["data"] is None:
+        return manifest.corpus
+    named_by_data = corpora.get(about["name"]).named_by_data
+    return f"{manifest.corpus}_{Path(about['data']).stem}" if named_by_data else manifest.corpus
+
+
 def _shared(folder: Path) -> list[dict[str, Any]]:
     """What the audit found that train, dev and test share: declared by the protocol, or no leak."""
     path = folder / audit.FILE
     return audit.summary(audit.read(path)) if path.is_file() else []
-
-
-def differences(key: str, earlier: Any, now: Any) -> list[str]:
-    if isinstance(earlier, dict) and isinstance(now, dict):
-        keys = sorted({*earlier, *now})
-        return [line for name in keys for line in differences(f"{key}.{name}", earlier.get(name), now.get(name))]
-    return [] if earlier == now else [f"{key} was {earlier!r} and is {now!r}"]
 
 
 def _without_fold(config: dict[str, Any]) -> dict[str, Any]:
@@ -115,32 +114,44 @@ def _without_fold(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def collect(folder: Path) -> dict[str, Any]:
-    """Gather the finished folds of a run folder into ``predictions.csv`` and ``results.json``."""
-    about = read_json(folder / RUN_FILE, "a run folder")
+    """Gather the finished folds of a run folder into ``predictions.csv`` and ``results.json``.
+
+    Where they are as they should be already, or cannot be written (a read-only mount, another user's folder), they
+    stay as they are.
+
+    Raises:
+        RunError: naming the file, if something there is not of this run
+    """
+    with collecting(folder):
+        results, predictions, labels = _collected(folder)
+        try:
+            write_predictions(folder / PREDICTIONS, predictions, labels)
+            write_results(folder / "results.json", results)
+        except OSError as error:
+            if not is_read_only(error) or not (folder / "results.json").is_file():
+                raise
+            logger.info("%s cannot be written, and stays as it is", error.filename)
+    return results
+
+
+def _collected(folder: Path) -> tuple[dict[str, Any], list[Prediction], tuple[str, ...]]:
+    about = read_run_file(folder)
     manifest = Manifest.read(folder / "manifest.jsonl")
     folds = Folds.read(folder / "folds.json")
-    predictions = []
+    check_seal(about.get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
+    predictions: list[Prediction] = []
     steps: dict[int, int | None] = {}
     deviations = list(about["settings"]["deviations"])
     for fold in folds.folds:
-        done = folder / f"fold{fold.number}" / FOLD_FILE
-        if not done.is_file():
+        expdir = folder / f"fold{fold.number}"
+        if not (expdir / FOLD_FILE).is_file():
             continue
-        finished = read_json(done, "a finished fold")
-        rows, _ = read_predictions(done.with_name(PREDICTIONS))
-        if checkpoint_sha256(str(done.with_name(PREDICTIONS))) != finished["predictions_sha256"]:
-            raise RunError(
-                f"{done.with_name(PREDICTIONS)} was changed after the fold ended: score it again with -m evaluate"
-            )
-        if sorted(row.utterance for row in rows) != sorted(fold.test):
-            raise RunError(f"{done.with_name(PREDICTIONS)} does not hold exactly the {len(fold.test)} test utterances")
-        predictions += rows
+        finished = finished_fold(expdir, fold.number, about, manifest, folds)
+        predictions += fold_predictions(expdir, finished, manifest.labels, fold.test)
         steps[fold.number] = finished["step"]
         deviations += [f"fold {fold.number}: {text}" for text in finished["differs"]]
     if not predictions:
         raise RunError(f"{folder}: no fold is finished yet")
-    write_predictions(folder / "predictions.csv", predictions, manifest.labels)
-    protocol = protocols.get(folds.protocol)
     results = summarise(
         predictions,
         manifest.labels,
@@ -148,45 +159,15 @@ def collect(folder: Path) -> dict[str, Any]:
         checkpoint_sha256=about["checkpoint_sha256"],
         downstream=about["downstream"],
         corpus=manifest.corpus,
-        protocol={**protocol.record(), "split_sha256": folds.sha256(), "shared": _shared(folder)},
+        corpus_name=_own_name(about["corpus"], manifest),
+        protocol={**record(manifest, folds), "shared": _shared(folder)},
         steps=steps,
         seed=about["seed"],
         versions=versions(),
         settings={**about["settings"], "deviations": deviations + _incompleteness(manifest)},
         folds_expected=[fold.number for fold in folds.folds],
     )
-    write_results(folder / "results.json", results)
-    return results
-
-
-@contextlib.contextmanager
-def only_here(folder: Path, wait: bool = False, skip: bool = False) -> Iterator[bool]:
-    """Hold a folder for this process; folds can be trained by several processes at once, a fold by one only.
-
-    Args:
-        folder: which
-        wait: for another process that holds it
-        skip: yield False if another process holds it, in place of an error
-
-    Yields:
-        whether the folder is held
-
-    Raises:
-        RunError: if another process holds it, unless ``wait`` or ``skip``
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", timeout=-1 if wait else 0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        if not skip:
-            raise RunError(f"{folder}: another process is working on this fold") from error
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    return results, predictions, manifest.labels
 
 
 def checkpoint_sha256(path: str | None) -> str | None:
@@ -209,12 +190,3 @@ def checkpoint_sha256(path: str | None) -> str | None:
             while block := stream.read(1 << 22):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise RunError(f"{path.parent}: not {what}: {path.name} is missing") from None
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{path}: not valid JSON: {error}") from error

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from s3prl_emotion.bridge.dropped import dropped
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.folder import RUN_FILE, UPSTREAM_FILE, checkpoint_sha256, read_json
+from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.record import RUN_FILE, UPSTREAM_FILE, read_json, read_run_file
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot, snapshot_source
 
@@ -88,8 +89,7 @@ def of_run(run_folder: Path, name: str, recorded: Places, given: Places) -> tupl
     Raises:
         RunError: see :func:`place_of`
     """
-    file = run_folder / RUN_FILE
-    about = read_json(file, "a run folder") if file.is_file() else {}
+    about = read_run_file(run_folder) if (run_folder / RUN_FILE).is_file() else {}
     places = []
     for flag, key in (("-k", "checkpoint"), ("-g", "model_config")):
         before, now = getattr(recorded, key), getattr(given, key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import soundfile
 from tqdm import tqdm
 
 from s3prl_emotion.bridge.per_fold import is_per_fold
@@ -16,6 +18,7 @@ from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
@@ -69,10 +72,17 @@ def prepare(
 
         manifest, problems = validate(manifest, show)
     folder.mkdir(parents=True, exist_ok=True)
+    clean_up(folder)
     _report(problems, folder / "problems.csv", trim)
     manifest = apply(manifest, problems, skip_bad)
     if trim:
         manifest = trim_zeros(manifest)
+    if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
+        logger.warning(
+            "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
+            "--corpus-option metadata=DIR follows that of S3PRL's meta_data/Session<k>/{train,test}_meta_data.json",
+            chosen.name,
+        )
     folds = make_folds(manifest, chosen)
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)
@@ -92,18 +102,19 @@ def check_leaks(
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    named = {str(path): Manifest.read(path) for path in pretraining}
-    findings = audit.audit(manifest, folds, protocol, named, _heard(checkpoint, folds))
-    audit.write(findings, folder / audit.FILE)
+    found = [audit.PretrainingData(path) for path in pretraining] + _heard(checkpoint, folds)
+    findings = audit.audit_once(manifest, folds, protocol, found, folder / audit.FILE)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
-        if second == "test":
+        if item["kind"] == audit.UNKNOWN_SPEAKER:
+            logger.warning("%s and %s: whether they share speakers is not known", first, second)
+        elif second == "test":
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
             log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
 
 
-def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.Heard]:
+def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.PretrainingData]:
     """What lies in a checkpoint's folder about its pretraining: of each fold's model, where there are several."""
     if checkpoint is None or not checkpoint.is_dir():
         return []
@@ -113,7 +124,7 @@ def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.Heard]:
         place = checkpoint if number is None else checkpoint / f"fold{number}"
         for name, labelled in ((PRETRAINING_FILE, False), (LABELLED_FILE, True)):
             if (place / name).is_file():
-                found.append(audit.Heard(str(place / name), Manifest.read(place / name), number, labelled))
+                found.append(audit.PretrainingData(place / name, number, labelled))
     return found
 
 
@@ -121,14 +132,16 @@ def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:
     """Write all problems to a table, and say what kinds of notices there are."""
     if not problems:
         return
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["severity", "kind", "utterance", "path", "message"])
-        writer.writerows([p.severity, p.kind, p.utterance, p.path, p.message] for p in problems)
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["severity", "kind", "utterance", "path", "message"])
+    writer.writerows([p.severity, p.kind, p.utterance, p.path, p.message] for p in problems)
+    write_atomically(path, table.getvalue())
     notices = [problem for problem in problems if problem.severity == NOTICE]
     if not notices:
         return
-    logger.warning("notices: %s; for example %s. All are in %s", summarise_problems(notices), notices[0].message, path)
+    examples = "; ".join({problem.kind: problem.message for problem in reversed(notices)}.values())
+    logger.warning("notices: %s; for example %s. All are in %s", summarise_problems(notices), examples, path)
     padded = sum(problem.kind == "zero-padded" for problem in notices)
     if padded and not trim:
         logger.warning("%d clips end in digital zeros, which are no speech: --trim-zeros leaves them out", padded)
@@ -138,7 +151,13 @@ def _data_folder(corpus: str, data: Path | None, folder: Path) -> Path:
     if data is not None:
         return data
     if corpus == "demo":
-        return make_demo_corpus(folder / "corpus")
+        try:
+            return make_demo_corpus(folder / "corpus")
+        except soundfile.LibsndfileError as error:  # it tells neither file nor reason
+            raise CorpusError(
+                f"{folder / 'corpus'}: the demo corpus cannot be written ({error}): make room on this disk, or name a "
+                "folder on another"
+            ) from error
     raise CorpusError(
         f"--corpus {corpus}: where is it? Give its folder with --data DIR. To try out without one, use --demo alone"
     )

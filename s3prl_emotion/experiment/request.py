@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped, launch, stock
+from s3prl_emotion.bridge import arguments, dropped, stock
 from s3prl_emotion.bridge.cache import CacheOptions
+from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
-from s3prl_emotion.downstream.config import check_config
 from s3prl_emotion.errors import ConfigError, nearest
 
 DEFAULT_ROOT = Path("result/downstream")
@@ -73,40 +73,75 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
         raise ConfigError(
             f"-d {args.downstream!r} is not an emotion downstream. {nearest(str(args.downstream), known)}"
         )
+    args.device = arguments.resolve_device(args.device)
+    arguments.check_arguments(args, "the command line")
     path = Path(args.config) if args.config else known[args.downstream]
     config = read_yaml(path)
-    file = json.loads(json.dumps(config))
+    _refuse_filled(config, str(path))
+    file = check_settings(config, args.downstream, str(path))
+    shipped = file if path == known[args.downstream] else check_config_of(args.downstream)
+    config = json.loads(json.dumps(config))
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
-            config[section] = {**config.get(section, {}), **values}
+            config[section] = {**config[section], **values}
     arguments.override(config, args, args.override)
-    for key in ("root", "meta_data"):
-        if key in config.get("downstream_expert", {}).get("datarc", {}):
-            raise ConfigError(
-                f"{path}: downstream_expert.datarc.{key} is set by the launcher: use --corpus and --data instead"
-            )
-    ours = args.downstream not in STOCK_DOWNSTREAMS
-    file = check_config(file, str(path), ours=ours)
-    checked = check_config(config, str(path), ours=ours)
-    args.device = arguments.resolve_device(args.device)
-    launch.check_extras(checked, args.device, str(path))
+    changed = " with ".join(text for text, given in (("--demo", request.demo), ("-o", args.override)) if given)
+    where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
+    _refuse_filled(config, where)
+    checked = check_settings(config, args.downstream, where, args.device if args.mode == "train" else None)
     args.override = None  # applied; a checkpoint must not carry it on
     args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.resolve(
         args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh
     )
-    return args, checked, _notable(request, args, checked, file)
+    return args, checked, _notable(request, args, checked, shipped)
+
+
+FILLED = ("root", "meta_data", "manifest", "folds", "cached")
+"""Keys of ``datarc`` that the launcher fills in."""
+
+UNCHANGING = frozenset(
+    {
+        *("runner.log_step", "runner.save_step", "runner.max_keep", "runner.eval_dataloaders"),
+        *(f"downstream_expert.datarc.{key}" for key in (*FILLED, "test_fold", "num_workers", "pre_load")),
+    }
+)
+"""Settings that decide no number of a run."""
+
+SAID: dict[str, Callable[[Any], str]] = {
+    "runner.total_steps": "{} steps".format,
+    "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
+    "downstream_expert.datarc.labels": lambda value: (
+        "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
+    ),
+}
+"""Settings that are named in words of their own."""
+
+
+def _refuse_filled(config: dict[str, Any], where: str) -> None:
+    expert = config.get("downstream_expert")
+    datarc = expert.get("datarc") if isinstance(expert, dict) else None
+    for key in FILLED:
+        if isinstance(datarc, dict) and datarc.get(key) is not None:
+            raise ConfigError(
+                f"{where}: downstream_expert.datarc.{key} is set by the launcher: use --corpus and --data instead"
+            )
+
+
+def check_config_of(downstream: str) -> dict[str, Any]:
+    """The checked configuration that ships for a ``-d`` name."""
+    path = downstream_configs()[downstream]
+    return check_settings(read_yaml(path), downstream, str(path))
 
 
 def _notable(
-    request: Request, args: argparse.Namespace, config: dict[str, Any], file: dict[str, Any]
+    request: Request, args: argparse.Namespace, config: dict[str, Any], shipped: dict[str, Any]
 ) -> dict[str, Any]:
-    """Settings worth printing, and what makes the run unlike one that follows its configuration file."""
+    """Settings worth printing, and what makes the run unlike one that follows the configuration that ships."""
 
     def pick(source: dict[str, Any]) -> dict[str, Any]:
         return {"total_steps": source["runner"]["total_steps"], "lr": source["optimizer"].get("lr")}
 
-    datarc = config["downstream_expert"].get("datarc", {})
-    cut, targets = datarc.get("max_duration_s"), datarc.get("labels")
+    cut = config["downstream_expert"].get("datarc", {}).get("max_duration_s")
     deviations = [
         text
         for text, applies in (
@@ -114,16 +149,35 @@ def _notable(
             (f"features -s {args.upstream_feature_selection}", args.upstream_feature_selection != "hidden_states"),
             (f"layer -l {args.upstream_layer_selection}", args.upstream_layer_selection is not None),
             ("layers normalised", args.upstream_feature_normalize),
-            (f"{config['runner']['total_steps']} steps", pick(config)["total_steps"] != pick(file)["total_steps"]),
             (f"audio cut to {cut} s", cut is not None),
             ("--trim-zeros", request.trim_zeros),
             ("--skip-bad", request.skip_bad),
             ("--drop-leaks", request.drop_leaks),
-            ("trained on annotators' votes", targets == "soft"),
         )
         if applies
     ]
-    return {"demo": request.demo, **pick(config), "file": pick(file), "deviations": deviations}
+    # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen; "demo settings" is said once
+    said = {"optimizer.lr"} if request.tag.startswith("lr") else set()
+    if request.demo:
+        said |= {"optimizer.lr", "runner.eval_step"}
+    for key, before, now in _differing(shipped, config):
+        text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
+        if key not in UNCHANGING | said and text not in deviations:
+            deviations.append(text)
+    return {"demo": request.demo, **pick(config), "file": pick(shipped), "deviations": deviations}
+
+
+def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys whose values differ, with both values; None stands for a key that is not there."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys((*before, *now)):
+            yield from _differing(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    elif before != now:
+        yield key, before, now
+
+
+def _say(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
 
 
 def uses_cache(request: Request, args: argparse.Namespace) -> bool:

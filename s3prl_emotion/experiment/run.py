@@ -19,20 +19,15 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
-from s3prl_emotion.experiment.folder import (
-    FOLD_FILE,
-    RUN_FILE,
-    check,
-    claim,
-    collect,
-    identity_of,
-    only_here,
-)
+from s3prl_emotion.experiment.claim import claimed, only_here
+from s3prl_emotion.experiment.folder import collect, identity_of
 from s3prl_emotion.experiment.original import keep_upstream
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
+from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, read_run_file
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name, protocol_name, settle, uses_cache
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
+from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
 
 logger = logging.getLogger(__name__)
@@ -60,35 +55,43 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
         raise ConfigError(f"-m evaluate -t {args.evaluate_split} needs -e CKPT; without it, test is scored again")
     folder = run_folder_of(request, args)
     identity = identity_of(request, args, config, settings)
-    check(folder, identity)
-    manifest, folds = _prepare(request, args, folder, {} if prepared is None else prepared)
-    wanted = _wanted_folds(request, args, config, folds)
-    for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
-        of_fold(args.upstream_ckpt, number)
-    claim(folder, identity)
-    todo = [
-        number for number in wanted if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
-    ]
-    stores = bool(todo) and uses_cache(request, args)
-    each = is_per_fold(args.upstream_ckpt)
-    cached = stored_states(args, config, manifest, request.cache_options) if stores and not each else None
-    for count, number in enumerate(wanted, start=1):
-        if number not in todo:
-            logger.info("fold %d is finished already", number)
-            continue
-        logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
-        if stores and each:
-            cached = stored_states(args, config, manifest, request.cache_options, number)
-        _run_fold(args, config, manifest, folds, folder, number, cached)
-    return folder, collect(folder)
+
+    def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
+        manifest, folds = _prepare(request, args, folder, {} if prepared is None else prepared, known)
+        wanted = _wanted_folds(request, args, config, folds)
+        for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
+            of_fold(args.upstream_ckpt, number)
+        return manifest, folds, wanted
+
+    with claimed(folder, identity, prepared_folds) as (manifest, folds, wanted):
+        todo = [
+            number
+            for number in wanted
+            if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
+        ]
+        stores = bool(todo) and uses_cache(request, args)
+        each = is_per_fold(args.upstream_ckpt)
+        cached = stored_states(args, config, manifest, request.cache_options) if stores and not each else None
+        for count, number in enumerate(wanted, start=1):
+            if number not in todo:
+                logger.info("fold %d is finished already", number)
+                continue
+            logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
+            if stores and each:
+                cached = stored_states(args, config, manifest, request.cache_options, number)
+            _run_fold(args, config, manifest, folds, folder, number, cached)
+        return folder, collect(folder)
 
 
-def _prepare(request: Request, args: argparse.Namespace, folder: Path, prepared: Prepared) -> tuple[Manifest, Folds]:
+def _prepare(
+    request: Request, args: argparse.Namespace, folder: Path, prepared: Prepared, known: bool
+) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
     protocol = protocol_name(request, args)
     checkpoint = None if args.upstream_ckpt is None else Path(args.upstream_ckpt)
-    if all((folder / name).is_file() for name in (RUN_FILE, "manifest.jsonl", "folds.json")):
+    if known:
         manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
+        check_seal(read_run_file(folder).get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
         check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
         return manifest, folds
     if protocol in prepared:

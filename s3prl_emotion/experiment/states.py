@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from s3prl_emotion.bridge import stock
+from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
@@ -34,10 +35,22 @@ def stored_states(
     """
     args = argparse.Namespace(**{**vars(args), "upstream_ckpt": of_fold(args.upstream_ckpt, fold)})
     expert = config["downstream_expert"]
-    if args.downstream in STOCK_DOWNSTREAMS:
-        is_mean, cut_s = stock.sees_only_means(expert), None
-    else:
-        is_mean, cut_s = sees_only_means(ModelConfig(**expert["modelrc"])), expert["datarc"]["max_duration_s"]
-    commutes = not args.upstream_feature_normalize and not config.get("specaug")
+    cut_s = None if args.downstream in STOCK_DOWNSTREAMS else expert["datarc"]["max_duration_s"]
     checkpoints = (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config))
-    return open_cache(args, manifest, options, checkpoints, is_mean and commutes, cut_s)
+    return open_cache(args, manifest, options, checkpoints, _means_only(args, config), cut_s)
+
+
+def states_alone(args: argparse.Namespace, config: dict[str, Any], dtype: str) -> AloneUpstream:
+    """The same states computed when they are wanted; ``dtype`` is that of the store that the run had."""
+    means_only = _means_only(args, config)
+    return AloneUpstream(args, "float32" if means_only else dtype, means_only)
+
+
+def _means_only(args: argparse.Namespace, config: dict[str, Any]) -> bool:
+    """Whether one mean for each layer is all that the head needs."""
+    expert = config["downstream_expert"]
+    if args.downstream in STOCK_DOWNSTREAMS:
+        is_mean = stock.sees_only_means(expert)
+    else:
+        is_mean = sees_only_means(ModelConfig(**expert["modelrc"]))
+    return is_mean and not args.upstream_feature_normalize and not config.get("specaug")

@@ -6,23 +6,33 @@ would have seen, in their dev sets, the speakers that other folds test on.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge.selection import check_upstream
-from s3prl_emotion.errors import ConfigError, EmotionError, RunError
-from s3prl_emotion.evaluation.predictions import Prediction, read_predictions, write_predictions
+from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.errors import ConfigError, RunError, reason_of
+from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.evaluation.results import read_results, summarise, write_results
-from s3prl_emotion.experiment.folder import FOLD_FILE, PREDICTIONS, read_json
+from s3prl_emotion.experiment.record import (
+    RUN_FILE,
+    finished_fold,
+    fold_predictions,
+    read_json,
+    read_run_file,
+)
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, settle
 from s3prl_emotion.experiment.run import Prepared, run
 from s3prl_emotion.files import write_atomically
+from s3prl_emotion.protocols.seal import MADE, check_seal
+from s3prl_emotion.protocols.split import Folds
 
 logger = logging.getLogger(__name__)
 
@@ -83,26 +93,39 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
     for count, (upstream, downstream, seed) in enumerate(points):
         candidates: dict[float, Path] = {}
         name = f"{upstream} {downstream} seed {seed}"
-        try:
-            for place, rate in enumerate(rates, start=1):
-                told = "" if rate is None else f" lr {rate:g}"
-                logger.info("run %d of %d: %s%s", count * len(rates) + place, len(points) * len(rates), name, told)
+        for place, rate in enumerate(rates, start=1):
+            told = "" if rate is None else f" lr {rate:g}"
+            logger.info("run %d of %d: %s%s", count * len(rates) + place, len(points) * len(rates), name, told)
+            with _noted(f"{name}{told}", failed):
                 folder, _ = run(_at(request, upstream, downstream, seed, rate), prepared)
                 candidates[rate or 0.0] = folder
-            if len(rates) == 1:
-                folders += candidates.values()
-            else:
+        if len(candidates) < len(rates):
+            continue  # a rate chosen from the others would not be the best of those asked for
+        if len(rates) == 1:
+            folders += candidates.values()
+        else:
+            with _noted(name, failed):
                 folders.append(choose_rates(candidates))
-        except EmotionError as error:
-            logger.error("%s: %s", name, error)
-            failed.append(f"{name}: {error}")
     if failed:
         listed = "\n".join(f"  {text}" for text in failed)
         raise RunError(
-            f"{len(failed)} of {len(points)} points failed; the others are kept, and the same command tries again:\n"
+            f"{len(failed)} of {len(points) * len(rates)} points failed; the others are kept, and the same command "
+            "tries again:\n"
             f"{listed}"
         )
     return folders
+
+
+@contextlib.contextmanager
+def _noted(name: str, failed: list[str]) -> Iterator[None]:
+    """Write down what fails, whatever it is, and go on."""
+    try:
+        yield
+    except Exception as error:  # by whatever fault one point fails, the others go on
+        reason = reason_of(error)
+        logger.error("%s: %s", name, reason)
+        logger.debug("%s", name, exc_info=True)
+        failed.append(f"{name}: {reason}")
 
 
 def _at(request: Request, upstream: str, downstream: str, seed: int, rate: float | None) -> Request:
@@ -139,27 +162,39 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
     records = {rate: read_results(folder / "results.json") for rate, folder in candidates.items()}
     finished = {rate: [fold["fold"] for fold in record["folds"]] for rate, record in records.items()}
     numbers = next(iter(finished.values()))
-    for rate, folds in finished.items():
-        if folds != numbers:
-            raise RunError(f"{candidates[rate]}: has the folds {folds}, others {numbers}: finish them first")
-    dev = {
-        number: {
-            rate: read_json(folder / f"fold{number}" / FOLD_FILE, "a finished fold")["dev_score"]
-            for rate, folder in candidates.items()
-        }
-        for number in numbers
-    }
+    for rate, done in finished.items():
+        if done != numbers:
+            raise RunError(f"{candidates[rate]}: has the folds {done}, others {numbers}: finish them first")
+    first = next(iter(candidates.values()))
+    manifest, folds = Manifest.read(first / "manifest.jsonl"), Folds.read(first / "folds.json")
+    dev: dict[int, dict[float, float]] = {number: {} for number in numbers}
+    rows: dict[tuple[int, float], list[Prediction]] = {}
+    for rate, folder in candidates.items():
+        about = read_run_file(folder)
+        check_seal(about.get(MADE), manifest, folds, first, str(folder / RUN_FILE))
+        for number in numbers:
+            expdir = folder / f"fold{number}"
+            finished = finished_fold(expdir, number, about, manifest, folds)
+            dev[number][rate] = finished["dev_score"]
+            rows[number, rate] = fold_predictions(expdir, finished, manifest.labels, folds[number].test)
     chosen = {number: max(scores, key=lambda rate: (scores[rate], rate)) for number, scores in dev.items()}
-    predictions: list[Prediction] = []
-    for number, rate in chosen.items():
-        predictions += read_predictions(candidates[rate] / f"fold{number}" / PREDICTIONS)[0]
+    predictions = [row for number, rate in chosen.items() for row in rows[number, rate]]
     return _write(candidates, records, chosen, dev, predictions)
 
 
 def chosen_runs(folder: Path) -> dict[int, Path]:
     """For each fold the run folder whose learning rate was chosen, from what :func:`choose_rates` wrote."""
-    table = read_json(folder / CHOICE_FILE, "a choice of learning rates")
-    runs = {int(fold): folder.parent / table["runs"][f"{rate:g}"] for fold, rate in table["chosen"].items()}
+    path = folder / CHOICE_FILE
+    table = read_json(path, "a choice of learning rates")
+    try:
+        runs = {int(fold): folder.parent / str(table["runs"][f"{rate:g}"]) for fold, rate in table["chosen"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path}: expected the objects 'chosen' (fold to rate) and 'runs' (rate to folder), found others "
+            f"({type(error).__name__}: {error}): repeat the sweep that wrote it"
+        ) from error
+    if not runs:
+        raise RunError(f"{path}: names no fold: repeat the sweep that wrote it")
     gone = sorted({str(run) for run in runs.values() if not run.is_dir()})
     if gone:
         raise RunError(f"{folder}: its checkpoints are in the runs that it chose from, and {gone[0]} is not there")
@@ -189,6 +224,7 @@ def _write(
         old["protocol"]["labels"],
         steps=steps,
         settings=settings,
+        corpus_name=old.get("corpus_name"),
         **{key: old[key] for key in kept},
     )
     folder = source.with_name(source.name.replace(f"-lr{rate:g}", "-lrdev"))

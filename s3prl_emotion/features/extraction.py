@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.features.store import Store, delete, extraction_lock, stores
+from s3prl_emotion.features.management import delete, stores
+from s3prl_emotion.features.store import Store, extraction_lock
+from s3prl_emotion.features.writing import Writer, unwritable
 
 logger = logging.getLogger(__name__)
 
@@ -56,19 +60,40 @@ def extract(
     Raises:
         RunError: if the disk or the limit is too small; the message says how much is needed, and where
     """
-    with extraction_lock(store.folder):
+    if not _missing(store, utterances):
+        return 0  # nothing is written: the store may belong to somebody else
+    with writing(store):
         store.refresh()
-        missing = [item for item in {item.key: item for item in utterances}.values() if item.key not in store]
+        missing = _missing(store, utterances)
         if not missing:
             return 0
         make_room(store, _needed_bytes(store, missing), limit_bytes)
         logger.info("extracting hidden states of %d utterances into %s", len(missing), store.folder)
-        with store.writer() as writer, torch.no_grad(), tqdm(total=len(missing), desc="upstream", disable=None) as bar:
+        with Writer(store) as writer, torch.no_grad(), tqdm(total=len(missing), desc="upstream", disable=None) as bar:
             for item, samples in _read_ahead(missing):
                 writer.write(item.key, compute(torch.from_numpy(samples).to(device)))
                 bar.update()
         store.refresh()
         return len(missing)
+
+
+@contextlib.contextmanager
+def writing(store: Store) -> Iterator[None]:
+    """Alone among the processes that add to a store.
+
+    Raises:
+        RunError: if its folder cannot be written
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(extraction_lock(store.folder))
+        except OSError as error:
+            raise unwritable(store.folder, error) from error
+        yield
+
+
+def _missing(store: Store, utterances: Sequence[Utterance]) -> list[Utterance]:
+    return [item for item in {item.key: item for item in utterances}.values() if item.key not in store]
 
 
 def make_room(store: Store, needed: int, limit_bytes: int | None) -> None:
@@ -118,10 +143,13 @@ def parse_size(text: str) -> int:
     """
     words = text.strip().upper().removesuffix("B").strip()
     factor = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}.get(words[-1:], 1)
-    size = int(float(words.rstrip("KMGT")) * factor)
-    if size <= 0:
-        raise ValueError(f"expected a size such as 100G, got {text!r}")
-    return size
+    try:
+        size = float(words[:-1] if factor > 1 else words) * factor
+    except ValueError:
+        size = math.nan
+    if not math.isfinite(size) or size < 1:
+        raise ValueError(f"expected a size of at least one byte such as 100G, got {text!r}")
+    return int(size)
 
 
 def _needed_bytes(store: Store, missing: Sequence[Utterance]) -> int:

@@ -3,12 +3,15 @@
 A store is a folder for one upstream with one way of extraction::
 
     key.json            what the entries depend on; its hash is part of the folder's name
-    data-<id>.bin       entries one after the other; each writer has a file of its own
-    index-<id>.jsonl    one line per entry, written after the entry's bytes: {"key", "offset", "frames"}
+    probe.npz           the upstream's states of the probe: a store is found only by an upstream that still gives them
+    data-<id>.bin       entries one after the other; each writer has a file of its own, and holds a lock on it
+    index-<id>.jsonl    one line per entry, written after the entry's bytes: {"key", "offset", "frames", "crc32"}
     .lock               held, shared, by every process that uses the store, and alone by one that deletes it
 
 An entry is ``(layers, frames, width)`` in row-major order. A reader believes a line only if it is whole and its bytes
-are there, so a writer that dies leaves at most bytes that nobody reads.
+are there, and an entry only if its checksum is right, which is computed when the process first reads it. So a writer
+that dies leaves at most bytes that nobody reads. Bytes and lines are forced to the disk every half minute: a power
+failure costs what was written since, and of that, what is torn is not believed. Reading needs no right to write.
 """
 
 from __future__ import annotations
@@ -17,32 +20,37 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import mmap
 import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.files import write_atomically
 
-SCHEMA = 2
+logger = logging.getLogger(__name__)
+
+SCHEMA = 3
 """Goes up when extraction changes what it stores: older entries are then not found any more."""
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
-_ALIGNMENT = 64  # bytes
+ALIGNMENT = 64  # bytes
+ABOUT = "key.json"
+
+
+class DamagedEntry(RunError):
+    """Stored states whose checksum is wrong. The message names store and entry."""
 
 
 @dataclass(frozen=True)
 class StoreKey:
-    """Everything that an entry depends on, beside the waveform."""
+    """Everything that an entry depends on, beside the waveform and what the upstream answers to the probe."""
 
     upstream: str
     weights: str  # fingerprint of the loaded parameters and buffers
@@ -53,12 +61,26 @@ class StoreKey:
     form: str  # "frames", or "mean": the time mean of each layer
     dtype: str
     s3prl: str  # version
+    source_sha256: str | None = None  # of the file that defines the upstream, where it is none of S3PRL's
     schema: int = SCHEMA
 
+    def title(self) -> str:
+        """The beginning of the folder's name that the stores of an upstream share."""
+        return f"{self.upstream.replace('/', '__')}-{self.form}-{self.dtype}-"
+
     def folder(self) -> str:
-        """The name of the store's folder."""
+        """The name of the store's folder, up to what the probe adds."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-        return f"{self.upstream.replace('/', '__')}-{self.form}-{self.dtype}-{digest[:12]}"
+        return f"{self.title()}{digest[:12]}"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all entries of a store share."""
+
+    layers: int
+    width: int
+    rate: int  # samples per frame, for S3PRL's get_downsample_rates
 
 
 @dataclass(frozen=True)
@@ -68,43 +90,32 @@ class Entry:
     file: int  # position in the list of data files
     offset: int  # bytes
     frames: int
+    crc32: int
 
 
 class Store:
-    """One upstream's hidden states.
+    """One upstream's hidden states; :func:`~s3prl_emotion.features.finding.find_store` finds or makes its folder.
 
     Args:
-        root: the folder of all stores
-        key: what the entries depend on
-        layers: number of layers of an entry
-        width: number of features
-        rate: samples per frame, for S3PRL's ``get_downsample_rates``
+        folder: of the store
 
     Raises:
-        RunError: if the store was made with other shapes, or its description cannot be read
+        RunError: if its description cannot be read
+        FileNotFoundError: if it has been deleted
     """
 
-    def __init__(self, root: Path, key: StoreKey, layers: int, width: int, rate: int) -> None:
-        self.folder = root / key.folder()
-        self.key = key
-        self.dtype = DTYPES[key.dtype]
-        self._hold()
-        about = self.folder / "key.json"
-        shapes = {"layers": layers, "width": width, "rate": rate}
-        if not about.is_file():
-            write_atomically(about, json.dumps({**asdict(key), **shapes}, indent=1) + "\n")
-        try:
-            content = json.loads(about.read_text(encoding="utf-8"))
-            self.layers, self.width, self.rate = (int(content[name]) for name in shapes)
-        except (ValueError, KeyError) as error:
-            raise RunError(f"{about}: not readable ({error}); delete the folder {self.folder}") from error
-        for name, value in shapes.items():
-            if value != getattr(self, name):
-                raise RunError(f"{self.folder}: holds {name} {getattr(self, name)}, the upstream gives {value}")
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = _hold(folder)
+        self.key, self.shape, _ = read_about(folder)
+        self.layers, self.width, self.rate = self.shape.layers, self.shape.width, self.shape.rate
+        self.dtype = DTYPES[self.key.dtype]
         self._files: list[Path] = []
         self._maps: list[mmap.mmap | None] = []
         self._read_bytes: dict[Path, int] = {}
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, list[Entry]] = {}
+        self._verified: set[str] = set()
+        self._seed = zlib.crc32(folder.name.encode())
         self.refresh()
 
     def __contains__(self, key: str) -> bool:
@@ -118,9 +129,20 @@ class Store:
         """Bytes of one frame of all layers."""
         return self.layers * self.width * self.dtype.itemsize
 
+    def keys(self) -> list[str]:
+        """The waveforms whose states are here."""
+        return list(self._entries)
+
+    def close(self) -> None:
+        """Let others delete the store; nothing can be read afterwards that was not read before."""
+        if self._lock is not None:
+            self._lock.close()
+
     def refresh(self) -> None:
         """Read index lines that any process has added since the last call."""
         for index in sorted(self.folder.glob("index-*.jsonl")):
+            if not index.is_file():
+                continue
             start = self._read_bytes.get(index, 0)
             with index.open("rb") as file:
                 file.seek(start)
@@ -135,26 +157,39 @@ class Store:
             number = self._files.index(data)
             size = data.stat().st_size if data.is_file() else 0
             for line in whole.splitlines():
-                try:
-                    item = json.loads(line)
-                    entry = Entry(number, int(item["offset"]), int(item["frames"]))
-                except (ValueError, KeyError):
-                    continue  # torn by a crash in the middle of the file
-                if entry.frames > 0 and entry.offset + entry.frames * self.frame_bytes <= size:
-                    self._entries.setdefault(str(item["key"]), entry)
+                found = _entry(line, number)
+                if found is not None and found[1].offset + found[1].frames * self.frame_bytes <= size:
+                    places = self._entries.setdefault(found[0], [])
+                    if found[1] not in places:
+                        places.append(found[1])
             self._read_bytes[index] = start + len(whole)
 
     def frames(self, key: str) -> int:
         """Number of frames of an entry."""
-        return self._entries[key].frames
+        return self._entries[key][0].frames
 
     def read(self, key: str) -> Tensor:
         """The states of one waveform, ``(layers, frames, width)``: a view of the file, not a copy. Do not write to it.
 
         Raises:
             KeyError: if the store does not hold it
+            DamagedEntry: if what it holds is not what was stored; it does not hold it any more then
         """
-        entry = self._entries[key]
+        places = self._entries[key]
+        while key not in self._verified:
+            view = self._bytes(places[0])
+            if view is not None and self.checksum(key, places[0].frames, view) == places[0].crc32:
+                self._verified.add(key)
+                break
+            bad = places.pop(0)
+            logger.warning(
+                "%s: the states of utterance %s (%s, byte %d) are damaged: their checksum is wrong",
+                *(self.folder, key, self._files[bad.file].name, bad.offset),
+            )
+            if not places:
+                del self._entries[key]
+                raise DamagedEntry(f"{self.folder}: the stored states of utterance {key} are damaged")
+        entry = places[0]
         count = entry.frames * self.layers * self.width
         flat = torch.frombuffer(self._map(entry), dtype=self.dtype, count=count, offset=entry.offset)
         return flat.view(self.layers, entry.frames, self.width)
@@ -163,14 +198,22 @@ class Store:
         """Ask the system to bring entries into memory; returns at once."""
         page = mmap.PAGESIZE
         for key in keys:
-            entry = self._entries[key]
-            start = entry.offset // page * page
-            length = entry.offset - start + entry.frames * self.frame_bytes
-            self._map(entry).madvise(mmap.MADV_WILLNEED, start, length)
+            for entry in self._entries.get(key, ())[:1]:
+                start = entry.offset // page * page
+                length = entry.offset - start + entry.frames * self.frame_bytes
+                mapped = self._map(entry)
+                if start + length <= len(mapped):
+                    mapped.madvise(mmap.MADV_WILLNEED, start, length)
 
-    def writer(self) -> Writer:
-        """A writer with files of its own; several may write at the same time."""
-        return Writer(self)
+    def checksum(self, key: str, frames: int, content: bytes | memoryview) -> int:
+        """CRC-32 over the store's name, the utterance, the number of frames and the bytes of an entry."""
+        return zlib.crc32(content, zlib.crc32(f" {key} {frames} ".encode("utf-8", "surrogatepass"), self._seed))
+
+    def _bytes(self, entry: Entry) -> memoryview | None:
+        mapped, length = self._map(entry), entry.frames * self.frame_bytes
+        if len(mapped) < entry.offset + length:
+            return None  # cut off since the index was read
+        return memoryview(mapped)[entry.offset : entry.offset + length]
 
     def _map(self, entry: Entry) -> mmap.mmap:
         """The data file as private (copy-on-write) memory, mapped again when it has grown."""
@@ -182,107 +225,76 @@ class Store:
             self._maps[entry.file] = mapped
         return mapped
 
-    def _hold(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / ".lock").open("a")
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
-        os.utime(self.folder / ".lock")  # last use, for eviction
 
+def read_about(folder: Path) -> tuple[StoreKey, Shape, str]:
+    """What ``key.json`` of a store says: what it depends on, its shape, and the SHA-256 of its probe.
 
-class Writer:
-    """Appends entries to a store; a context manager."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        name = uuid.uuid4().hex[:12]
-        self._data = (store.folder / f"data-{name}.bin").open("wb")
-        self._index = (store.folder / f"index-{name}.jsonl").open("w", encoding="utf-8")
-
-    def write(self, key: str, states: Tensor) -> None:
-        """Append the states ``(layers, frames, width)`` of a waveform.
-
-        Raises:
-            RunError: if the shape is another one, or a value is not finite in the store's dtype
-        """
-        store = self._store
-        if states.ndim != 3 or states.shape[0] != store.layers or states.shape[2] != store.width or not states.shape[1]:
-            raise RunError(f"expected states ({store.layers}, frames, {store.width}), got {tuple(states.shape)}")
-        stored = states.to(store.dtype)
-        if not bool(torch.isfinite(stored).all()):
-            largest = float(states.abs().max())
-            raise RunError(
-                f"hidden states of {store.key.upstream} are not finite in {store.key.dtype} (largest magnitude "
-                f"{largest:g}); use --cache-dtype float32"
-                if np.isfinite(largest)
-                else f"hidden states of {store.key.upstream} are not finite: check the audio and the checkpoint"
-            )
-        offset = -(-self._data.tell() // _ALIGNMENT) * _ALIGNMENT
-        self._data.seek(offset)
-        self._data.write(stored.contiguous().cpu().numpy().tobytes())
-        self._data.flush()
-        line = {"key": key, "offset": offset, "frames": int(states.shape[1])}
-        self._index.write(json.dumps(line, separators=(",", ":")) + "\n")
-        self._index.flush()
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._data.close()
-        self._index.close()
-        for file in (self._data, self._index):  # leave no empty files behind
-            path = Path(file.name)
-            if path.stat().st_size == 0:
-                path.unlink()
-
-
-@dataclass(frozen=True)
-class StoreInfo:
-    """One store as ``cache ls`` shows it."""
-
-    name: str
-    bytes: int
-    entries: int
-    last_used: float  # seconds since the epoch
-    about: Mapping[str, Any]
-
-
-def stores(root: Path) -> list[StoreInfo]:
-    """All stores below ``root``, least recently used first."""
-    found = []
-    for about in sorted(root.glob("*/key.json")):
-        folder = about.parent
-        size = sum(path.stat().st_size for path in folder.glob("data-*.bin"))
-        entries = sum(path.read_bytes().count(b"\n") for path in folder.glob("index-*.jsonl"))
-        lock = folder / ".lock"
-        used = lock.stat().st_mtime if lock.exists() else about.stat().st_mtime
-        try:
-            content = json.loads(about.read_text(encoding="utf-8"))
-        except ValueError:
-            content = {}
-        found.append(StoreInfo(folder.name, size, entries, used, content))
-    return sorted(found, key=lambda info: info.last_used)
-
-
-def delete(root: Path, name: str) -> bool:
-    """Delete a store, unless a process is using it.
-
-    Returns:
-        whether it was deleted
+    Raises:
+        RunError: if it cannot be read
+        FileNotFoundError: if there is none
     """
-    folder = root / name
-    with (folder / ".lock").open("a") as lock:
+    about = folder / ABOUT
+    try:
+        content = json.loads(about.read_text(encoding="utf-8"))
+        key = StoreKey(**{name: content[name] for name in StoreKey.__dataclass_fields__})
+        shape = Shape(**{name: int(content[name]) for name in Shape.__dataclass_fields__})
+        if key.dtype not in DTYPES or min(asdict(shape).values()) < 1:
+            raise ValueError(f"dtype {key.dtype!r}, {shape}")
+        return key, shape, str(content["probe_sha256"])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise RunError(f"{about}: not readable ({error}); delete the folder {folder}") from error
+
+
+def _entry(line: bytes, file: int) -> tuple[str, Entry] | None:
+    """Key and place that an index line names; None of one that was torn or is none."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(item, dict) or not isinstance(item.get("key"), str):
+        return None
+    numbers = [number for name in ("offset", "frames", "crc32") if type(number := item.get(name)) is int]
+    if len(numbers) != 3:
+        return None
+    offset, frames, crc32 = numbers
+    if offset < 0 or offset % ALIGNMENT or frames < 1:
+        return None
+    return item["key"], Entry(file, offset, frames, crc32)
+
+
+def _hold(folder: Path) -> IO[Any] | None:
+    """Hold the store: nobody deletes it before this is closed. None where a lock can neither be made nor opened."""
+    path = folder / ".lock"
+    while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        shutil.rmtree(folder)
-    return True
+            lock: IO[Any] = path.open("a")
+        except FileNotFoundError:
+            raise
+        except OSError:  # another user's folder, or a disk that is mounted to be read
+            try:
+                lock = path.open("rb")
+            except OSError:
+                return None
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        try:
+            is_there = os.fstat(lock.fileno()).st_ino == path.stat().st_ino
+        except FileNotFoundError:
+            is_there = False
+        if is_there:
+            break
+        lock.close()  # deleted between opening and locking; opening it again says so
+    with contextlib.suppress(OSError):
+        os.utime(path)  # last use, for eviction
+    return lock
 
 
 @contextlib.contextmanager
 def extraction_lock(folder: Path) -> Iterator[None]:
-    """One process extracts into a store at a time; others wait here, and then find the entries."""
+    """One process extracts into a store at a time; others wait here, and then find the entries.
+
+    Raises:
+        OSError: if the folder cannot be written
+    """
     with (folder / ".extraction").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -12,9 +12,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.audio import waveform_key
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.extraction import writing
 from s3prl_emotion.features.layer_sum import LayerSum
 from s3prl_emotion.features.packed import Packed
-from s3prl_emotion.features.store import Store
+from s3prl_emotion.features.store import DamagedEntry, Store
+from s3prl_emotion.features.writing import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class CachedUpstream(nn.Module):
             unknown waveforms are an error
         device: where states are wanted
         keep_on: where the named utterances' states are kept, as far as they fit; on the CPU the file cache does that
+        again: the states of an utterance by its number, computed again where the stored ones are damaged; without it,
+            damaged states are an error
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class CachedUpstream(nn.Module):
         compute: Callable[[Tensor], Tensor] | None = None,
         device: str = "cpu",
         keep_on: str = "cpu",
+        again: Callable[[int], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.store = store
@@ -61,6 +66,10 @@ class CachedUpstream(nn.Module):
         self._compute = compute
         self._device = torch.device(device)
         self._kept: dict[str, Tensor] = {}
+        self._again = again
+        self._numbers: dict[str, int] = {}
+        for number, key in enumerate(self.keys):
+            self._numbers.setdefault(key, number)
         if torch.device(keep_on).type == "cuda":
             self._keep(torch.device(keep_on))
 
@@ -84,7 +93,8 @@ class CachedUpstream(nn.Module):
         """The states of one ticket or waveform, ``(layers, frames, width)``.
 
         Raises:
-            RunError: for a waveform that the store does not hold, without ``compute``
+            RunError: for a waveform that the store does not hold, without ``compute``; for damaged states, without
+                ``again``
         """
         if wav.ndim == 2:
             key = self.keys[wav.shape[1]]
@@ -95,7 +105,31 @@ class CachedUpstream(nn.Module):
                     raise RunError(f"{self.store.folder}: this waveform's hidden states are not stored")
                 return self._compute(wav)
         kept = self._kept.get(key)
-        return (self.store.read(key) if kept is None else kept).to(self._device, non_blocking=True)
+        return (self._read(key) if kept is None else kept).to(self._device, non_blocking=True)
+
+    def _read(self, key: str) -> Tensor:
+        """The stored states; computed and stored again where they are damaged."""
+        if key not in self.store:
+            self.store.refresh()  # damaged here, and perhaps mended by another process
+        try:
+            if key in self.store:
+                return self.store.read(key)
+        except DamagedEntry:
+            if self._again is None:
+                raise
+        if self._again is None:
+            raise RunError(f"{self.store.folder}: the states of utterance {key} are not stored any more")
+        logger.warning("%s: the states of utterance %s are computed again", self.store.folder, key)
+        states = self._again(self._numbers[key])
+        try:
+            with writing(self.store), Writer(self.store) as writer:
+                writer.write(key, states)
+        except RunError as error:
+            logger.warning("%s", error)
+            self._kept[key] = states.to(self.store.dtype)
+            return self._kept[key]
+        self.store.refresh()
+        return self.store.read(key)
 
     def read_ahead(self, numbers: Sequence[int]) -> None:
         """Have the states of these utterances brought into memory while something else is computed."""
@@ -108,7 +142,7 @@ class CachedUpstream(nn.Module):
             size = self.store.frames(key) * self.store.frame_bytes
             if size > budget:
                 break
-            self._kept[key] = self.store.read(key).to(device)
+            self._kept[key] = self._read(key).to(device)
             budget -= size
         logger.info("%d of %d utterances' states kept on %s", len(self._kept), len(set(self.keys)), device)
 

@@ -13,7 +13,7 @@ from s3prl_emotion.pooling._options import Variant, check_integer
 
 @poolings.register("attentive_correlation")
 class AttentiveCorrelation(CorrelationBase):
-    r"""Correlations between channels over time, frames weighted by multi-head attention (arXiv 2211.01756, section 3.4).
+    r"""Correlations over time, frames weighted by multi-head attention (arXiv 2211.01756, section 3.4).
 
     .. math:: o_t = \operatorname{ReLU}(W_{att} v_t), \quad
               a_t = \log \sum_{h=1}^{H} \exp(q_h \cdot o_t + b_h), \quad

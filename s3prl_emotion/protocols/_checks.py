@@ -47,18 +47,23 @@ def check_fold(manifest: Manifest, protocol: Protocol, number: int, parts: dict[
                 f"{where}: {first} and {second} share the speakers {_listed(common)}. "
                 "Give every speaker's utterances one fold number"
             )
-    tested = {manifest.by_id[name].label for name in parts["test"]}
-    if len(parts["test"]) < FEW or tested != set(manifest.labels):
-        untested = [label for label in manifest.labels if label not in tested]
-        also = f", none of them {_listed(untested)}" if untested else ""
-        logger.warning(
-            "%s: tests on %d utterances only%s; it counts as much as others", where, len(parts["test"]), also
-        )
-    absent = sorted(set(manifest.labels) - {manifest.by_id[name].label for name in parts["train"]})
+    absent = classes_absent(manifest, parts["train"])
     if absent:
         raise ProtocolError(
             f"{where}: nothing to train on for {_listed(absent)}. Leave the class out or use other folds"
         )
+    untested, unselected = classes_absent(manifest, parts["test"]), classes_absent(manifest, parts["dev"])
+    if len(parts["test"]) < FEW or untested:
+        also = f", none of them {_listed(untested)}" if untested else ""
+        logger.warning("%s: tests on %d utterances only%s", where, len(parts["test"]), also)
+    if unselected and not protocol.selection_on_test:
+        logger.warning("%s: selects on %d utterances, none of them %s", where, len(parts["dev"]), _listed(unselected))
+
+
+def classes_absent(manifest: Manifest, ids: Sequence[str]) -> list[str]:
+    """The classes that none of some utterances has, in their order."""
+    found = {manifest.by_id[name].label for name in ids}
+    return [label for label in manifest.labels if label not in found]
 
 
 def _listed(names: list[str]) -> str:

@@ -6,24 +6,29 @@ common are reported, never refused: acted corpora have every speaker say the sam
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError
-from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols._likeness import by_file, file_of, overlap, root, spelling
+from s3prl_emotion.files import parse_json, write_atomically
+from s3prl_emotion.protocols._likeness import facts, spelling
+from s3prl_emotion.protocols._parts import Heard, Part
 from s3prl_emotion.protocols.protocol import Protocol
-from s3prl_emotion.protocols.split import Fold, Folds
+from s3prl_emotion.protocols.split import Folds
 
 LEAK = "leak"
 DECLARED = "declared"
 REPORTED = "reported"
 FILE = "audit.json"
+UNKNOWN_SPEAKER = "unknown speaker"
+RULES = 2
+"""Of what is looked for; an audit by other rules is made again."""
 _SHOWN = 5
 
 
@@ -32,10 +37,10 @@ class Finding:
     """Something that two parts of a fold share.
 
     ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that differ in case, accents' encoding,
-    spaces or leading zeros), ``audio`` (the same waveform under two ids), ``segment`` (overlapping stretches of one
-    file), ``sibling`` (made from one recording by augmentation), ``sentence``, ``pretraining``, ``pretraining labels``
-    (heard with their labels) and ``pretraining speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it)
-    or ``reported`` (no leak).
+    spaces or leading zeros), ``unknown speaker`` (nobody knows who speaks, so what is shared), ``audio`` (the same
+    waveform under two ids), ``segment`` (overlapping stretches of one file), ``sibling`` (made from one recording by
+    augmentation), ``sentence``, ``pretraining``, ``pretraining labels`` (heard with their labels) and ``pretraining
+    speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
     """
 
     fold: int
@@ -49,6 +54,11 @@ class Finding:
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.examples) else ""
         first, second = self.between
+        if self.kind == UNKNOWN_SPEAKER:
+            return (
+                f"fold {self.fold}: {self.kind}: whether {first} and {second} share speakers cannot be told: of "
+                f"{self.count} of {second}'s {self.of} utterances, or of what they are compared with, they are unknown"
+            )
         return (
             f"fold {self.fold}: {self.kind}: {first} and {second} share {self.count} of {second}'s {self.of} "
             f"({', '.join(self.examples)}{more})"
@@ -56,21 +66,33 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Heard:
+class PretrainingData:
+    """Where the manifest of what an upstream heard in pretraining lies."""
+
+    path: Path
+    fold: int | None = None  # of the one fold that it is used for; None: of all
+    labelled: bool = False  # with emotion labels, which no protocol allows of test audio
+
+    def read(self) -> Pretraining:
+        """The manifest itself."""
+        return Pretraining(str(self.path), Manifest.read(self.path), self.fold, self.labelled)
+
+
+@dataclass(frozen=True)
+class Pretraining:
     """What an upstream heard in pretraining."""
 
     name: str  # for messages
     manifest: Manifest
-    fold: int | None = None  # of the one fold that it is used for; None: of all
-    labelled: bool = False  # with emotion labels, which no protocol allows of test audio
+    fold: int | None = None  # as in PretrainingData
+    labelled: bool = False
 
 
 def audit(
     manifest: Manifest,
     folds: Folds,
     protocol: Protocol,
-    pretraining: Mapping[str, Manifest] | None = None,
-    heard: Sequence[Heard] = (),
+    pretraining: Sequence[Pretraining] = (),
 ) -> list[Finding]:
     """Look for overlap in every fold.
 
@@ -82,108 +104,85 @@ def audit(
         manifest: the corpus, checked
         folds: its division
         protocol: what the division may share
-        pretraining: what the upstream was pretrained on, by name
-        heard: the same as its own folder tells, for all folds or for one
+        pretraining: what the upstream heard in pretraining, for all folds or for one
 
     Raises:
         ProtocolError: if a pretraining manifest has utterances without ``content``
     """
-    everything = [*(Heard(name, other) for name, other in (pretraining or {}).items()), *heard]
-    for name, other in ((item.name, item.manifest) for item in everything):
-        unchecked = [item.id for item in other.utterances if item.content is None]
+    for data in pretraining:
+        unchecked = [item.id for item in data.manifest.utterances if item.content is None]
         if unchecked:
             raise ProtocolError(
-                f"{name}: {len(unchecked)} utterances have no 'content', first {unchecked[0]!r}: nothing to compare "
-                "audio by. Make the manifest with the command `prepare`, which fills it in"
+                f"{data.name}: {len(unchecked)} utterances have no 'content', first {unchecked[0]!r}: nothing to "
+                "compare audio by. Make the manifest with the command `prepare`, which fills it in"
             )
+    known = facts(manifest)
+    heard = [(data, Heard.of(data.manifest)) for data in pretraining]
     found: list[Finding] = []
     for fold in folds.folds:
-        parts = {part: [manifest.by_id[name] for name in getattr(fold, part)] for part in ("train", "dev", "test")}
+        parts = {part: Part.of(known[name] for name in getattr(fold, part)) for part in ("train", "dev", "test")}
         for first, second in combinations(parts, 2):
-            found += _between(manifest, fold, protocol, (first, second), parts[first], parts[second])
-        for item in everything:
-            if item.fold in (None, fold.number):
-                found += _pretraining(fold, protocol, item, parts["test"])
+            found += _between(fold.number, protocol, (first, second), parts[first], parts[second])
+        for data, sounds in heard:
+            if data.fold in (None, fold.number):
+                found += _pretraining(fold.number, protocol, data, sounds, parts["test"])
     return found
 
 
-def _between(
-    manifest: Manifest,
-    fold: Fold,
-    protocol: Protocol,
-    names: tuple[str, str],
-    one: Sequence[Utterance],
-    two: Sequence[Utterance],
-) -> list[Finding]:
+def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part, two: Part) -> list[Finding]:
     is_test = names[1] == "test"
     same_set = protocol.selection_on_test and names == ("dev", "test")
     shares_speakers = not (protocol.speaker_disjoint_test if is_test else protocol.speaker_disjoint_dev)
-    ids, speakers = {item.id for item in one}, {item.speaker for item in one}
-    audio = {item.sound for item in one if item.sound is not None}
-    roots = {root(manifest, item) for item in one}
-    texts = {item.text for item in one if item.text}
-    pieces = by_file(manifest, one)
-    spelled = {spelling(speaker): speaker for speaker in sorted(speakers)}
-    common = sorted({item.speaker for item in two} & speakers)
-    others = [item for item in two if item.id not in ids]
+    spelled = {spelling(speaker): speaker for speaker in sorted(one.speakers)}
+    others = [item for item in two.items if item.id not in one.ids]
+    unknown = [item.id for item in two.items if not item.speaker]
+    nameless = bool(unknown) or any(not item.speaker for item in one.items)
 
-    def finding(kind: str, status: str, shared: Iterable[str], of: int) -> list[Finding]:
+    def finding(kind: str, status: str, shared: Iterable[str], of: int = len(two.items)) -> list[Finding]:
         listed = list(shared)
-        return [Finding(fold.number, kind, names, status, len(listed), of, tuple(listed[:_SHOWN]))] if listed else []
+        return [Finding(number, kind, names, status, len(listed), of, tuple(listed[:_SHOWN]))] if listed else []
 
     return [
-        *finding("utterance", DECLARED if same_set else LEAK, (item.id for item in two if item.id in ids), len(two)),
+        *finding("utterance", DECLARED if same_set else LEAK, (item.id for item in two.items if item.id in one.ids)),
         *finding(
-            "speaker", DECLARED if same_set or shares_speakers else LEAK, common, len({item.speaker for item in two})
+            "speaker",
+            DECLARED if same_set or shares_speakers else LEAK,
+            sorted(one.speakers & two.speakers),
+            len(two.speakers),
         ),
-        *finding("audio", LEAK, (item.id for item in others if item.sound in audio), len(two)),
-        *finding(
-            "segment",
-            LEAK,
-            (
-                item.id
-                for item in others
-                if any(overlap(item, piece) for piece in pieces.get(file_of(manifest, item), ()))
-            ),
-            len(two),
-        ),
+        *finding(UNKNOWN_SPEAKER, REPORTED, (unknown or [item.id for item in two.items]) if nameless else ()),
+        *finding("audio", LEAK, (item.id for item in others if item.sound in one.sounds)),
+        *finding("segment", LEAK, (item.id for item in others if one.stretches.overlap(item))),
         *finding(
             "speaker spelling",
             REPORTED,
             (
                 f"{spelled[spelling(name)]} and {name}"
-                for name in sorted({item.speaker for item in two})
-                if name not in speakers and spelling(name) in spelled
+                for name in sorted(two.speakers - one.speakers)
+                if spelling(name) in spelled
             ),
-            len({item.speaker for item in two}),
+            len(two.speakers),
         ),
-        *finding(
-            "sibling",
-            LEAK,
-            (item.id for item in others if root(manifest, item) in roots),
-            len(two),
-        ),
-        *finding("sentence", REPORTED, (item.id for item in two if item.text in texts), len(two)),
+        *finding("sibling", LEAK, (item.id for item in others if item.root in one.roots)),
+        *finding("sentence", REPORTED, (item.id for item in two.items if item.text in one.texts)),
     ]
 
 
-def _pretraining(fold: Fold, protocol: Protocol, data: Heard, test: Sequence[Utterance]) -> list[Finding]:
-    other = data.manifest
-    audio = {item.sound for item in other.utterances}
-    heard = [item.id for item in test if item.sound in audio]
+def _pretraining(number: int, protocol: Protocol, data: Pretraining, other: Heard, test: Part) -> list[Finding]:
+    heard = [item.id for item in test.items if item.sound in other.sounds]
     names = (f"pretraining data {data.name}", "test")
     found = []
     if heard:
         status = DECLARED if protocol.transductive and not data.labelled else LEAK
         kind = "pretraining labels" if data.labelled else "pretraining"
-        found.append(Finding(fold.number, kind, names, status, len(heard), len(test), tuple(heard[:_SHOWN])))
+        found.append(Finding(number, kind, names, status, len(heard), len(test.items), tuple(heard[:_SHOWN])))
     if data.labelled:
         return found
-    speakers = {item.speaker for item in test}
-    known = sorted(speakers & set(other.speakers))
+    known = sorted(test.speakers & other.speakers)
     if known and not heard:
         examples = tuple(known[:_SHOWN])
-        found.append(Finding(fold.number, "pretraining speaker", names, REPORTED, len(known), len(speakers), examples))
+        of = len(test.speakers)
+        found.append(Finding(number, "pretraining speaker", names, REPORTED, len(known), of, examples))
     return found
 
 
@@ -238,22 +237,62 @@ def summary(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def write(findings: Sequence[Finding], path: str | Path) -> None:
-    """Write all findings as JSON, atomically."""
-    write_atomically(path, json.dumps([asdict(item) for item in findings], indent=1, ensure_ascii=False) + "\n")
+def audit_once(
+    manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[PretrainingData], path: Path
+) -> list[Finding]:
+    """:func:`audit` into a file, or what an earlier one left there, if manifest, folds and the rest are the same.
+
+    Args:
+        manifest: the corpus, checked
+        folds: its division
+        protocol: what the division may share
+        pretraining: where what the upstream heard in pretraining is listed
+        path: the file of findings
+
+    Raises:
+        ProtocolError, CorpusError: as :func:`audit`, and if a pretraining manifest cannot be read
+    """
+    of = _fingerprint(manifest, folds, protocol, pretraining)
+    try:
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["of"] == of:
+            return read(path)
+    except (ValueError, TypeError, KeyError, ProtocolError):
+        pass  # of an earlier version, or damaged: made again
+    findings = audit(manifest, folds, protocol, [data.read() for data in pretraining])
+    write(findings, path, of)
+    return findings
+
+
+def _fingerprint(manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[PretrainingData]) -> str:
+    """SHA-256 of all that an audit looks at."""
+    digest = hashlib.sha256(json.dumps([RULES, manifest.root, folds.sha256(), protocol.record()["sha256"]]).encode())
+    for item in manifest.utterances:
+        row = (item.id, item.path, item.speaker, item.text, item.start_s, item.end_s, item.sound, item.source)
+        digest.update(repr(row).encode())
+    for data in pretraining:
+        digest.update(f"{data.path} {data.fold} {data.labelled}\n".encode("utf-8", "surrogateescape"))
+        if data.path.is_file():
+            digest.update(hashlib.sha256(data.path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def write(findings: Sequence[Finding], path: str | Path, of: str = "") -> None:
+    """Write all findings as JSON, atomically, with the fingerprint of what they were found in."""
+    content = {"of": of, "findings": [asdict(item) for item in findings]}
+    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(path: str | Path) -> list[Finding]:
-    """Read what :func:`write` wrote.
+    """Read what :func:`write` wrote, also a list without a fingerprint, as earlier versions wrote it.
 
     Raises:
         ProtocolError: naming the file, if it is something else
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = parse_json(Path(path).read_text(encoding="utf-8"))
         return [
             Finding(**{**item, "between": tuple(item["between"]), "examples": tuple(item["examples"])})
-            for item in content
+            for item in (content["findings"] if isinstance(content, dict) else content)
         ]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ProtocolError(f"{path}: not an audit: {error}. Make it again with the command `audit`") from error

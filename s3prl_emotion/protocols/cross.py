@@ -33,7 +33,10 @@ def test_sets(manifest: Manifest) -> TestSets:
 
 
 def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Dev is, in each training corpus, the first of up to five speaker-disjoint folds; a lone speaker trains."""
+    """Dev is, in each training corpus, the first of up to five speaker-disjoint folds; a lone speaker trains.
+
+    Where the first fold leaves train or dev without a class of its corpus, it is the fold that leaves most of them.
+    """
     by_corpus: dict[str | None, list[Utterance]] = {}
     for item in training.utterances:
         by_corpus.setdefault(item.corpus, []).append(item)
@@ -41,7 +44,14 @@ def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for corpus, items in by_corpus.items():
         if len({item.speaker for item in items}) > 1:
             numbers = folds_by_speaker(items, str(corpus))
-            held_out |= {item.speaker for item, number in zip(items, numbers, strict=True) if number == 1}
+            pairs = list(zip(items, numbers, strict=True))
+
+            def classes(number: int, pairs: list[tuple[Utterance, int]] = pairs) -> tuple[int, int]:
+                trained = {item.label for item, other in pairs if other != number}
+                return len(trained), len({item.label for item, other in pairs if other == number})
+
+            chosen = max(sorted(set(numbers)), key=classes)  # the first of equals
+            held_out |= {item.speaker for item, number in pairs if number == chosen}
     return training.hold_out(held_out)
 
 
@@ -50,7 +60,8 @@ protocols.register("cross")(
         name="cross",
         description="train on some corpora, test on another; best UA on held-out speakers of the training corpora",
         folds="one corpus each, or the corpora named as test; none of them trained on",
-        dev="of each training corpus the first of up to five speaker-disjoint folds; no speaker shared with train",
+        dev="of each training corpus the first of up to five speaker-disjoint folds that leaves every class in train "
+        "and dev, or most; no speaker shared with train",
         selection="ua",
         labels="those that all corpora share, unless the corpus says otherwise",
         test_sets=test_sets,

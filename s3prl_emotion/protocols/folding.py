@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
+from s3prl_emotion.protocols._assignment import assign
+
+logger = logging.getLogger(__name__)
 
 TestSets = dict[int, list[Utterance]]
 """The utterances that each fold tests on, by fold number."""
 
 MAX_FOLDS = 5
 """Folds made for a corpus that brings none."""
+MIN_FOLDS = 3
+"""Fewest that are made in place of five, so that each has every class: one to train, one to select, one to test on."""
 
 
 def corpus_folds(manifest: Manifest) -> TestSets:
@@ -113,30 +123,61 @@ def stratified_cut(
 
 
 def folds_by_speaker(utterances: Sequence[Utterance], corpus: str) -> list[int]:
-    """A fold number, from 1, for every utterance: up to five folds that share no speaker, with similar class rates.
+    """A fold number, from 1, for every utterance: up to five folds that share no speaker.
 
-    Deterministic: scikit-learn's ``StratifiedGroupKFold`` without shuffling, or ``GroupKFold`` where the former
-    would leave a fold empty.
+    The division of :func:`stratified_folds` where it leaves every class in every fold. Else as many folds, from five
+    down to three, as can have every class each (:mod:`s3prl_emotion.protocols._assignment`); where no number can, five
+    that lack the least.
 
     Raises:
         ProtocolError: if there are fewer than two speakers
+    """
+    speakers = sorted({item.speaker for item in utterances})
+    labels = sorted({item.label for item in utterances})
+    most = min(MAX_FOLDS, len(speakers))
+    if most < 2:
+        raise ProtocolError(
+            f"{corpus}: speaker-disjoint folds need at least 2 speakers, found {', '.join(speakers) or 'none'}"
+        )
+    place = {speaker: index for index, speaker in enumerate(speakers)}
+    counts = np.zeros((len(speakers), len(labels)), dtype=np.int64)
+    for item in utterances:
+        counts[place[item.speaker], labels.index(item.label)] += 1
+    found: dict[int, tuple[int, npt.NDArray[np.int64]]] = {}
+    for count in range(most, min(MIN_FOLDS, most) - 1, -1):
+        given = np.zeros(len(speakers), dtype=np.int64)
+        for item, number in zip(utterances, stratified_folds(utterances, count), strict=True):
+            given[place[item.speaker]] = number - 1
+        found[count] = assign(counts, given, count)
+        if found[count][0] == 0:
+            break
+    chosen = next((count for count, (lacks, _) in found.items() if lacks == 0), most)
+    if chosen < most:
+        logger.info("%s: %d folds, since no %d have every class and share no speaker", corpus, chosen, most)
+    division = found[chosen][1]
+    return [int(division[place[item.speaker]]) + 1 for item in utterances]
+
+
+def stratified_folds(utterances: Sequence[Utterance], count: int) -> list[int]:
+    """A fold number, from 1, for every utterance: ``count`` folds that share no speaker, with similar class rates.
+
+    Deterministic: scikit-learn's ``StratifiedGroupKFold`` without shuffling, or ``GroupKFold`` where the former
+    would leave a fold empty.
     """
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     speakers = [item.speaker for item in utterances]
     labels = [item.label for item in utterances]
-    count = min(MAX_FOLDS, len(set(speakers)))
-    if count < 2:
-        found = ", ".join(sorted(set(speakers))) or "none"
-        raise ProtocolError(f"{corpus}: speaker-disjoint folds need at least 2 speakers, found {found}")
     makers = [GroupKFold(count)]
     if count <= max(labels.count(label) for label in set(labels)):
         makers.insert(0, StratifiedGroupKFold(count))
     for maker in makers:
         numbers = [0] * len(utterances)
-        for number, (_, test) in enumerate(maker.split(labels, labels, speakers), start=1):
-            for index in test:
-                numbers[index] = number
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # we say which, in words
+            for number, (_, test) in enumerate(maker.split(labels, labels, speakers), start=1):
+                for index in test:
+                    numbers[index] = number
         if set(numbers) == set(range(1, count + 1)):
             break
     return numbers

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.protocols._checks import check_fold
-from s3prl_emotion.protocols._likeness import by_file, file_of, overlap, root
+from s3prl_emotion.protocols._likeness import Facts, Stretches, facts
 from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.split import Fold, Folds
 
@@ -22,26 +22,25 @@ def without_leaks(manifest: Manifest, folds: Folds, protocol: Protocol) -> tuple
     """
     kept: list[Fold] = []
     dropped = 0
+    known = facts(manifest)
     for fold in folds.folds:
-        dev = _apart(manifest, fold.dev, fold.test)
-        train = _apart(manifest, fold.train, (*dev, *fold.test))
+        dev = _apart(known, fold.dev, fold.test)
+        train = _apart(known, fold.train, (*dev, *fold.test))
         dropped += len(fold.dev) - len(dev) + len(fold.train) - len(train)
         kept.append(Fold(fold.number, train, dev, fold.test))
         check_fold(manifest, protocol, fold.number, {"train": train, "dev": dev, "test": fold.test})
-    return Folds(folds.protocol, tuple(kept)), dropped
+    return Folds.of(manifest, folds.protocol, kept), dropped
 
 
-def _apart(manifest: Manifest, ids: Sequence[str], later: Sequence[str]) -> tuple[str, ...]:
+def _apart(known: Mapping[str, Facts], ids: Sequence[str], later: Sequence[str]) -> tuple[str, ...]:
     """Those of ``ids`` that share no recording with others in ``later``; the same id there is the protocol's doing."""
     same = set(later)
-    items = [manifest.by_id[name] for name in later]
+    items = [known[name] for name in later]
     sounds = {item.sound for item in items if item.sound}
-    roots = {root(manifest, item) for item in items}
-    pieces = by_file(manifest, items)
+    roots = {item.root for item in items}
+    stretches = Stretches(items)
 
-    def is_apart(name: str) -> bool:
-        item = manifest.by_id[name]
-        overlaps = any(overlap(item, piece) for piece in pieces.get(file_of(manifest, item), ()))
-        return name in same or not (item.sound in sounds or root(manifest, item) in roots or overlaps)
+    def is_apart(item: Facts) -> bool:
+        return item.id in same or not (item.sound in sounds or item.root in roots or stretches.overlap(item))
 
-    return tuple(name for name in ids if is_apart(name))
+    return tuple(name for name in ids if is_apart(known[name]))

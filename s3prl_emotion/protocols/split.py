@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.protocols._checks import check_fold
+from s3prl_emotion.protocols._checks import check_fold, classes_absent
 from s3prl_emotion.protocols.protocol import Protocol, Training
 
 SCHEMA = 1
@@ -28,11 +29,35 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class Lack:
+    """Classes that no utterance of a part of a fold has: no speaker-disjoint division, or not this one, gives them."""
+
+    fold: int
+    part: str  # train, dev or test
+    classes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"fold {self.fold}: {self.part} has no {', '.join(self.classes)}"
+
+
+@dataclass(frozen=True)
 class Folds:
     """All folds of a corpus under a protocol, sorted by number."""
 
     protocol: str
     folds: tuple[Fold, ...]
+    lacking: tuple[Lack, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: Manifest, protocol: str, folds: Sequence[Fold]) -> Folds:
+        """Folds with what their parts lack."""
+        found = [
+            Lack(fold.number, part, tuple(absent))
+            for fold in folds
+            for part in ("train", "dev", "test")
+            if (absent := classes_absent(manifest, getattr(fold, part)))
+        ]
+        return cls(protocol, tuple(folds), tuple(found))
 
     def __getitem__(self, number: int) -> Fold:
         """The fold with this number.
@@ -56,6 +81,7 @@ class Folds:
             "schema": SCHEMA,
             "protocol": self.protocol,
             "sha256": self.sha256(),
+            **({"lacking": [asdict(item) for item in self.lacking]} if self.lacking else {}),
             "folds": [asdict(fold) for fold in self.folds],
         }
         write_atomically(path, json.dumps(content, indent=1) + "\n")
@@ -71,18 +97,22 @@ class Folds:
         if not path.is_file():
             raise ProtocolError(f"{path}: no such folds. Make them with the command `prepare`")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             if content["schema"] != SCHEMA:
                 raise ProtocolError(f"{path}: key 'schema': this version reads {SCHEMA}, found {content['schema']}")
             folds = tuple(
                 Fold(int(item["number"]), tuple(item["train"]), tuple(item["dev"]), tuple(item["test"]))
                 for item in content["folds"]
             )
-            result = cls(str(content["protocol"]), folds)
+            lacking = tuple(
+                Lack(int(item["fold"]), str(item["part"]), tuple(item["classes"]))
+                for item in content.get("lacking", ())
+            )
+            result = cls(str(content["protocol"]), folds, lacking)
             written = content["sha256"]
         except KeyError as error:
             raise ProtocolError(f"{path}: key {error} is missing") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ProtocolError(f"{path}: not a file of folds: {error}") from error
         if result.sha256() != written:
             raise ProtocolError(f"{path}: the folds were changed after they were written. Make them again")
@@ -106,6 +136,11 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
         protocol = protocols.get(protocol)
     if len(manifest.labels) < 2:
         raise ProtocolError(f"{manifest.corpus}: one class only ({manifest.labels[0]}): nothing to tell apart")
+    if manifest.nameless and (protocol.speaker_disjoint_dev or protocol.speaker_disjoint_test):
+        raise ProtocolError(
+            f"{manifest.corpus}: the speakers of {manifest.nameless} of {len(manifest.utterances)} utterances are not "
+            f"known, so protocol {protocol.name} cannot keep speakers apart. Use published or paper-d, which do not"
+        )
     tests = protocol.test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
     folds = []
@@ -123,4 +158,4 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
         fold = Fold(number, train, dev, tuple(item.id for item in test))
         check_fold(manifest, protocol, number, {"train": fold.train, "dev": fold.dev, "test": fold.test})
         folds.append(fold)
-    return Folds(protocol.name, tuple(folds))
+    return Folds.of(manifest, protocol.name, folds)

@@ -1,4 +1,4 @@
-"""SUPERB's protocol, bit by bit as S3PRL's emotion task does it.
+"""SUPERB's protocol, as S3PRL's emotion task divides: bit by bit where its order of utterances is known.
 
 The dev set is what ``torch.utils.data.random_split`` cuts off the training list under ``torch.manual_seed(0)``; it
 shares its speakers with the training set (Yang et al., SUPERB, Interspeech 2021).
@@ -29,11 +29,12 @@ def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
 SUPERB = protocols.register("superb")(
     Protocol(
         name="superb",
-        description="S3PRL's exact division; the checkpoint with the best dev accuracy is tested",
+        description="dev drawn as S3PRL draws it from the order of utterances; best dev accuracy is tested",
         folds="those of the corpus, speaker-disjoint",
         dev="a random 20 % of the training utterances under seed 0, as S3PRL divides them; speakers shared with train",
         selection="accuracy",
         speaker_disjoint_dev=False,
+        by_position=True,
         divide=divide,
     )
 )

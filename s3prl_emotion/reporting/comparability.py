@@ -122,8 +122,37 @@ def say_folds(folds: Sequence[int]) -> str:
 
 
 def near_chance(results: Mapping[str, Any]) -> bool:
-    """Whether the mean UA is at most 3 points above chance, 1 / K, or below it."""
-    return bool(round(results["ua"]["mean"] - results["chance"], 9) <= CHANCE_MARGIN)
+    """Whether the headline UA is at most 3 points above chance, 1 / K, or below it."""
+    return bool(round(headline_ua(results)[0] - results["chance"], 9) <= CHANCE_MARGIN)
+
+
+def headline_ua(results: Mapping[str, Any]) -> tuple[float, str]:
+    """The UA to quote, and which it is: ``mean`` over folds, or ``pooled`` where test folds lack classes."""
+    if is_pooled(results):
+        return float(results["pooled"]["ua"]["value"]), "pooled"
+    return float(results["ua"]["mean"]), "mean"
+
+
+def is_pooled(results: Mapping[str, Any]) -> bool:
+    """Whether the rates to quote are those over the pooled predictions; old records have none."""
+    return bool((results.get("headline") or {}).get("of") == "pooled")
+
+
+def lacking(results: Mapping[str, Any]) -> list[str]:
+    """Which classes train and dev sets lack, in one line for each; those of test sets are the headline's reason."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for item in results["protocol"].get("lacking") or ():
+        if item["part"] != "test":
+            found.setdefault(item["part"], {}).setdefault(", ".join(item["classes"]), []).append(item["fold"])
+    return [
+        f"{part} has no {'; no '.join(f'{names} in {say_folds(folds)}' for names, folds in by_names.items())}"
+        for part, by_names in found.items()
+    ]
+
+
+def corpus_title(results: Mapping[str, Any]) -> str:
+    """The corpus' name for people: a table's own."""
+    return str(results.get("corpus_name") or results["corpus"])
 
 
 def _corpus(results: Mapping[str, Any]) -> str:

@@ -13,15 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.comparison import DIFFERENCE_METHODS, METHODS, System, difference, figures, group
+from s3prl_emotion.evaluation.comparison import (
+    DIFFERENCE_METHODS,
+    MCNEMAR_METHOD,
+    METHODS,
+    System,
+    difference,
+    figures,
+    group,
+)
 from s3prl_emotion.evaluation.pairs import holm
 from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
 from s3prl_emotion.evaluation.results import RATES, SUMMARISED
 from s3prl_emotion.evaluation.runs import find_runs, read_run
-from s3prl_emotion.reporting.comparability import missing_folds, not_comparable, not_comparable_runs, protocol_marks
+from s3prl_emotion.reporting.comparability import (
+    corpus_title,
+    lacking,
+    missing_folds,
+    not_comparable,
+    not_comparable_runs,
+    protocol_marks,
+)
 
 SCHEMA = 1
-_PROTOCOL_KEYS = ("name", "sha256", "split_sha256", "dev", "selection", "labels", "transductive")
+_PROTOCOL_KEYS = ("name", "sha256", "split_sha256", "dev", "selection", "labels", "transductive", "order")
 
 
 def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, metric: str = "ua") -> dict[str, Any]:
@@ -38,21 +53,23 @@ def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, met
 
     Returns:
         ``schema``, ``metric``, ``comparisons`` (how many differences there are; p are adjusted for that many by Holm's
-        method), ``methods`` and ``blocks``. A block has ``number``, ``corpus``, ``protocol``, ``folds``, ``marks``,
-        ``apart`` (the reasons against each earlier block), ``systems``, ``published``, ``baseline`` and
-        ``differences``
+        method), ``methods``, ``blocks`` and ``unfinished``, the folders of runs that were begun and have no result. A
+        block has ``number``, ``corpus``, ``protocol``, ``folds``, ``headline`` (``of`` mean or pooled rates, and the
+        ``reason``), ``lacking`` (classes of train and dev sets), ``marks``, ``apart`` (the reasons against each earlier
+        block), ``systems``, ``published``, ``baseline`` and ``differences``. A system with a ``copy_of`` holds nothing
+        but runs of an earlier one under other names; no difference is taken from it
 
     Raises:
         RunError: if a folder or file is missing or malformed, or runs of one division are not over the same utterances
     """
     if metric not in RATES:
         raise RunError(f"metric {metric!r}: expected one of {', '.join(RATES)}")
-    folders = find_runs([*([] if baseline is None else [baseline]), *paths])
     wanted = None
     if baseline is not None:
         if not (Path(baseline) / "results.json").is_file():
             raise RunError(f"{baseline}: the baseline must be the folder of one run, which holds results.json")
-        wanted = folders[0].resolve()
+        wanted = Path(baseline).resolve()
+    folders, unfinished = find_runs([*([] if baseline is None else [baseline]), *paths])
     blocks: list[list[System]] = []
     for system in group([read_run(folder) for folder in folders]):
         for block in blocks:
@@ -73,8 +90,13 @@ def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, met
         "schema": SCHEMA,
         "metric": metric,
         "comparisons": len(differences),
-        "methods": {**METHODS, **(DIFFERENCE_METHODS if differences else {})},
+        "methods": {
+            **METHODS,
+            **(DIFFERENCE_METHODS if differences else {}),
+            **(MCNEMAR_METHOD if differences and metric == "wa" else {}),
+        },
         "blocks": content,
+        "unfinished": [str(folder) for folder in unfinished],
     }
 
 
@@ -101,26 +123,28 @@ def _block(blocks: Sequence[Sequence[System]], position: int, keys: _keys, wante
     for key, system in named.items():
         if wanted in [run.folder.resolve() for run in system.runs]:
             baseline = key
+    copies = _copies(named)
     return {
         "number": position + 1,
-        "corpus": results["corpus"],
+        "corpus": corpus_title(results),
         "protocol": {key: results["protocol"].get(key) for key in _PROTOCOL_KEYS},
         "folds": [fold["fold"] for fold in results["folds"]],
+        "headline": results["headline"],
+        "lacking": lacking(results),
         "marks": protocol_marks(results),
         "apart": [
             {"block": number, "reason": not_comparable_runs(results, other[0].results)}
             for number, other in enumerate(blocks[:position], start=1)
         ],
         "systems": [
-            _system(key, system, [*_unlike_namesakes(system, systems), *_copies(key, named)])
-            for key, system in named.items()
+            _system(key, system, _unlike_namesakes(system, systems), copies.get(key)) for key, system in named.items()
         ],
         "published": _published(named),
         "baseline": baseline,
         "differences": [
             {"key": key, "baseline": baseline, **difference(system, named[baseline])}
             for key, system in named.items()
-            if key != baseline
+            if key != baseline and key not in copies
         ],
     }
 
@@ -142,17 +166,22 @@ def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
     return [f"{key} {mine.get(key)}" for key in keys if not key.startswith("settings.")]
 
 
-def _copies(key: str, named: Mapping[str, System]) -> list[str]:
-    """Earlier systems that hold a run with the same predictions, to the last digit: the same run twice."""
-    mine = [run.predictions for run in named[key].runs]
-    earlier = list(named)[: list(named).index(key)]
-    same = [other for other in earlier if any(run.predictions in mine for run in named[other].runs)]
-    return [f"the same predictions as {other}: a copy?" for other in same]
+def _copies(named: Mapping[str, System]) -> dict[str, str]:
+    """Systems all of whose runs have the predictions of an earlier one's, to the last digit: the same runs again."""
+    found: dict[str, str] = {}
+    for key, system in named.items():
+        for other in list(named)[: list(named).index(key)]:
+            known = [run.predictions for run in named[other].runs]
+            if all(run.predictions in known for run in system.runs):
+                found[key] = found.get(other, other)
+                break
+    return found
 
 
-def _system(key: str, system: System, unlike: Sequence[str]) -> dict[str, Any]:
+def _system(key: str, system: System, unlike: Sequence[str], copy_of: str | None) -> dict[str, Any]:
     results = system.results
-    remarks = list(unlike) + list((results.get("settings") or {}).get("deviations", []))
+    remarks = [] if copy_of is None else [f"a copy: the same predictions as {copy_of}, not compared"]
+    remarks += list(unlike) + list((results.get("settings") or {}).get("deviations", []))
     rate = (results.get("settings") or {}).get("lr")
     if isinstance(rate, str):  # the words of a sweep
         remarks.append(f"lr {rate}")
@@ -169,9 +198,10 @@ def _system(key: str, system: System, unlike: Sequence[str]) -> dict[str, Any]:
         "upstream": results["upstream"],
         "checkpoint_sha256": results["checkpoint_sha256"],
         "downstream": results["downstream"],
-        "corpus": results["corpus"],
+        "corpus": corpus_title(results),
         "seeds": system.seeds,
         "source": [str(run.folder) for run in system.runs],
+        "copy_of": copy_of,
         "marks": protocol_marks(results),
         "remarks": remarks,
         "figures": figures(system),

@@ -14,6 +14,7 @@ COLUMNS = (
     *("block", "kind", "key", "name", "metric", "value", "ci95_low", "ci95_high", "std_folds", "std_seeds", "folds"),
     *("seeds", "baseline", "p_bootstrap", "p_holm", "p_mcnemar", "p_corrected_t", "comparable_with", "reason"),
     *("corpus", "protocol", "protocol_sha256", "split_sha256", "marks", "source"),
+    *("headline", "pooled", "pooled_ci95_low", "pooled_ci95_high", "standard_error", "detectable"),
 )
 
 
@@ -23,7 +24,9 @@ def comparison_json(comparison: Mapping[str, Any]) -> str:
 
 
 def comparison_csv(comparison: Mapping[str, Any]) -> str:
-    """One row per number: ``kind`` is ``system``, ``published`` or ``difference``; rates are fractions.
+    """One row per number: ``kind`` is ``system``, ``published``, ``difference`` or ``unfinished``; rates are fractions.
+
+    ``headline`` tells which to quote, ``value``, the mean over folds, or ``pooled``; differences are of that one.
 
     ``folds`` holds ``number:rate`` parted by blanks; lists are parted by ``; ``.
     """
@@ -33,6 +36,8 @@ def comparison_csv(comparison: Mapping[str, Any]) -> str:
     for block in comparison["blocks"]:
         for row in (*_systems(block), *_published(block), *_differences(block)):
             writer.writerow({key: _cell(value) for key, value in {"block": block["number"], **row}.items()})
+    for folder in comparison["unfinished"]:
+        writer.writerow({"kind": "unfinished", "source": folder, "reason": "no fold has a result yet"})
     return buffer.getvalue().rstrip("\n")
 
 
@@ -50,6 +55,7 @@ def _task(block: Mapping[str, Any]) -> dict[str, Any]:
         "protocol_sha256": protocol["sha256"],
         "split_sha256": protocol["split_sha256"],
         "marks": block["marks"],
+        "headline": block["headline"]["of"],
         "reason": [f"not comparable with block {item['block']}: {item['reason']}" for item in block["apart"]],
     }
 
@@ -66,10 +72,14 @@ def _folds(values: Mapping[Any, float]) -> str:
 def _systems(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for system in block["systems"]:
         about = {key: system[key] for key in ("key", "name", "seeds", "source")} | {"kind": "system", **_task(block)}
+        if system["copy_of"] is not None:
+            about["reason"] = [*about["reason"], f"a copy: the same predictions as {system['copy_of']}"]
         for rate in SUMMARISED:
             found = system["figures"][rate]
             spread = {key: found[key] for key in ("std_folds", "std_seeds")}
             numbers = {"value": found["mean"], **_bounds(found["ci95"]), **spread, "folds": _folds(found["folds"])}
+            low, high = found["pooled_ci95"] or (None, None)
+            numbers |= {"pooled": found["pooled"], "pooled_ci95_low": low, "pooled_ci95_high": high}
             yield {**about, "corpus": system["corpus"], "metric": rate, **numbers}
         for name in CALIBRATION:
             if system["figures"][name] is not None:
@@ -108,6 +118,7 @@ def _differences(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 "value": found["difference"],
                 **_bounds(found["ci95"]),
                 **{name: found[name] for name in ("p_bootstrap", "p_holm", "p_corrected_t")},
+                **{name: found[name] for name in ("standard_error", "detectable")},
                 "p_mcnemar": item["mcnemar"]["median"] if rate == "wa" else None,
                 **_task(block),
                 "source": [*both[0]["source"], *both[1]["source"]],

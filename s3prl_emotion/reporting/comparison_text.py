@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3prl_emotion.evaluation.published import SUPERB_FOLDS
 from s3prl_emotion.reporting.comparability import say_folds
@@ -29,8 +30,23 @@ def comparison_text(comparison: Mapping[str, Any], markdown: bool = False) -> st
         _systems(page, block, comparison["metric"])
         _published(page, block)
         _differences(page, block, comparison["metric"], comparison["comparisons"])
+    page.add(
+        *(f"not finished, so not compared: {folder}: no fold has a result yet" for folder in comparison["unfinished"])
+    )
     page.add("Methods:", *(f"{name}: {text}." for name, text in comparison["methods"].items()))
     return "\n\n".join(page.parts)
+
+
+class _Headline(NamedTuple):
+    """Where a mean over folds, or a rate over the pooled predictions, stands in a system's figures."""
+
+    name: str
+    title: str  # what a column's title says of it
+    value: str
+    interval: str
+
+
+HEADLINES = (_Headline("mean", "", "mean", "ci95"), _Headline("pooled", "pooled ", "pooled", "pooled_ci95"))
 
 
 class _Page:
@@ -53,14 +69,30 @@ class _Page:
             self.parts.append(lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table whose first cells are ``KEY name``; the names go where they do not fit in the width."""
+        """A table whose first cells are ``KEY name``.
+
+        Where it does not fit in the width, titles stand in several lines; where that is not enough, the names go.
+        """
         if self.markdown:
             self.parts.append(tabulated(headers, rows, "github"))
             return
         table = tabulated(headers, rows)
-        if max(map(len, table.splitlines())) > WIDTH:
+        if _is_wide(table):
+            headers = list(map(_in_lines, headers))
+            table = tabulated(headers, rows)
+        if _is_wide(table):
             table = tabulated(headers, [[row[0].split(" ")[0], *row[1:]] for row in rows])
         self.parts.append(table)
+
+
+def _in_lines(title: str) -> str:
+    """A column's title in short lines, with ``%`` beside what it belongs to."""
+    kept = title.replace(" %", "\xa0%").replace(" minus ", " minus\xa0")
+    return textwrap.fill(kept, 5, break_long_words=False, break_on_hyphens=False).replace("\xa0", " ")
+
+
+def _is_wide(table: str) -> bool:
+    return max(map(len, table.splitlines())) > WIDTH
 
 
 def _heading(page: _Page, block: Mapping[str, Any]) -> None:
@@ -70,6 +102,11 @@ def _heading(page: _Page, block: Mapping[str, Any]) -> None:
         f"selection {protocol['selection']}; dev {protocol['dev']}; labels {', '.join(protocol['labels'])}; scored "
         f"{say_folds(block['folds'])}"
     ]
+    if protocol.get("order"):
+        lines.append(f"dev drawn as S3PRL draws it; order of utterances: {protocol['order']}")
+    if block["headline"]["of"] == "pooled":
+        lines.append(f"headline: the pooled rates, not the means over folds: {block['headline']['reason']}")
+    lines += [f"division: {text}" for text in block["lacking"]]
     lines += [f"marked: {mark}" for mark in block["marks"]]
     lines += [f"not comparable with block {item['block']}: {item['reason']}" for item in block["apart"]]
     page.add(*lines)
@@ -77,21 +114,29 @@ def _heading(page: _Page, block: Mapping[str, Any]) -> None:
 
 def _systems(page: _Page, block: Mapping[str, Any], metric: str) -> None:
     others = [rate for rate in RATES if rate != metric]
-    headers = ["system", "seeds", f"{RATES[metric]} %", "95 % interval", "std folds", "std seeds"]
-    headers += [*(f"{RATES[rate]} %" for rate in others), "ECE %"]
+    of, other = HEADLINES if block["headline"]["of"] == "mean" else HEADLINES[::-1]
+    headers = ["system", "seeds", f"{of.title}{RATES[metric]} %", "95 % interval"]
+    headers += [f"{other.name} %"] if page.markdown else []  # in plain text it stands in the line of the system
+    headers += ["std folds", "std seeds", *(f"{RATES[rate]} %" for rate in others), "ECE %"]
     rows = []
     for system in block["systems"]:
         found = system["figures"]
         main = found[metric]
-        cells = [f"{system['key']} {system['name']}", str(len(system["seeds"])), percent(main["mean"])]
-        cells += [interval(main["ci95"]), percent(main["std_folds"]), percent(main["std_seeds"])]
-        rows.append([*cells, *(percent(found[rate]["mean"]) for rate in others), percent(found["ece"])])
+        cells = [f"{system['key']} {system['name']}", str(len(system["seeds"])), percent(main[of.value])]
+        cells += [interval(main[of.interval]), *([percent(main[other.value])] if page.markdown else [])]
+        cells += [percent(main["std_folds"]), percent(main["std_seeds"])]
+        rows.append([*cells, *(percent(found[rate][of.value]) for rate in others), percent(found["ece"])])
     page.table(headers, rows)
     lines = []
     for system in block["systems"]:
         seeds = ", ".join(map(str, system["seeds"]))
         parts = [f"{system['name']}, {'seed' if len(system['seeds']) == 1 else 'seeds'} {seeds}"]
-        parts += [*system["marks"], *system["remarks"], ", ".join(system["source"])]
+        beside = system["figures"][metric]
+        parts += [*system["marks"], *system["remarks"]]
+        parts.append(
+            f"{other.name} {RATES[metric]} {percent(beside[other.value])} ({interval(beside[other.interval])})"
+        )
+        parts.append(", ".join(system["source"]))
         lines.append(f"{system['key']}: {'; '.join(parts)}")
     page.add(*lines)
 
@@ -150,21 +195,33 @@ def _differences(page: _Page, block: Mapping[str, Any], metric: str, comparisons
     if not block["differences"]:
         return
     names = {system["key"]: system["name"] for system in block["systems"]}
-    headers = [f"{RATES[metric]}, minus {block['baseline']}", "points", "95 % interval"]
-    headers += ["p bootstrap", "p Holm", "p McNemar", "p corrected t"]
+    of = "pooled " if block["headline"]["of"] == "pooled" else ""
+    headers = [f"{of}{RATES[metric]}, minus {block['baseline']}", "points", "95 % interval", "detectable"]
+    headers += ["p bootstrap", "p Holm", *(["p McNemar"] if metric == "wa" else []), "p corrected t"]
     rows = []
     for item in block["differences"]:
         found = item[metric]
         cells = [f"{item['key']} {names[item['key']]}", f"{100 * found['difference']:+.2f}", interval(found["ci95"])]
-        p_values = (found["p_bootstrap"], found["p_holm"], item["mcnemar"]["median"], found["p_corrected_t"])
+        cells.append("-" if found["detectable"] is None else f"± {percent(found['detectable'])}")
+        p_values = [found["p_bootstrap"], found["p_holm"], found["p_corrected_t"]]
+        if metric == "wa":
+            p_values.insert(2, item["mcnemar"]["median"])
         rows.append([*cells, *map(p_value, p_values)])
     page.table(headers, rows)
     lines = [f"p Holm: p bootstrap adjusted for {comparisons} {'comparison' if comparisons == 1 else 'comparisons'}"]
+    known = [item[metric]["detectable"] for item in block["differences"] if item[metric]["detectable"] is not None]
+    if known:
+        below = " to ".join(dict.fromkeys((percent(min(known)), percent(max(known)))))
+        lines.append(
+            f"detectable: with these speakers and seeds a true difference below {below} points goes unseen "
+            "in more than one experiment of five: do not rank systems that are closer"
+        )
     for item in block["differences"]:
         pairs = [f"{a} with {b}" for a, b in item["mcnemar"]["seeds"] if a != b]
-        if pairs:
+        if pairs and metric == "wa":
             lines.append(f"{item['key']}: no seed in common with {block['baseline']}; McNemar pairs {', '.join(pairs)}")
         if found_none := [name for name in ("p_bootstrap", "p_corrected_t") if item[metric][name] is None]:
-            why = {"p_bootstrap": "one speaker only", "p_corrected_t": "one fold only, or no folds.json"}
+            without = "pooled rates have no folds" if of else "one fold only, or no folds.json"
+            why = {"p_bootstrap": "one speaker only", "p_corrected_t": without}
             lines.append(f"{item['key']}: {'; '.join(f'no {name}: {why[name]}' for name in found_none)}")
     page.add(*lines)

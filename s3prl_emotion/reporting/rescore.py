@@ -8,6 +8,7 @@ from typing import Any
 
 from s3prl_emotion.evaluation.results import write_results
 from s3prl_emotion.evaluation.runs import RESULTS, read_run
+from s3prl_emotion.files import is_read_only
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,12 @@ def recompute(run_folder: str | Path) -> dict[str, Any]:
         RunError: if a file is missing or malformed, or if the two do not belong together
     """
     run = read_run(run_folder)
-    write_results(run.folder / RESULTS, run.results)
+    try:
+        write_results(run.folder / RESULTS, run.results)
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        logger.warning("%s cannot be written, and stays as it is", error.filename)
     logger.info(
         "%s: recomputed %d folds from %d predictions", run.folder, len(run.results["folds"]), len(run.predictions)
     )

@@ -9,6 +9,9 @@ from s3prl_emotion.evaluation.published import SUPERB_FOLDS, PublishedResult
 from s3prl_emotion.reporting.comparability import (
     CHANCE_MARGIN,
     TRANSDUCTIVE,
+    corpus_title,
+    headline_ua,
+    lacking,
     missing_folds,
     near_chance,
     not_comparable,
@@ -74,7 +77,7 @@ def _title(results: Mapping[str, Any]) -> str:
     parts = {
         "upstream": results["upstream"],
         "downstream": results["downstream"],
-        "corpus": results["corpus"],
+        "corpus": corpus_title(results),
         "protocol": protocol["name"],
         "selection": protocol["selection"],
         "dev": protocol["dev"],
@@ -95,6 +98,9 @@ def _fold_table(results: Mapping[str, Any]) -> str:
     if by_folds == "ci95_folds":
         rows.append(["95 % speakers", "", *(interval(results[rate]["ci95"]) for rate in RATES), ""])
     rows.append(["95 % folds", "", *(interval(results[rate][by_folds]) for rate in RATES), ""])
+    if "pooled" in results:
+        rows.append(["pooled", "", *(percent(results["pooled"][rate]["value"]) for rate in RATES), ""])
+        rows.append(["95 % pooled", "", *(interval(results["pooled"][rate]["ci95"]) for rate in RATES), ""])
     rows.append(["chance", "", percent(results["chance"]), "-", "-", ""])
     table = tabulated(["fold", "n", *(f"{name} %" for name in RATES.values()), "step"], rows)
     notes = []
@@ -105,6 +111,8 @@ def _fold_table(results: Mapping[str, Any]) -> str:
     else:
         method = results["ci95_folds_method" if by_folds == "ci95_folds" else "ci95_method"]
         notes.append(f"std: sample standard deviation over folds. 95 % folds: {method}.")
+    if "pooled" in results:
+        notes.append("pooled: the predictions of all folds in one confusion matrix; 95 % pooled: by the same speakers.")
     return "\n".join([table, *map(wrap, notes), *map(wrap, _further_rates(results))])
 
 
@@ -129,14 +137,26 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
             f"warning: incomplete: {say_folds(missing)} missing, "
             f"{len(results['folds'])} of {len(results['folds_expected'])} folds scored"
         )
+    figure, kind = headline_ua(results)
+    if kind == "pooled":
+        bounds = interval(results["pooled"]["ua"]["ci95"])
+        lines.append(
+            f"headline: UA {percent(figure)} ({bounds}) over the pooled predictions, not the mean over folds "
+            f"{percent(results['ua']['mean'])}: {results['headline']['reason']}"
+        )
+    lines += [f"division: {text}" for text in lacking(results)]
+    if results["protocol"].get("order"):
+        lines.append(f"dev drawn as S3PRL draws it; order of utterances: {results['protocol']['order']}")
     if near_chance(results):
         lines.append(
-            f"warning: mean UA {percent(results['ua']['mean'])} is not more than {100 * CHANCE_MARGIN:.0f} points "
+            f"warning: {kind} UA {percent(figure)} is not more than {100 * CHANCE_MARGIN:.0f} points "
             f"above chance ({percent(results['chance'])}): little or nothing was learned"
         )
     settings = _settings(results.get("settings"))
     if settings:
         lines.append(settings)
+    if deviations := (results.get("settings") or {}).get("deviations"):
+        lines.append(f"unlike the configuration that ships: {'; '.join(deviations)}")
     for mark in protocol_marks(results):
         said = ": audio of the test folds was used, unlabelled, in pretraining" if mark == TRANSDUCTIVE else ""
         lines.append(mark + said)

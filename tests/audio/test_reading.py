@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_emotion.audio import AudioError, as_waveform, audio_info, read_audio, read_segment
+from s3prl_emotion.audio import AudioError, as_waveform, audio_info, read_audio, read_segment, reading
 from s3prl_emotion.errors import CorpusError
 
 
@@ -155,3 +156,64 @@ def test_a_rate_with_a_huge_kernel_is_converted_too() -> None:
     expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
     assert converted.shape == (16000,)
     assert np.abs(converted - expected)[200:-200].max() < 2e-3
+
+
+def test_a_header_that_promises_more_than_memory_holds_is_refused(tmp_path):
+    """A FLAC header counts samples in 36 bits: 2^36 - 1 of them would take 256 GB."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(), 16000)
+    content = bytearray(path.read_bytes())
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    path.write_bytes(content)
+    assert audio_info(path).frames == 2**36 - 1
+    with pytest.raises(AudioError, match=r"a\.flac: "):
+        read_audio(path)
+
+
+def test_blocks_are_joined(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", np.c_[tone(), -tone()], 16000)
+    whole, _ = read_segment(tmp_path / "a.wav", 0.1, 0.9)
+    monkeypatch.setattr(reading, "_BLOCK", 700)
+    np.testing.assert_array_equal(read_segment(tmp_path / "a.wav", 0.1, 0.9)[0], whole)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001])
+def test_rates_that_no_recorder_has_are_refused(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", tone(), rate)
+    for read in (read_audio, audio_info):
+        with pytest.raises(AudioError, match=f"its header says {rate} Hz, expected 1000 to 768000 Hz"):
+            read(tmp_path / "a.wav")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    with pytest.raises(AudioError, match="is a pipe or a device"):
+        read_audio(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="a link that leads nowhere"):
+        audio_info(tmp_path / "loop.wav")
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30])
+def test_samples_that_cannot_be_audio_are_refused(tmp_path, value):
+    samples = tone()
+    samples[5] = value
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"a\.wav: samples up to 1e\+30, where full scale is 1"):
+        read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "ULAW"])
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST"])
+def test_files_that_are_cut_off_are_refused_whatever_their_format(tmp_path, kind, subtype):
+    path = tmp_path / "a.wav"
+    for channels in (1, 3):
+        soundfile.write(path, np.tile(tone()[:1001, None], (1, channels)), 16000, format=kind, subtype=subtype)
+        assert len(read_audio(path)) >= 1001, "complete"
+        content = path.read_bytes()
+        path.write_bytes(content[:-2])
+        assert len(read_audio(path)) >= 999, "10 ms may be missing"
+        path.write_bytes(content[: len(content) - 700 * channels])
+        with pytest.raises(AudioError, match=r"a\.wav: cut off: its header promises \d+ bytes of audio, \d+ of them"):
+            read_audio(path)

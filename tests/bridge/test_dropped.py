@@ -37,7 +37,7 @@ def test_a_dropped_folder_is_found_by_its_name(my_hubert) -> None:
 
     found = dropped.resolve("my_hubert", None, None)
     assert found == ("my_hubert", str(my_hubert), None)
-    assert hub.my_hubert is registration.upstreams()["hf_auto_custom"]
+    assert hub.my_hubert.__wrapped__ is registration.upstreams()["hf_auto_custom"]
     check_upstream(*found)
     assert "my_hubert" not in registration.upstream_names(), "no name of S3PRL's or ours"
     assert dropped.resolve("my_hubert", None, None) == found

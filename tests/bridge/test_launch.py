@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import pytest
 import torch
 
 from s3prl_emotion.bridge import arguments, checkpoints, launch, selection
+from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.config import read_yaml
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
 
 
@@ -127,8 +130,20 @@ def test_a_skipped_batch_is_no_error(guard) -> None:
     assert parameter.abs().min() > 0
 
 
+def _good() -> dict[str, Any]:
+    """A checkpoint as the Runner writes it."""
+    args = argparse.Namespace(upstream="fbank", downstream="emotion_mean")
+    parameters = {"best_score": torch.zeros(1), "w": torch.zeros(500)}
+    return {
+        "Step": 5,
+        "Args": args,
+        "Config": read_yaml(downstream_configs()["emotion_mean"]),
+        "Downstream": parameters,
+    }
+
+
 def test_torn_and_foreign_checkpoints(tmp_path) -> None:
-    good = {"Step": 5, "Args": argparse.Namespace(a=1), "Config": {}, "Downstream": {}}
+    good = _good()
     torch.save(good, tmp_path / "states-5.ckpt")
     torch.save(good, tmp_path / "states-10.ckpt")
     torn = (tmp_path / "states-10.ckpt").read_bytes()
@@ -157,7 +172,7 @@ def test_loading_a_checkpoint_executes_nothing(tmp_path) -> None:
 
 def test_whatever_a_kill_leaves_of_a_checkpoint_is_not_readable(tmp_path) -> None:
     """Cut at every hundredth of its length, and with a byte changed: a RunError each time, or an intact content."""
-    good = {"Step": 5, "Args": argparse.Namespace(a=1), "Config": {}, "Downstream": {"w": torch.zeros(500)}}
+    good = _good()
     torch.save(good, tmp_path / "whole.ckpt")
     whole = (tmp_path / "whole.ckpt").read_bytes()
     path = tmp_path / "torn.ckpt"

@@ -18,7 +18,7 @@ def test_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith("Block 1: iemocap, protocol superb\n")
     assert f"{100 * results['ua']['mean']:.2f}" in out
-    assert "UA, minus A" in out
+    assert "minus A" in out
 
 
 @pytest.mark.parametrize(("metric", "title"), [("ua", "UA"), ("wa", "WA"), ("macro_f1", "macro-F1")])
@@ -27,7 +27,8 @@ def test_metric_and_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     make_run(tmp_path / "b", downstream="emotion_corr", rng=9)
     assert main(["compare", str(tmp_path / "a"), "--baseline", str(tmp_path / "b"), "--metric", metric]) == 0
     out = capsys.readouterr().out
-    assert f"{title}, minus A" in out
+    assert f"{title}," in out
+    assert "minus A" in out
     assert "A: hubert emotion_corr" in out
 
 

@@ -131,8 +131,22 @@ def test_speakers_that_are_not_known(root, caplog):
     (root / "data.seg.wrd.stm").unlink()
     with caplog.at_level(logging.WARNING):
         manifest = read(root)
-    assert manifest.speakers == ("unknown",)
-    assert "the speakers of 6 of 6 utterances are not known; all are called 'unknown'" in caplog.text
+    assert (manifest.speakers, manifest.nameless) == ((), 6)
+    assert "the speakers of 6 of 6 utterances are not known" in caplog.text
+    with pytest.raises(ProtocolError, match="6 of 6 utterances are not known, so protocol strict cannot"):
+        make_folds(manifest, "strict")
+
+
+def test_a_speaker_that_is_the_utterance_is_not_known(root, caplog):
+    """As in the stm of resd and mer2023."""
+    stm = root / "data.seg.wrd.stm"
+    clips = [clip for group in CLIPS.values() for clip in group]
+    stm.write_text("".join(f"mine-{n} 1 {n} 0 2 <id=mine-{n},lang=en,spk={n},emotion={e}> {e}\n" for n, e in clips))
+    with caplog.at_level(logging.WARNING):
+        manifest = read(root)
+    assert (manifest.speakers, manifest.nameless) == ((), 6)
+    assert "data.seg.wrd.stm: names another speaker for each of 6 clips, so none is known" in caplog.text
+    assert "intervals draw these utterances one by one" in caplog.text
 
 
 def test_iemocap_speakers_come_from_names(root):

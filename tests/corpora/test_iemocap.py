@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import random
 
 import pytest
 
-from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora import corpora, iemocap
 from s3prl_emotion.corpora.iemocap import IEMOCAP_LABELS, session_of, speaker_of
 from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.protocols import make_folds
 
 LINES = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
 
@@ -140,3 +143,80 @@ def test_other_folders(root, tmp_path):
 )
 def test_speaker_of(name, speaker, session):
     assert (speaker_of(name), session_of(name)) == (speaker, session)
+
+
+ORDERED = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}
+
+
+@pytest.fixture
+def shuffled(tmp_path):
+    """A complete layout of three sessions, and S3PRL's metadata of it in an order that no sorting gives."""
+    root, rng = tmp_path / "corpus", random.Random(4)
+    entries = {}
+    for session in (1, 2, 3):
+        lines, entries[session] = [], []
+        for number in range(24):
+            label = list(ORDERED)[number % 4]
+            name = f"Ses{session:02d}F_impro01_{'FM'[number % 2]}{number:03d}"
+            lines.append(f"[{number}.0 - {number + 1}.0]\t{name}\t{label}\t[2.5, 2.5, 2.5]")
+            path = f"Session{session}/sentences/wav/Ses{session:02d}F_impro01/{name}.wav"
+            entries[session].append({"path": path, "label": label, "speaker": f"Ses{session:02d}F"})
+        write(root / f"Session{session}" / "dialog" / "EmoEvaluation" / "all.txt", "\n".join(lines))
+    for session in (1, 2, 3):
+        lists = {
+            "test": entries[session][:],
+            "train": [entry for other in (1, 2, 3) if other != session for entry in entries[other]],
+        }
+        for part, listed in lists.items():
+            rng.shuffle(listed)
+            text = json.dumps({"labels": ORDERED, "meta_data": listed})
+            write(tmp_path / "lists" / f"Session{session}" / f"{part}_meta_data.json", text)
+    return root
+
+
+def division(manifest):
+    return [(fold.train, fold.dev, fold.test) for fold in make_folds(manifest, "superb").folds]
+
+
+def test_s3prls_order_gives_s3prls_division(shuffled):
+    lists = shuffled.parent / "lists"
+    theirs = corpora.get("superb_metadata").read(shuffled, meta_data=lists)
+    ours = corpora.get("iemocap").read(shuffled, metadata=str(lists))
+    assert division(ours) == division(theirs)
+    assert (ours.corpus, ours.labels, ours.speakers) == ("iemocap", tuple(ORDERED), theirs.speakers)
+    plain = corpora.get("iemocap").read(shuffled)
+    assert division(plain) != division(theirs)
+    assert not plain.train_order
+
+
+def test_an_installed_s3prls_metadata_are_followed_if_they_fit(shuffled, monkeypatch, caplog):
+    monkeypatch.setattr(iemocap, "installed_metadata", lambda: shuffled.parent / "lists")
+    ours = corpora.get("iemocap").read(shuffled)
+    assert ours == corpora.get("iemocap").read(shuffled, metadata=shuffled.parent / "lists")
+    label_file = shuffled / "Session1" / "dialog" / "EmoEvaluation" / "all.txt"
+    label_file.write_text("\n".join(label_file.read_text().splitlines()[1:]))
+    assert not corpora.get("iemocap").read(shuffled).train_order
+    assert "metadata is not followed" in caplog.text
+
+
+def test_metadata_that_do_not_fit_are_refused(shuffled):
+    lists = shuffled.parent / "lists"
+    read = corpora.get("iemocap").read
+    with pytest.raises(CorpusError, match=r"nowhere: expected Session<k>/train_meta_data\.json"):
+        read(shuffled, metadata=shuffled.parent / "nowhere")
+    path = lists / "Session1" / "test_meta_data.json"
+    content = path.read_text()
+    path.write_text(content.replace('"label": "neu"', '"label": "sad"', 1))
+    with pytest.raises(CorpusError, match="in another list"):
+        read(shuffled, metadata=lists)
+    short = json.loads(content)
+    del short["meta_data"][0]
+    path.write_text(json.dumps(short))
+    with pytest.raises(CorpusError, match="tested in fold None, in the corpus"):
+        read(shuffled, metadata=lists)
+    path.write_text(content)
+    for file in (lists / "Session3").iterdir():
+        file.unlink()
+    (lists / "Session3").rmdir()
+    with pytest.raises(CorpusError, match="tested in fold None"):
+        read(shuffled, metadata=lists)

@@ -58,8 +58,8 @@ def test_wrong_root_and_wrong_option(name, tmp_path):
         corpora.get(name).read(tmp_path / "absent")
     with pytest.raises(CorpusError, match=r"(?i)expected"):
         corpora.get(name).read(tmp_path)
-    with pytest.raises(CorpusError, match=f"corpus {name}: unknown option 'metadata'"):
-        corpora.get(name).read(tmp_path, metadata=".")
+    with pytest.raises(CorpusError, match=f"corpus {name}: unknown option 'colour'"):
+        corpora.get(name).read(tmp_path, colour=".")
 
 
 @pytest.mark.parametrize(

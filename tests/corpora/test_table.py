@@ -138,7 +138,7 @@ def test_files_that_are_no_table(tmp_path):
         read(table(tmp_path, "", "clips.xlsx"))
     path = tmp_path / "latin.csv"
     path.write_bytes("path,label,speaker\na.wav,müde,s1\n".encode("latin-1"))
-    with pytest.raises(CorpusError, match=r"latin\.csv: not UTF-8 text"):
+    with pytest.raises(CorpusError, match=r"latin\.csv: row 2: not UTF-8 text"):
         read(path)
 
 

@@ -26,5 +26,5 @@ def test_paths_that_differ_by_their_ending_only(tmp_path) -> None:
 def test_an_open_quotation_mark(tmp_path) -> None:
     table = tmp_path / "t.csv"
     table.write_text('path,label,speaker\na.wav,"' + "x" * 140_000 + ",s1\n")
-    with pytest.raises(CorpusError, match="is a quotation mark left open"):
+    with pytest.raises(CorpusError, match="row 2: the quotation mark that opens a field is not closed"):
         corpora.get("table").read(table)

@@ -138,3 +138,24 @@ def test_demo_corpus_has_no_problems(demo_manifest):
     checked, problems = validate(demo_manifest)
     assert problems == []
     assert all(0.8 <= item.duration_s <= 3.5 for item in checked.utterances)
+
+
+def test_samples_of_another_scale_and_those_that_carry_nothing(tmp_path):
+    def found(samples):
+        write(tmp_path, "a", samples, subtype="FLOAT")
+        one = Manifest("mine", ("neu",), tmp_path.as_posix(), (Utterance("a", "a.wav", "neu", "s"),))
+        return [(item.kind, item.severity, item.message.partition(": ")[2]) for item in validate(one)[1]]
+
+    assert found(1.2 * noise(800) / 0.5) == []
+    assert found(-2000 * noise(800))[0][:2] == ("scale", NOTICE)
+    assert "samples up to ±1000, where full scale is ±1" in found(np.r_[noise(800), -1000])[0][2]
+    assert found(np.r_[noise(800), 1e30])[0][:2] == ("non-finite", ERROR)
+    assert found(np.full(800, 0.5)) == [("silent", NOTICE, "silent, all 800 samples are the same, 0.5")]
+    (_, (kind, severity, message)) = found(np.outer(noise(800), [1, -1]))
+    assert (kind, severity, message) == ("silent", NOTICE, "silent as one channel: its 2 channels cancel each other")
+
+
+def test_relative_paths_are_explained(tmp_path):
+    manifest = Manifest("mine", ("neu",), tmp_path.as_posix(), (Utterance("a", "gone/a.wav", "neu", "s"),))
+    with pytest.raises(CorpusError, match=f"Relative paths start from {tmp_path}"):
+        apply(*validate(manifest))

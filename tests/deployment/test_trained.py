@@ -203,8 +203,12 @@ def test_what_is_not_a_trained_head(trained, tmp_path) -> None:
         with pytest.raises(RunError, match=message):
             _load(source, **options)
     shutil.copy(trained / "fold1" / "dev-best.ckpt", tmp_path / "lost.ckpt")
+    assert _load(tmp_path / "lost.ckpt").labels == _load(trained).labels, "a checkpoint names its classes itself"
+    earlier = torch.load(tmp_path / "lost.ckpt", weights_only=False)
+    earlier["Downstream"]["_extra_state"].pop("labels")
+    torch.save(earlier, tmp_path / "earlier.ckpt")
     with pytest.raises(RunError, match="does not hold the names of its classes"):
-        _load(tmp_path / "lost.ckpt")
+        _load(tmp_path / "earlier.ckpt")
     shutil.copytree(trained, tmp_path / "run")
     shutil.copy(trained / "fold1" / "dev-best.ckpt", tmp_path / "run" / "fold2" / "dev-best.ckpt")
     with pytest.raises(RunError, match="not the one that fold 2 was scored with"):

@@ -10,9 +10,9 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as of_statsmodels
 from statsmodels.stats.multitest import multipletests
 
-from s3prl_emotion.evaluation.intervals import count
+from s3prl_emotion.evaluation.intervals import Counts, count
 from s3prl_emotion.evaluation.metrics import OF_CONFUSION
-from s3prl_emotion.evaluation.pairs import corrected_t, holm, mcnemar, paired_bootstrap
+from s3prl_emotion.evaluation.pairs import Paired, corrected_t, holm, mcnemar, paired_bootstrap, smallest_detectable
 from s3prl_emotion.evaluation.predictions import Prediction
 
 WA = {"wa": OF_CONFUSION["wa"]}
@@ -91,7 +91,7 @@ def test_paired_bootstrap_of_two_speakers_is_enumerated() -> None:
     a, b = _run({(1, "x"): 7, (1, "y"): 4}), _run({(1, "x"): 5, (1, "y"): 5})
     drawn = paired_bootstrap(count([a], ["a", "b"]), count([b], ["a", "b"]), WA, np.random.default_rng(0))
     assert drawn is not None
-    interval, p = drawn["wa"]
+    interval, p = drawn["wa"].interval, drawn["wa"].p
     error = 0.15 / math.sqrt(2) * math.sqrt(2 / 1)
     half_width = stats.t.ppf(0.975, 1) * error
     assert interval == pytest.approx([0.05 - half_width, 0.05 + half_width], abs=0.03)
@@ -105,16 +105,41 @@ def test_paired_bootstrap_uses_the_pairs() -> None:
     counts = count([a], ["a", "b"]), count([b], ["a", "b"])
     drawn = paired_bootstrap(*counts, WA, np.random.default_rng(0), 1000)
     assert drawn is not None
-    assert drawn["wa"][0] == pytest.approx([0.1, 0.1])
-    assert drawn["wa"][1] == 0.0
+    assert drawn["wa"].interval == pytest.approx([0.1, 0.1])
+    assert drawn["wa"].p == 0.0
     back = paired_bootstrap(*counts[::-1], WA, np.random.default_rng(0), 1000)
     assert back is not None
-    assert back["wa"][0] == pytest.approx([-0.1, -0.1])
+    assert back["wa"].interval == pytest.approx([-0.1, -0.1])
 
 
 def test_equal_systems_have_p_one() -> None:
     counts = count([_run({(1, "x"): 3, (1, "y"): 8})], ["a", "b"])
-    assert paired_bootstrap(counts, counts, WA, np.random.default_rng(0), 100) == {"wa": ([0.0, 0.0], 1.0)}
+    assert paired_bootstrap(counts, counts, WA, np.random.default_rng(0), 100) == {
+        "wa": Paired([0.0, 0.0], 1.0, 0.0, 0.0)
+    }
+
+
+def test_the_smallest_detectable_difference_by_hand() -> None:
+    # t(0.975, 9) = 2.262157 and t(0.80, 9) = 0.883404 from printed tables; 1.959964 + 0.841621 with many speakers
+    assert smallest_detectable(0.01, 10) == pytest.approx(0.03145561, rel=1e-5)
+    assert smallest_detectable(1.0, 10**6) == pytest.approx(2.801585, rel=1e-4)
+
+
+def test_a_difference_of_that_size_is_seen_in_four_of_five_experiments() -> None:
+    """Differences of twelve speakers from a normal distribution around the smallest detectable one of their mean."""
+    rng = np.random.default_rng(1)
+    speakers, spread = 12, 0.1
+    true = smallest_detectable(spread / math.sqrt(speakers), speakers)
+    seen = []
+    for _ in range(300):
+        a, b = np.zeros((1, speakers, 2, 2)), np.zeros((1, speakers, 2, 2))
+        for matrices, rates in ((a, 0.5 + rng.normal(true, spread, speakers)), (b, np.full(speakers, 0.5))):
+            matrices[0, :, 0, 0], matrices[0, :, 0, 1] = 1000 * rates, 1000 * (1 - rates)
+        counts = [Counts(item, np.zeros(speakers, dtype=int), np.arange(speakers), 0) for item in (a, b)]
+        drawn = paired_bootstrap(counts[0], counts[1], WA, rng, 400)
+        assert drawn is not None
+        seen.append(drawn["wa"].p < 0.05)
+    assert 0.73 < np.mean(seen) < 0.87
 
 
 def test_one_speaker_says_nothing_and_other_speakers_are_refused() -> None:

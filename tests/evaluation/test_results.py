@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.predictions import Prediction
@@ -114,7 +117,8 @@ def test_further_numbers_by_hand() -> None:
 
 def test_a_record_of_the_first_version_is_readable(tmp_path: Path) -> None:
     results = _summary(THREE)
-    for key in ("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "ci95_folds_method"):
+    added = ("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "ci95_folds_method")
+    for key in (*added, "pooled", "headline", "corpus_name"):
         del results[key]
     for rate in ("ua", "wa", "macro_f1"):
         del results[rate]["ci95_folds"]
@@ -132,19 +136,83 @@ def test_schema_is_exactly_the_documented_one() -> None:
             "checkpoint_sha256",
             "downstream",
             "corpus",
+            "corpus_name",
             "protocol",
             "folds",
             "ua",
             "wa",
             "macro_f1",
         ),
-        *("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "confusion", "seed", "versions", "ci95_method"),
+        *(
+            "ua_plus_wa",
+            "pooled",
+            "headline",
+            "recalls",
+            "ece",
+            "brier",
+            "kl_to_annotators",
+            "confusion",
+            "seed",
+            "versions",
+            "ci95_method",
+        ),
         *("ci95_folds_method", "complete", "folds_expected", "chance", "settings"),
     ]
     assert results["schema"] == 1
     assert set(results["protocol"]) == {"name", "split_sha256", "dev", "selection", "labels", "transductive"}
     assert results["protocol"]["labels"] == ["a", "b"]
     assert set(results["folds"][0]) == {"fold", "n", "ua", "wa", "macro_f1", "step"}
+
+
+def _entangled(folds: int = 5) -> list[Prediction]:
+    """Two classes; the speakers of two folds have only one of them, which is easy there."""
+    rng = np.random.default_rng(4)
+    items = []
+    for fold in range(1, folds + 1):
+        for speaker in range(6):
+            for i in range(12):
+                truth = "a" if fold > folds - 2 or (speaker + i) % 3 else "b"
+                guess = truth if rng.random() < (0.9 if fold > folds - 2 else 0.4) else "ab"[truth == "a"]
+                items.append(Prediction(fold, f"{speaker}-{i}", f"{fold}-{speaker}", truth, guess))
+    return items
+
+
+def test_pooled_rates_are_those_of_scikit_learn_and_the_headline_where_folds_lack_classes() -> None:
+    items = _entangled()
+    results = _summary(items, steps=dict.fromkeys(range(1, 6), 1))
+    truth, guess = [item.truth for item in items], [item.predicted for item in items]
+    pooled = results["pooled"]
+    assert pooled["ua"]["value"] == pytest.approx(balanced_accuracy_score(truth, guess), abs=1e-12)
+    assert pooled["wa"]["value"] == pytest.approx(accuracy_score(truth, guess), abs=1e-12)
+    assert pooled["macro_f1"]["value"] == pytest.approx(f1_score(truth, guess, average="macro"), abs=1e-12)
+    assert results["ua"]["mean"] > pooled["ua"]["value"] + 0.05  # the flattering figure
+    assert results["headline"]["of"] == "pooled"
+    assert "2 of 5 test folds lack classes (fold 4 has no b; fold 5 has no b)" in results["headline"]["reason"]
+    complete = _summary(items[: 3 * 72], steps=dict.fromkeys(range(1, 4), 1))
+    assert complete["headline"] == {"of": "mean", "reason": None}
+
+
+def test_the_pooled_interval_is_that_of_drawn_speakers() -> None:
+    """Against a plain bootstrap of whole speakers, whose utterances scikit-learn scores."""
+    items = _entangled()
+    found = _summary(items, steps=dict.fromkeys(range(1, 6), 1))["pooled"]["ua"]
+    by_speaker: dict[str, list[Prediction]] = {}
+    for item in items:
+        by_speaker.setdefault(item.speaker, []).append(item)
+    names, rng, drawn = list(by_speaker), np.random.default_rng(9), []
+    for _ in range(400):
+        rows = [item for name in rng.choice(names, len(names)) for item in by_speaker[name]]
+        drawn.append(balanced_accuracy_score([item.truth for item in rows], [item.predicted for item in rows]))
+    half_width = stats.t.ppf(0.975, 29) * np.std(drawn, ddof=1) * math.sqrt(30 / 29)
+    assert (found["ci95"][1] - found["ci95"][0]) / 2 == pytest.approx(half_width, rel=0.1)
+    assert sum(found["ci95"]) / 2 == pytest.approx(found["value"])
+
+
+def test_no_number_depends_on_the_order_of_rows() -> None:
+    items = [*_entangled(), Prediction(1, "x", "", "a", "a"), Prediction(2, "x", "", "b", "a")]
+    shuffled = [items[k] for k in np.random.default_rng(0).permutation(len(items))]
+    steps = dict.fromkeys(range(1, 6), 1)
+    assert _summary(shuffled, steps=steps) == _summary(items, steps=steps) == _summary(items[::-1], steps=steps)
 
 
 def test_completeness() -> None:
@@ -189,7 +257,7 @@ def test_round_trip(tmp_path: Path) -> None:
         ({"folds": []}, "folds: expected a list with at least one fold"),
         ({"folds": [{"fold": 1}]}, r"folds\[0\]: missing n, ua, wa, macro_f1, step"),
         ({"confusion": [[1, 2]]}, r"confusion: expected 2 rows of 2 for 2 labels, found rows of \[2\]"),
-        ({"confusion": 3}, "expected lists for protocol.labels and confusion"),
+        ({"confusion": 3}, "confusion: expected a list of lists, found 3"),
         ({"protocol": "strict"}, "protocol: expected a mapping"),
     ],
 )

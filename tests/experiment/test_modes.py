@@ -247,7 +247,8 @@ def test_a_part_of_iemocap_is_not_called_comparable(run, tmp_path, demo_root, ca
     printed = capsys.readouterr().out
     assert "comparable (WA): same corpus" not in printed
     flat = " ".join(printed.split())
-    assert "not comparable: 2 steps; not the complete iemocap corpus: 80 utterances, expected 5531" in flat
+    assert "not comparable: 2 steps; runner.eval_step 1000 -> 2; optimizer.lr 0.0001 -> 0.001; not the complete" in flat
+    assert "not the complete iemocap corpus: 80 utterances, expected 5531" in flat
 
 
 def test_short_audio_for_inference(run, tmp_path, capsys) -> None:
@@ -263,7 +264,9 @@ def test_wrong_keys_in_the_configuration_and_on_the_command_line(run, capsys) ->
     assert run(*FBANK, more="config.downstream_expert.modelrc.pooling.head=4") == 2
     assert "unknown option 'head' of pooling 'mean_std'" in capsys.readouterr().err
     assert run(*FBANK, more="config.runner.evalstep=4") == 2
-    assert "emotion_mean_std.yaml: runner: unknown key 'evalstep'. Did you mean 'eval_step'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "-o on " in said
+    assert "emotion_mean_std.yaml: runner: unknown key 'evalstep'. Did you mean 'eval_step'" in said
     assert run(*FBANK, more="config.downstream_expert.datarc.root='/data'") == 2
     assert "use --corpus and --data instead" in capsys.readouterr().err
 

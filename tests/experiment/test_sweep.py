@@ -78,7 +78,7 @@ def test_each_fold_takes_the_rate_that_its_own_dev_set_prefers(start, tmp_path):
     for part, (number, rate) in zip(recogniser.parts.folds, ((1, 0.0001), (2, 0.01)), strict=True):
         own = load(runs[rate], fold=number, device="cpu").parts.folds[0]
         assert all(torch.equal(value, part.head[name]) for name, value in own.head.items())
-    with pytest.raises(RunError, match=r"--fold 3: .* holds fold 1, 2"):
+    with pytest.raises(RunError, match=r"fold=3: .* holds fold 1, 2"):
         load(chosen, fold=3)
     shutil.rmtree(runs[0.01])
     with pytest.raises(

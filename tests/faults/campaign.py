@@ -1,7 +1,7 @@
 """What one row of the fault campaign is, and how it is held against the command line.
 
 A row is an input that someone could give, and what must be said of it. Whatever the row, the command ends with a
-message and the exit status of an error that the user can mend: no traceback, nothing executed, nothing written silently.
+message and the exit status of an error that the user can mend: no traceback, nothing executed.
 """
 
 from __future__ import annotations

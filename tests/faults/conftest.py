@@ -14,7 +14,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, demo_root: Path) -> P
     from s3prl_emotion.cli import main
 
     folder = tmp_path_factory.mktemp("finished") / "run"
-    override = "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.save_step=2,,config.runner.log_step=2"
+    override = (
+        "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.save_step=2,,config.runner.log_step=2"
+    )
     argv = ["run", "-u", "fbank", "-d", "emotion_mean_std", "--corpus", "demo", "--data", str(demo_root)]
     argv += ["--device", "cpu", "--fold", "1,2", "--cache-root", str(folder.parent / "cache"), "-p", str(folder)]
     assert main([*argv, "-o", override]) == 0

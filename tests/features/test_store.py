@@ -17,13 +17,19 @@ import torch
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features import extraction
 from s3prl_emotion.features.extraction import Utterance, extract, human, make_room, parse_size
-from s3prl_emotion.features.store import Store, StoreKey, delete, stores
+from s3prl_emotion.features.finding import Probe, find_store
+from s3prl_emotion.features.management import delete, stores
+from s3prl_emotion.features.store import Shape, Store, StoreKey
+from s3prl_emotion.features.writing import Writer
 
 KEY = StoreKey("tiny", "w", None, None, "hidden_states", None, "frames", "float32", "0.4.18")
 
 
-def _store(root: Path, **changes) -> Store:
-    return Store(root, dataclasses.replace(KEY, **changes), layers=2, width=3, rate=320)
+PROBE = (np.random.default_rng(0).standard_normal((2, 50, 3), dtype=np.float32),)
+
+
+def _store(root: Path, probe: Probe = PROBE, **changes) -> Store:
+    return find_store(root, dataclasses.replace(KEY, **changes), Shape(2, 3, 320), probe)
 
 
 def _states(frames: int, seed: int = 0) -> torch.Tensor:
@@ -33,7 +39,7 @@ def _states(frames: int, seed: int = 0) -> torch.Tensor:
 def test_round_trip_and_precision(tmp_path) -> None:
     for dtype in ("float32", "float16"):
         store = _store(tmp_path, dtype=dtype)
-        with store.writer() as writer:
+        with Writer(store) as writer:
             for frames in (1, 7, 4):
                 writer.write(f"u{frames}", _states(frames, frames))
         store.refresh()
@@ -46,7 +52,7 @@ def test_round_trip_and_precision(tmp_path) -> None:
 
 def test_another_reader_sees_what_is_appended(tmp_path) -> None:
     reader, writing = _store(tmp_path), _store(tmp_path)
-    with writing.writer() as writer:
+    with Writer(writing) as writer:
         writer.write("a", _states(3))
         reader.refresh()
         assert torch.equal(reader.read("a"), _states(3))
@@ -58,7 +64,7 @@ def test_another_reader_sees_what_is_appended(tmp_path) -> None:
 
 def test_two_writers_at_once(tmp_path) -> None:
     one, two = _store(tmp_path), _store(tmp_path)
-    with one.writer() as first, two.writer() as second:
+    with Writer(one) as first, Writer(two) as second:
         for number in range(5):
             first.write(f"a{number}", _states(3, number))
             second.write(f"b{number}", _states(4, number))
@@ -69,7 +75,7 @@ def test_two_writers_at_once(tmp_path) -> None:
 
 def test_torn_writes_are_not_believed(tmp_path) -> None:
     store = _store(tmp_path)
-    with store.writer() as writer:
+    with Writer(store) as writer:
         writer.write("a", _states(3))
         writer.write("b", _states(4, 1))
     data, index = next(store.folder.glob("data-*.bin")), next(store.folder.glob("index-*.jsonl"))
@@ -84,7 +90,7 @@ def test_torn_writes_are_not_believed(tmp_path) -> None:
 
 def _write_until_killed(root: Path) -> None:
     store = _store(root)
-    with store.writer() as writer:
+    with Writer(store) as writer:
         for number in range(10**6):
             writer.write(f"u{number}", _states(50, number % 7))
 
@@ -101,7 +107,7 @@ def test_a_killed_writer_leaves_whole_entries(tmp_path) -> None:
     assert len(fresh) >= 20
     for number in range(len(fresh)):
         assert torch.equal(fresh.read(f"u{number}"), _states(50, number % 7))
-    with fresh.writer() as writer:
+    with Writer(fresh) as writer:
         writer.write("after", _states(2))
     fresh.refresh()
     assert torch.equal(fresh.read("after"), _states(2))
@@ -126,14 +132,12 @@ def test_whatever_the_entries_depend_on_has_its_own_store(tmp_path, change) -> N
 
 def test_other_shapes_are_refused(tmp_path) -> None:
     store = _store(tmp_path)
-    with pytest.raises(RunError, match="holds width 3, the upstream gives 4"):
-        Store(tmp_path, KEY, layers=2, width=4, rate=320)
-    with store.writer() as writer, pytest.raises(RunError, match=r"expected states \(2, frames, 3\), got \(2, 5, 4\)"):
+    with Writer(store) as writer, pytest.raises(RunError, match=r"expected states \(2, frames, 3\), got \(2, 5, 4\)"):
         writer.write("a", torch.zeros(2, 5, 4))
 
 
 def test_values_that_half_precision_cannot_hold(tmp_path) -> None:
-    with _store(tmp_path, dtype="float16").writer() as writer:
+    with Writer(_store(tmp_path, dtype="float16")) as writer:
         with pytest.raises(RunError, match="use --cache-dtype float32"):
             writer.write("a", torch.full((2, 1, 3), 1e5))
         with pytest.raises(RunError, match="check the audio and the checkpoint"):
@@ -184,11 +188,11 @@ def test_the_limit_deletes_what_was_used_longest_ago_but_nothing_in_use(tmp_path
     names = []
     for number, weights in enumerate(("old", "older", "used")):
         store = _store(tmp_path, weights=weights)
-        with store.writer() as writer:
+        with Writer(store) as writer:
             writer.write("a", _states(100))
         names.append(store.folder.name)
         if weights != "used":
-            store._lock.close()  # as a process that has ended
+            store.close()  # as a process that has ended
         os.utime(store.folder / ".lock", (1000 - number, 1000 - number))
     mine = _store(tmp_path, weights="mine")
     size = stores(tmp_path)[0].bytes
@@ -203,7 +207,7 @@ def test_a_store_in_use_is_not_deleted(tmp_path) -> None:
     store = _store(tmp_path)
     name = store.folder.name
     assert not delete(tmp_path, name)
-    store._lock.close()
+    store.close()
     assert delete(tmp_path, name)
     assert not store.folder.exists()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import random
 
 import pytest
 
@@ -11,7 +13,18 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
-from s3prl_emotion.protocols.audit import audit, read, refuse_leaks, summary, write
+from s3prl_emotion.protocols import audit as audit_module
+from s3prl_emotion.protocols._likeness import Stretches, facts
+from s3prl_emotion.protocols.audit import (
+    Pretraining,
+    PretrainingData,
+    audit,
+    audit_once,
+    read,
+    refuse_leaks,
+    summary,
+    write,
+)
 from s3prl_emotion.protocols.leaks import without_leaks
 
 LABELS = ("neu", "ang")
@@ -43,7 +56,8 @@ def altered(manifest, name, **changes):
 
 
 def look(manifest, protocol="strict", pretraining=None):
-    return audit(manifest, make_folds(manifest, protocol), protocols.get(protocol), pretraining)
+    data = [Pretraining(name, other) for name, other in (pretraining or {}).items()]
+    return audit(manifest, make_folds(manifest, protocol), protocols.get(protocol), data)
 
 
 def kinds(findings, status="leak"):
@@ -255,3 +269,60 @@ def test_speakers_whose_names_are_spelled_in_two_ways_are_reported(one, two):
 def test_numbers_that_differ_are_different_speakers():
     items = [dataclasses.replace(item, speaker=f"{10 ** int(item.speaker[1])}") for item in corpus().utterances]
     assert look(corpus().with_utterances(items)) == []
+
+
+def test_many_segments_of_one_file_are_compared_as_each_with_each_would_be():
+    """The sweep against the definition: another stretch of the same file that shares time."""
+    rng = random.Random(0)
+    for _ in range(200):
+        starts = [rng.choice([None, rng.randint(0, 9)]) for _ in range(12)]
+        ends = [rng.choice([None, (start or 0) + rng.randint(1, 4)]) for start in starts]
+        items = [
+            Utterance(f"u{k}", f"{rng.randint(0, 1)}.wav", "neu", f"s{k}", start_s=start, end_s=end)
+            for k, (start, end) in enumerate(zip(starts, ends, strict=True))
+        ]
+        known = facts(Manifest("mine", LABELS, ".", tuple(items)))
+        earlier, later = items[:6], items[6:]
+        stretches = Stretches(known[item.id] for item in earlier)
+
+        def apart(a, b):
+            one, two = ((i.start_s or 0, math.inf if i.end_s is None else i.end_s) for i in (a, b))
+            return a.path != b.path or one == two or one[1] <= two[0] or two[1] <= one[0]
+
+        for item in later:
+            assert stretches.overlap(known[item.id]) is not all(apart(item, other) for other in earlier)
+
+
+def test_an_audit_is_made_once_and_again_when_something_changed(tmp_path, monkeypatch):
+    manifest, made = corpus(texts=True), []
+    protocol, path = protocols.get("strict"), tmp_path / "audit.json"
+    folds = make_folds(manifest, protocol)
+    real = audit_module.audit
+    monkeypatch.setattr(audit_module, "audit", lambda *args: made.append(1) or real(*args))
+    first = audit_once(manifest, folds, protocol, (), path)
+    assert audit_once(manifest, folds, protocol, (), path) == first
+    assert len(made) == 1
+    audit_once(altered(manifest, "s0-neu-0", content="1neu1"), folds, protocol, (), path)
+    assert len(made) == 2
+    audit_once(manifest, Folds("strict", folds.folds[:2]), protocol, (), path)
+    assert len(made) == 3
+    manifest.write(tmp_path / "pretraining.jsonl")
+    audit_once(manifest, folds, protocol, (PretrainingData(tmp_path / "pretraining.jsonl"),), path)
+    manifest.with_utterances(manifest.utterances[:3]).write(tmp_path / "pretraining.jsonl")
+    audit_once(manifest, folds, protocol, (PretrainingData(tmp_path / "pretraining.jsonl"),), path)
+    assert len(made) == 5
+    path.write_text(json.dumps(json.loads(path.read_text())["findings"]))  # as an earlier version wrote it
+    assert read(path)
+    audit_once(manifest, folds, protocol, (PretrainingData(tmp_path / "pretraining.jsonl"),), path)
+    assert len(made) == 6
+
+
+def test_speakers_that_are_not_known_are_no_common_speakers():
+    items = [dataclasses.replace(item, speaker="") for item in corpus().utterances]
+    manifest = corpus().with_utterances(items)
+    for protocol in ("strict", "superb", "loso", "oracle"):
+        with pytest.raises(ProtocolError, match=rf"48 of 48 utterances are not known, so protocol {protocol} cannot"):
+            make_folds(manifest, protocol)
+    findings = look(manifest, "paper-d")
+    assert {(item.kind, item.status) for item in findings} == {("unknown speaker", "reported")}
+    assert "whether train and test share speakers cannot be told" in str(findings[1])

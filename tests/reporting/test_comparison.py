@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from reporting.runs import make_run
 from s3prl_emotion.errors import RunError
@@ -45,10 +46,12 @@ def test_three_seeds_are_one_system(tmp_path: Path) -> None:
 
 
 def test_one_run_has_the_interval_of_its_results(tmp_path: Path) -> None:
-    results = make_run(tmp_path / "run")
+    results = make_run(tmp_path / "run", backwards=True)
     (system,) = compare([tmp_path])["blocks"][0]["systems"]
     for rate in ("ua", "wa", "macro_f1", "ua_plus_wa"):
-        assert system["figures"][rate]["ci95"] == pytest.approx(results[rate]["ci95"])
+        assert system["figures"][rate]["ci95"] == results[rate]["ci95"]
+        assert system["figures"][rate]["pooled"] == results["pooled"][rate]["value"]
+        assert system["figures"][rate]["pooled_ci95"] == results["pooled"][rate]["ci95"]
         assert system["figures"][rate]["std_seeds"] is None
 
 
@@ -101,7 +104,8 @@ def test_differences_are_those_of_the_definitions(tmp_path: Path) -> None:
         [row.truth == row.predicted for row in read_predictions(tmp_path / name / "predictions.csv")[0]]
         for name in "ba"
     ]
-    assert item["mcnemar"] == {"seeds": [[1337, 1337]], "p": [mcnemar(*correct)], "median": mcnemar(*correct)}
+    p = mcnemar(*correct)
+    assert item["mcnemar"] == {"metric": "wa", "seeds": [[1337, 1337]], "p": [p], "median": p}
 
 
 def test_mcnemar_is_per_common_seed_and_p_are_adjusted_for_all_differences(tmp_path: Path) -> None:
@@ -117,7 +121,8 @@ def test_mcnemar_is_per_common_seed_and_p_are_adjusted_for_all_differences(tmp_p
     low, high = sorted((first, second), key=lambda item: item["ua"]["p_bootstrap"])
     assert low["ua"]["p_holm"] == pytest.approx(min(1, 2 * low["ua"]["p_bootstrap"]))
     assert high["ua"]["p_holm"] == pytest.approx(max(low["ua"]["p_holm"], high["ua"]["p_bootstrap"]))
-    text = _flat(comparison_text(comparison))
+    assert "McNemar" not in comparison_text(comparison)  # it is of WA, not of UA
+    text = _flat(comparison_text(compare([tmp_path], metric="wa")))
     assert "adjusted for 2 comparisons" in text
     assert "C: no seed in common with A; McNemar pairs 99 with 1" in text
 
@@ -236,8 +241,8 @@ def test_other_utterances_under_the_same_division_are_an_error(tmp_path: Path) -
 
 
 def test_what_cannot_be_tested_is_a_dash_with_the_reason(tmp_path: Path) -> None:
-    for name in ("emotion_mean", "emotion_corr"):
-        make_run(tmp_path / name, downstream=name, train=None)
+    for rng, name in enumerate(("emotion_mean", "emotion_corr")):
+        make_run(tmp_path / name, downstream=name, train=None, rng=rng)
     comparison = compare([tmp_path])
     assert comparison["blocks"][0]["differences"][0]["ua"]["p_corrected_t"] is None
     assert "B: no p_corrected_t: one fold only, or no folds.json" in comparison_text(comparison)
@@ -278,12 +283,99 @@ def test_text_is_at_most_100_columns_and_markdown_is_tables(tmp_path: Path) -> N
     assert "| A hubert_large emotion_mean" in markdown
 
 
-def test_a_copy_of_a_run_is_named_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("upstream", ["hubert", "hubert_under_another_name"])
+def test_a_copy_of_a_run_is_named_and_not_compared(tmp_path: Path, upstream: str) -> None:
     make_run(tmp_path / "a")
-    make_run(tmp_path / "b")
+    make_run(tmp_path / "b", upstream=upstream)
     make_run(tmp_path / "c", rng=5)
-    text = comparison_text(compare([tmp_path]))
-    assert text.count("the same predictions as A: a copy?") == 1
+    comparison = compare([tmp_path])
+    (block,) = comparison["blocks"]
+    assert [system["copy_of"] for system in block["systems"]] == [None, "A", None]
+    assert [item["key"] for item in block["differences"]] == ["C"]
+    assert comparison["comparisons"] == 1
+    for rate in ("ua", "wa", "macro_f1"):
+        assert block["differences"][0][rate]["p_holm"] == block["differences"][0][rate]["p_bootstrap"]
+    said = "a copy: the same predictions as A, not compared"
+    assert _flat(comparison_text(comparison)).count(said) == comparison_text(comparison, markdown=True).count(said) == 1
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison))))
+    assert {row["key"] for row in rows if "the same predictions as A" in row["reason"]} == {"B"}
+
+
+def test_a_system_with_one_run_of_another_is_no_copy(tmp_path: Path) -> None:
+    make_run(tmp_path / "a1", seed=1)
+    make_run(tmp_path / "b1", seed=1, downstream="emotion_corr")  # the same predictions
+    make_run(tmp_path / "b2", seed=2, downstream="emotion_corr")
+    assert compare([tmp_path])["comparisons"] == 1
+
+
+def test_runs_without_a_result_are_named(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    for name in ("begun", "also"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    comparison = compare([tmp_path, tmp_path / "a"])
+    assert comparison["unfinished"] == [str(tmp_path / "also"), str(tmp_path / "begun")]
+    assert _flat(comparison_text(comparison)).count("not finished, so not compared: ") == 2
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(comparison))))
+    assert [row["source"] for row in rows if row["kind"] == "unfinished"] == comparison["unfinished"]
+    with pytest.raises(RunError, match=r"no run in it is finished yet; begun: .*begun\. Repeat its command"):
+        compare([tmp_path / "begun"])
+
+
+def test_the_smallest_detectable_difference_stands_beside_every_difference(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", 0.5)
+    make_run(tmp_path / "b", 0.6, downstream="emotion_corr", rng=9)
+    comparison = compare([tmp_path])
+    found = comparison["blocks"][0]["differences"][0]["ua"]
+    half_width = (found["ci95"][1] - found["ci95"][0]) / 2
+    assert found["standard_error"] == pytest.approx(half_width / stats.t.ppf(0.975, 9))  # ten speakers
+    assert found["detectable"] == pytest.approx((stats.t.ppf(0.975, 9) + stats.t.ppf(0.8, 9)) * found["standard_error"])
+    shown = f"± {100 * found['detectable']:.2f}"
+    for markdown in (False, True):
+        text = _flat(comparison_text(comparison, markdown))
+        assert shown in text
+        assert f"a true difference below {shown[2:]} points goes unseen in more than one experiment of five" in text
+    row = next(
+        row
+        for row in csv.DictReader(io.StringIO(comparison_csv(comparison)))
+        if (row["kind"], row["metric"]) == ("difference", "ua")
+    )
+    assert float(row["detectable"]) == found["detectable"]
+    assert json.loads(comparison_json(comparison))["blocks"][0]["differences"][0]["ua"]["detectable"]
+
+
+@pytest.mark.parametrize("markdown", [False, True])
+def test_where_folds_lack_classes_the_pooled_rates_are_compared(tmp_path: Path, markdown: bool) -> None:
+    first = make_run(tmp_path / "a", 0.4, entangled=True)
+    second = make_run(tmp_path / "b", 0.5, downstream="emotion_corr", rng=9, entangled=True)
+    comparison = compare([tmp_path])
+    (block,) = comparison["blocks"]
+    assert block["headline"]["of"] == block["differences"][0]["of"] == "pooled"
+    values = [run["pooled"]["ua"]["value"] for run in (first, second)]
+    assert block["differences"][0]["ua"]["difference"] == pytest.approx(values[1] - values[0])
+    assert block["differences"][0]["ua"]["p_corrected_t"] is None
+    text = _flat(comparison_text(comparison, markdown))
+    assert "headline: the pooled rates, not the means over folds: 2 of 5 test folds lack classes" in text
+    assert "pooled UA, minus A" in text if markdown else "minus A" in text
+    assert f"mean UA {100 * first['ua']['mean']:.2f}" in text
+    rows = [line for line in text.splitlines() if line.lstrip("| ").startswith("A ")]
+    assert f" {100 * values[0]:.2f} " in rows[0]
+    for metric in ("ua", "wa", "macro_f1"):
+        lines = comparison_text(compare([tmp_path], metric=metric)).splitlines()
+        assert max(len(line) for line in lines if str(tmp_path) not in line) <= 100
+    found = csv.DictReader(io.StringIO(comparison_csv(comparison)))
+    row = next(row for row in found if (row["key"], row["kind"], row["metric"]) == ("A", "system", "ua"))
+    assert (row["headline"], float(row["pooled"])) == ("pooled", values[0])
+
+
+def test_a_tables_own_name_heads_its_block(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", corpus="table", corpus_name="table_call_centre")
+    assert comparison_text(compare([tmp_path])).startswith("Block 1: table_call_centre, protocol superb\n")
+
+
+def test_whose_order_of_utterances_dev_was_drawn_from(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", protocol={"order": "ours"})
+    assert "dev drawn as S3PRL draws it; order of utterances: ours" in comparison_text(compare([tmp_path]))
 
 
 def test_folds_that_were_made_again_are_refused(tmp_path: Path) -> None:
@@ -298,4 +390,7 @@ def test_methods_of_differences_are_explained_where_there_are_some(tmp_path: Pat
     make_run(tmp_path / "a")
     assert "p McNemar" not in comparison_text(compare([tmp_path]))
     make_run(tmp_path / "b", downstream="emotion_corr", rng=3)
-    assert "p McNemar: on right and wrong utterances" in comparison_text(compare([tmp_path]))
+    assert "p McNemar" not in comparison_text(compare([tmp_path]))
+    assert "p McNemar: on right and wrong utterances, so of WA alone" in comparison_text(
+        compare([tmp_path], metric="wa")
+    )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from faults import EXTRACTOR, FIRST, WEIGHTS, Fault, build, change, check, cut, only
 from safetensors.torch import load_file
+from spoiling import EXTRACTOR, FIRST, WEIGHTS, Fault, build, change, check, cut, only
 
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from faults import EXTRACTOR, Fault, change, check, only
+from spoiling import EXTRACTOR, Fault, change, check, only
 
 import s3prl_emotion
 

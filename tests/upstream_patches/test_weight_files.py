@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from faults import FIRST, WEIGHTS, Fault, build, check
 from safetensors.torch import load_file, save_file
+from spoiling import FIRST, WEIGHTS, Fault, build, check
 
 import s3prl_emotion
 from s3prl_emotion.upstream_patches._facts import facts

@@ -1,4 +1,4 @@
-"""Cross-entropy with smoothed labels (arXiv 2211.01756, section 2.3)."""
+"""Cross-entropy with smoothed labels (arXiv 2211.01756)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LabelSmoothing(nn.Module):
 
     def __init__(self, smoothing: float = 0.25) -> None:
         super().__init__()
-        if not 0.0 <= smoothing < 1.0:
+        if isinstance(smoothing, bool) or not 0.0 <= smoothing < 1.0:
             raise ValueError(f"smoothing must be in [0, 1), got {smoothing}")
         self.smoothing = float(smoothing)
 

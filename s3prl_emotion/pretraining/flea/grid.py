@@ -12,7 +12,7 @@ from typing import Any
 
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.evaluation.results import read_results
-from s3prl_emotion.experiment.folder import only_here
+from s3prl_emotion.experiment.claim import only_here
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.flea import cluster, cpt, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell

@@ -1,0 +1,61 @@
+"""An upstream that runs every utterance alone: what a store of hidden states would hold, without one."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_states, rate_of, states
+from s3prl_emotion.features.store import DTYPES
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What :class:`~s3prl_emotion.features.upstream.BlockFeaturizer` reads of a store."""
+
+    layers: int
+    width: int
+    rate: int
+
+
+class AloneUpstream(nn.Module):
+    """Waveforms to the states that a run with stored states saw, rounded as they are there.
+
+    So a batch of such a run can be made again, with its padding, on another machine and without its store.
+
+    Args:
+        args: S3PRL's arguments: upstream, checkpoint, ``-s``, ``-l``, device
+        dtype: of the stored states
+        means_only: the time mean of every layer only
+    """
+
+    def __init__(self, args: argparse.Namespace, dtype: str, means_only: bool) -> None:
+        super().__init__()
+        upstream = build_upstream(args)
+        rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
+        self._compute = functools.partial(
+            states,
+            upstream,
+            selection=args.upstream_feature_selection,
+            layer=args.upstream_layer_selection,
+            rate=rate,
+            means_only=means_only,
+        )
+        self._dtype = DTYPES[dtype]
+        probe = probe_states(upstream, args, rate)
+        check_selection(args, probe.shape[0])
+        self.store: Any = Shape(probe.shape[0], probe.shape[2], rate)
+
+    def get_downsample_rates(self, key: str | None = None) -> int:
+        """Samples per frame."""
+        return int(self.store.rate)
+
+    @torch.no_grad()
+    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """Waveforms to ``{"blocks": [(layers, frames_i, width), ...]}``."""
+        return {"blocks": [self._compute(wav).to(self._dtype) for wav in wavs]}

@@ -1,0 +1,105 @@
+"""Locks of files between processes; the system lets go of them when their holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from s3prl_emotion.files import is_read_only, named
+
+logger = logging.getLogger(__name__)
+
+
+class HeldError(Exception):
+    """Another process holds the lock."""
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock file alone; it is made if it is not there, its folder is not.
+
+    Args:
+        path: the lock file
+        wait: wait for another holder, and say so
+
+    Yields:
+        whether it is held; it is not where nothing can be written, and so nobody writes
+
+    Raises:
+        HeldError: if another process holds it, and this one does not wait
+        OSError: naming the file, if the file system has no locks
+    """
+    try:
+        descriptor = _locked(path, wait)
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Hold a lock file together with others; where nothing can be written, nothing is held."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        yield
+        return
+    try:
+        with named(path):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file, alone or with others."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        with named(path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _locked(path: Path, wait: bool) -> int:
+    """A descriptor that holds the lock of the file that is at ``path`` now: its last holder may have deleted it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with named(path):
+                _lock(descriptor, path, wait)
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, wait: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not wait:
+            raise HeldError(str(path)) from None
+        logger.info("%s: another process is preparing or collecting there; waiting for it", path.parent)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,0 +1,45 @@
+"""The copies that S3PRL's own expert reads: every utterance its own, whatever its id."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from s3prl_emotion.audio import AudioError, read_audio
+from s3prl_emotion.bridge import stock
+from s3prl_emotion.corpora import Manifest, Utterance
+from s3prl_emotion.protocols import make_folds
+
+IDS = ("a/b", "a__b", "a_b", "A_B", "a b", "a\\b", "x" * 300, "x" * 299, "\u00e4", "\u00f6", "..", "-")
+
+
+def test_no_two_ids_share_a_copy(tmp_path):
+    """Stereo files, which are copied as one channel; each has a level of its own."""
+    items = []
+    for number, name in enumerate(IDS):
+        soundfile.write(tmp_path / f"{number}.wav", np.full((800, 2), (number + 1) / 64), 16000, subtype="FLOAT")
+        label = ("neu", "ang")[number % 2]
+        items.append(Utterance(name, f"{number}.wav", label, f"s{number // 4}", fold=number // 4 + 1))
+    manifest = Manifest("mine", ("neu", "ang"), tmp_path.as_posix(), tuple(items))
+    folds = make_folds(manifest, "superb")
+    run = tmp_path / "run"
+    for fold in folds.folds:
+        stock.prepare(manifest, folds, run, {"downstream_expert": {}}, fold.number)
+        for part, ids in (("train", stock.training_list(manifest, fold)), ("test", fold.test)):
+            path = run / "stock" / f"Session{fold.number}" / f"{part}_meta_data.json"
+            entries = json.loads(path.read_text(encoding="utf-8"))["meta_data"]
+            for name, entry in zip(ids, entries, strict=True):
+                assert read_audio(entry["path"]) == pytest.approx((IDS.index(name) + 1) / 64)
+    copies = [path.name for path in (run / "stock" / "audio").iterdir()]
+    assert len({name.casefold() for name in copies}) == len(copies) == len(IDS), "also where case does not count"
+    assert all(len(name) < 150 and name.isascii() for name in copies)
+
+
+def test_a_file_that_is_no_audio_is_named(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"")
+    manifest = Manifest("mine", ("neu",), tmp_path.as_posix(), (Utterance("a", "a.wav", "neu", "s"),))
+    with pytest.raises(AudioError, match=r"a\.wav: the file is empty"):
+        stock._whole_file(manifest, manifest.utterances[0], tmp_path / "copies")

@@ -5,8 +5,8 @@
     python benchmarks/pretraining.py --only clustering [--frames 1300000 --width 768]
 
 ``throughput`` runs steps of the training loop beside a bare forward and backward of the same model on the same batches,
-in turns, and prints audio seconds per second and the ratio. ``growth`` times the planning of batches against the size of the
-corpus. ``clustering`` fits and labels frames of noise and prints the peak of resident memory.
+in turns, and prints audio seconds per second and the ratio. ``growth`` times the planning of batches against the size
+of the corpus. ``clustering`` fits and labels frames of noise and prints the peak of resident memory.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.experiment.folder import checkpoint_sha256
 from s3prl_emotion.features.upstream import CachedUpstream
@@ -42,6 +42,9 @@ def stored_states(
 
 def states_alone(args: argparse.Namespace, config: dict[str, Any], dtype: str) -> AloneUpstream:
     """The same states computed when they are wanted; ``dtype`` is that of the store that the run had."""
+    test_fold = config["downstream_expert"]["datarc"].get("test_fold")
+    checkpoint = of_fold(args.upstream_ckpt, None if test_fold is None else fold_number(test_fold))
+    args = argparse.Namespace(**{**vars(args), "upstream_ckpt": checkpoint})
     means_only = _means_only(args, config)
     return AloneUpstream(args, "float32" if means_only else dtype, means_only)
 

@@ -245,8 +245,18 @@ def test_bad_bases(tmp_path: Path, tiny_hubert: Path, capsys: pytest.CaptureFixt
     ):
         assert flea(tmp_path, "-u", base) == 2
         assert message in capsys.readouterr().err
-    assert flea(tmp_path, "-u", str(tiny_hubert), override=f"{QUICK},,tapt.layer=3", *()) == 2
+    assert flea(tmp_path, "-u", str(tiny_hubert), override=f"{QUICK},,tapt.layer=3") == 2
     assert "layer 3: " in (message := capsys.readouterr().err)
     assert "has layers 1 to 2" in message
     assert flea(tmp_path / "k", "-u", str(tiny_hubert), override=f"{QUICK},,tapt.kmeans=nothing.bin") == 2
     assert "nothing.bin: no such file or folder" in capsys.readouterr().err
+
+
+def test_the_command_of_the_guide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it stands there: where everything goes by itself, and the store beside it."""
+    text = (Path(__file__).parents[2] / "docs/guides/pretraining.md").read_text(encoding="utf-8")
+    assert "\ns3prl-emotion pretrain flea --demo\n" in text
+    assert main(["pretrain", "flea", "--demo"]) == 0
+    printed = capsys.readouterr().out
+    assert "FLEA on demo, protocol superb, inductive" in printed
+    assert "folder: result/pretraining/flea/tiny-hubert/demo-superb" in printed

@@ -1,4 +1,4 @@
-"""kill -9 in every stage, three times each at random moments: the same command completes, and nothing is lost or redone."""
+"""kill -9 in every stage, three times each at random moments: the same command completes, nothing is done again."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_labels_come_back(tmp_path: Path) -> None:
 
 
 def test_broken_labels_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="holds no frame labels, labels.json is missing"):
+    with pytest.raises(RunError, match=r"holds no frame labels, labels.json is missing"):
         PseudoLabels.read(tmp_path)
     _labels().write(tmp_path)
     np.save(tmp_path / "labels.npy", np.zeros(4, np.int32))

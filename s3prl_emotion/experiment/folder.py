@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from s3prl_emotion.experiment.record import (
     read_run_file,
 )
 from s3prl_emotion.experiment.request import Request, protocol_name, uses_cache
-from s3prl_emotion.files import is_read_only
+from s3prl_emotion.files import checkpoint_sha256, is_read_only
 from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.protocols.seal import MADE, check_seal
@@ -167,19 +165,3 @@ def _collected(folder: Path) -> tuple[dict[str, Any], list[Prediction], tuple[st
         folds_expected=[fold.number for fold in folds.folds],
     )
     return results, predictions, manifest.labels
-
-
-def checkpoint_sha256(path: str | None) -> str | None:
-    """SHA-256 of a checkpoint file, or of all files of a checkpoint folder with their names; None for no path."""
-    if path is None or not Path(path).exists():
-        return None
-    root = Path(path)
-    files: Sequence[Path] = [root] if root.is_file() else sorted(item for item in root.rglob("*") if item.is_file())
-    digest = hashlib.sha256()
-    for file in files:
-        if root.is_dir():
-            digest.update(file.relative_to(root).as_posix().encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()

@@ -18,12 +18,12 @@ import torch
 import s3prl_emotion
 from s3prl_emotion.audio import AudioError, read_audio
 from s3prl_emotion.deployment import trained as module
-from s3prl_emotion.deployment.parts import UpstreamUse
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.trained import EmotionRecogniser
-from s3prl_emotion.deployment.upstream import find
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef, place_of
+from s3prl_emotion.upstreams.verification import check_same_name, verify
 
 
 def _load(source, **options) -> EmotionRecogniser:
@@ -221,31 +221,32 @@ def test_what_is_not_a_trained_head(trained, tmp_path) -> None:
 
 def test_the_upstreams_checkpoint_must_be_the_same(tiny_hubert, tmp_path, caplog) -> None:
     sha256 = checkpoint_sha256(str(tiny_hubert))
-    use = UpstreamUse("hf_auto_custom", checkpoint=str(tmp_path / "gone"), checkpoint_sha256=sha256)
-    assert find(use, checkpoint=tiny_hubert).checkpoint == str(tiny_hubert)
+    recorded = UpstreamRef("hf_auto_custom", Source(str(tmp_path / "gone"), sha256=sha256))
+    assert place_of(verify(recorded, Places(tiny_hubert)).checkpoint) == str(tiny_hubert)
     with pytest.raises(RunError, match=rf"there is nothing at {tmp_path}/gone: give -k PATH.*{sha256}\)"):
-        find(use)
+        verify(recorded)
     copy = tmp_path / "copy"
     shutil.copytree(tiny_hubert, copy)
-    assert find(use, checkpoint=copy).checkpoint == str(copy)
+    assert place_of(verify(recorded, Places(copy)).checkpoint) == str(copy)
     (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
     with pytest.raises(RunError, match=f"the head was trained on {sha256}"):
-        find(use, checkpoint=copy)
+        verify(recorded, Places(copy))
     with pytest.raises(RunError, match="trained on fbank without -k; leave it out"):
-        find(UpstreamUse("fbank"), checkpoint=copy)
-    url = UpstreamUse("wav2vec2_url", checkpoint="https://host.test/a.pt")
-    assert find(url).checkpoint == "https://host.test/a.pt"
-    assert find(url, checkpoint=copy).checkpoint == str(copy)
+        verify(UpstreamRef("fbank"), Places(copy))
+    url = UpstreamRef("wav2vec2_url", Source("https://host.test/a.pt"))
+    assert place_of(verify(url).checkpoint) == "https://host.test/a.pt"
+    assert place_of(verify(url, Places(copy)).checkpoint) == str(copy)
     assert "not checked" in caplog.text
 
 
 def test_an_upstream_from_the_hub_is_found_by_its_commit(monkeypatch, tiny_hubert) -> None:
-    from s3prl_emotion.experiment import original
+    from s3prl_emotion.upstreams import verification
 
     asked = []
-    monkeypatch.setattr(original, "snapshot", lambda *args, **options: asked.append((args, options)) or tiny_hubert)
-    use = UpstreamUse("me__hubert", checkpoint="me/hubert", checkpoint_sha256="0" * 64, checkpoint_revision="abc")
-    assert find(use, name="me/hubert").checkpoint == str(tiny_hubert)
+    monkeypatch.setattr(verification, "snapshot", lambda *args, **options: asked.append((args, options)) or tiny_hubert)
+    recorded = UpstreamRef("me__hubert", Source("me/hubert", sha256="0" * 64, revision="abc"))
+    check_same_name(recorded, "me/hubert")
+    assert place_of(verify(recorded).checkpoint) == str(tiny_hubert)
     assert asked == [(("me/hubert",), {"revision": "abc"})]
 
 
@@ -270,7 +271,7 @@ def test_a_dropped_upstream(train, cache_root, tiny_hubert, some_test_files, tmp
 def test_a_head_for_other_layers_is_refused(trained) -> None:
     parts = _load(trained, fold=1).parts
     with pytest.raises(RunError, match=r"has weights for 3 layers, and hf_auto_custom gives 1"):
-        EmotionRecogniser(dataclasses.replace(parts, upstream=dataclasses.replace(parts.upstream, layer=1)), "cpu")
+        EmotionRecogniser(dataclasses.replace(parts, use=dataclasses.replace(parts.use, layer=1)), "cpu")
     with pytest.raises(RunError, match=r"its parameters do not fit a head"):
         EmotionRecogniser(dataclasses.replace(parts, labels=parts.labels[:3]), "cpu")
 

@@ -14,8 +14,8 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 import s3prl_emotion
 from s3prl_emotion.bridge.selection import TOLERANCE_FRAMES, states
-from s3prl_emotion.upstream_patches._facts import facts
-from s3prl_emotion.upstream_patches._formats import adapter_of
+from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.formats import adapter_of
 
 FAMILIES = [*tiny.TRANSFORMERS, *tiny.FILES]
 

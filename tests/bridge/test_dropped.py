@@ -21,6 +21,7 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.experiment.folder import checkpoint_sha256
 from s3prl_emotion.upstreams import dropped
+from s3prl_emotion.upstreams.listing import upstream_rows
 from s3prl_emotion.upstreams.ref import UpstreamRef, place_of
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.verification import verify
@@ -66,6 +67,24 @@ def test_s3prls_names_come_first(my_hubert, caplog) -> None:
         assert f"{name} is not used, the name is taken" in caplog.text
     # by its path it is found, under a name that is not that of another model
     assert resolve("upstreams/hubert_base", None, None).name == "upstreams__hubert_base"
+
+
+@pytest.mark.parametrize("name", ["options", "Path", "__class__"])
+def test_what_means_something_else_on_the_hub_is_not_replaced(my_hubert, tmp_path, name: str) -> None:
+    """``s3prl.hub`` holds functions and classes that are no upstreams: a dropped one of that name goes by its path."""
+    from s3prl import hub
+
+    before = getattr(hub, name)
+    shutil.copytree(my_hubert, my_hubert.with_name(name))
+    with pytest.raises(UpstreamError, match=rf"-u {name}: upstreams/{name} cannot have that name, which means .*path"):
+        resolve(name, None, None)
+    with pytest.raises(ValueError, match=f"'{name}' exists in s3prl.hub already"):
+        registration.name_upstream(name, "hf_auto_custom", str(my_hubert), None)
+    found = enter(resolve(f"upstreams/{name}", None, None))
+    assert found.name == f"upstreams__{name}"
+    assert getattr(hub, name) is before
+    (row,) = (row for row in upstream_rows() if row.source == f"dropped: upstreams/{name}")
+    assert row.problem == f"not used: {name} is a name of S3PRL; rename it"
 
 
 def test_two_of_a_name_are_an_error(my_hubert, tmp_path, monkeypatch) -> None:

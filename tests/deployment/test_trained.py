@@ -56,8 +56,8 @@ def test_fine_tuning_and_the_cut_are_those_of_the_run(tuned, some_test_files) ->
     assert longest.duration_s > 1.1
     assert len(longest.frame_weights) == 49
     frozen = dataclasses.replace(recogniser.parts.folds[0], upstream=None)
-    untuned = dataclasses.replace(recogniser.parts.upstream, fine_tuned=False)
-    other = EmotionRecogniser(dataclasses.replace(recogniser.parts, upstream=untuned, folds=(frozen,)), "cpu")
+    untuned = dataclasses.replace(recogniser.parts.use, fine_tuned=False)
+    other = EmotionRecogniser(dataclasses.replace(recogniser.parts, use=untuned, folds=(frozen,)), "cpu")
     assert np.abs(_rows(other.predict(files)) - _rows(items)).max() > 1e-4, "the run's own upstream was used"
 
 
@@ -76,8 +76,8 @@ def test_layers_are_weighted_as_learned(trained, some_test_files) -> None:
 
     def changed(weights: list[float] | None, layer: int | None) -> np.ndarray:
         fold = dataclasses.replace(parts.folds[0], layer_weights=None if weights is None else torch.tensor(weights))
-        use = dataclasses.replace(parts.upstream, layer=layer)
-        return _rows(EmotionRecogniser(dataclasses.replace(parts, upstream=use, folds=(fold,)), "cpu").predict(files))
+        use = dataclasses.replace(parts.use, layer=layer)
+        return _rows(EmotionRecogniser(dataclasses.replace(parts, use=use, folds=(fold,)), "cpu").predict(files))
 
     last = changed([0.0, 0.0, 60.0], None)
     np.testing.assert_allclose(last, changed(None, 2), atol=1e-6)
@@ -96,8 +96,8 @@ def test_s3prls_own_expert_is_read_too(train, some_test_files) -> None:
 def test_several_folds_are_averaged_on_one_upstream(trained, some_test_files, monkeypatch) -> None:
     files, _ = some_test_files(trained, 1)
     built = []
-    original = module.build
-    monkeypatch.setattr(module, "build", lambda *args: built.append(args) or original(*args))
+    original = module.build_frozen
+    monkeypatch.setattr(module, "build_frozen", lambda *args: built.append(args) or original(*args))
     both = _load(trained)
     assert both.folds == (1, 2)
     assert len(built) == 1

@@ -38,7 +38,7 @@ from s3prl_emotion.upstreams.explanation import explained, not_built
 logger = logging.getLogger(__name__)
 
 
-class EmotionRunner(s3prl_runner.Runner):
+class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
     """S3PRL's Runner; ``args`` and ``config`` are what its ``run_downstream`` passes.
 
     Args:

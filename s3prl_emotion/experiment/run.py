@@ -135,14 +135,17 @@ def run_folder_of(request: Request, args: argparse.Namespace) -> Path:
     if args.expdir:
         return Path(args.expdir)
     if args.expname:
-        return request.root / args.expname
+        return request.root / str(args.expname)
     given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
-    upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
+    upstream = str(args.upstream) if given is None else f"{args.upstream}-{Path(given).stem}"
     protocol = protocol_name(request, args)
     tag = f"-{request.tag}" if request.tag else ""
     seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
     return (
-        request.root / upstream.replace("/", "__") / args.downstream / f"{corpus_name(request)}-{protocol}{tag}{seed}"
+        request.root
+        / upstream.replace("/", "__")
+        / str(args.downstream)
+        / f"{corpus_name(request)}-{protocol}{tag}{seed}"
     )
 
 

@@ -141,7 +141,7 @@ def skeleton(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> nn.Mod
     check_settings_sizes(config.to_dict(), weights, str(path))
     try:
         with torch.device("meta"):
-            model = MODEL_MAPPING[type(config)](config)
+            model: nn.Module = MODEL_MAPPING[type(config)](config)
     except _BROKEN as error:
         raise UpstreamError(
             f"{path}: no model can be built from it: {type(error).__name__}: {_first_line(error)}"

@@ -57,4 +57,4 @@ class WaveformUpstream(nn.Module):
 
 def samples_per_frame(config: Any) -> int:
     """Samples per frame of hidden states."""
-    return math.prod(config.conv_stride) * int(getattr(config, "squeeze_factor", 1))
+    return int(math.prod(config.conv_stride)) * int(getattr(config, "squeeze_factor", 1))

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, read_audio, waveform_key
+from s3prl_emotion.bridge.building import build, ref_of
 from s3prl_emotion.bridge.probing import behaviour, source_sha256
-from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_states, rate_of, states
+from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of, states
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError
@@ -85,7 +86,7 @@ def open_cache(
         raise ConfigError(
             "-f trains the upstream, so its hidden states change with every step: no cache; leave --cache out"
         )
-    upstream = build_upstream(args)
+    upstream = build(ref_of(args), args.device, args.upstream_refresh)
     rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
     loud = probe_states(upstream, args, rate)
     check_selection(args, loud.shape[0])

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import names, shims
+from s3prl_emotion.bridge import shims
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams import names
 
 STOCK_DOWNSTREAMS = frozenset({"emotion"})
 """Configurations that belong to an expert of S3PRL's own: they are launched by us, and registered by nobody."""
@@ -71,6 +72,17 @@ def upstream_names() -> dict[str, bool]:
     return {name: name in ours for name in sorted({*theirs, *ours} - _named)}
 
 
+def is_taken(name: str) -> bool:
+    """Whether ``s3prl.hub`` has the name by itself: an upstream, or one of its functions, classes and modules."""
+    hub = importlib.import_module("s3prl.hub")
+    return (name in vars(hub) or hasattr(types.ModuleType, name)) and name not in _named
+
+
+def is_upstream(name: str) -> bool:
+    """Whether a name that is looked up on ``s3prl.hub`` would be an upstream; unknown ones may become one."""
+    return not is_taken(name) or name in upstream_names()
+
+
 def name_upstream(name: str, adapter: str, checkpoint: str, model_config: str | None) -> None:
     """Put one of our adapters on ``s3prl.hub`` under a further name: what S3PRL's Runner looks up, and results show.
 
@@ -81,10 +93,11 @@ def name_upstream(name: str, adapter: str, checkpoint: str, model_config: str | 
         model_config: used where the entry is called without ``model_config``
 
     Raises:
-        ValueError: if the name belongs to S3PRL or to us
+        ValueError: if the hub has the name, as an upstream of S3PRL's or ours, or as anything else
     """
-    if name in upstream_names():
-        raise ValueError(f"upstream {name!r} exists in s3prl.hub already")
+    register()
+    if is_taken(name):
+        raise ValueError(f"{name!r} exists in s3prl.hub already")
     function = upstreams()[adapter]
 
     @functools.wraps(function)
@@ -106,15 +119,17 @@ def _found_later(name: str) -> Any:
     """
     if name.startswith("_"):
         raise AttributeError(f"module 's3prl.hub' has no attribute {name!r}")
-    from s3prl_emotion.bridge import dropped
+    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.upstreams.dropped import dropped
+    from s3prl_emotion.upstreams.resolution import resolve
 
     try:
         names.check_name(name)
     except UpstreamError as error:
         raise AttributeError(str(error)) from error
-    found = dropped.resolve(name, None, None).name
+    found = enter(resolve(name, None, None)).name
     if found not in _named:
-        raise AttributeError(str(names.unknown(name, {*upstream_names(), *dropped.dropped()})))
+        raise AttributeError(str(names.unknown(name, {*upstream_names(), *dropped()})))
     return getattr(importlib.import_module("s3prl.hub"), found)
 
 

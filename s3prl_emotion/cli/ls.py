@@ -50,7 +50,7 @@ def _upstreams() -> str:
     """One line for each upstream; for a dropped one that cannot be used, the reason at its end."""
     from tabulate import tabulate
 
-    from s3prl_emotion.bridge.listing import COLUMNS, upstream_rows
+    from s3prl_emotion.upstreams.listing import COLUMNS, upstream_rows
 
     found = upstream_rows()
     rows = [(*row.cells(), row.problem) for row in found]

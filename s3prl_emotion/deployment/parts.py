@@ -9,19 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.upstreams.ref import UpstreamRef
 
 
 @dataclass(frozen=True)
 class UpstreamUse:
-    """The upstream that a head was trained on, and what it takes of it; the names are those of S3PRL's options."""
+    """What a head takes of its upstream; the names are those of S3PRL's options."""
 
-    name: str
-    checkpoint: str | None = None  # -k: a path, URL or Hub id; of a path, an export holds the last part only
-    checkpoint_sha256: str | None = None  # of the file, or of a folder's files with their names
-    checkpoint_revision: str | None = None  # the commit, of a Hub id
-    model_config: str | None = None  # -g, the same three
-    model_config_sha256: str | None = None
-    model_config_revision: str | None = None
     fine_tuned: bool = False  # -f: the weights come with the head
     selection: str = "hidden_states"  # -s
     layer: int | None = None  # -l
@@ -42,7 +36,8 @@ class FoldParts:
 class Parts:
     """Everything but the upstream: heads of one or more folds of one run, and how audio is prepared for them."""
 
-    upstream: UpstreamUse
+    upstream: UpstreamRef
+    use: UpstreamUse
     downstream: str  # the -d name
     model: ModelConfig
     labels: tuple[str, ...]

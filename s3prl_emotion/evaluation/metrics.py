@@ -182,7 +182,8 @@ def ua_plus_wa(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) 
 def _ratio(part: Matrices, whole: Matrices) -> Rates:
     """``part / whole``, NaN where ``whole`` is 0."""
     whole = np.asarray(whole, dtype=np.float64)
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    rates: Rates = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return rates
 
 
 def _mean_of_known(values: Rates) -> Rates:

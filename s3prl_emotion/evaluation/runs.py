@@ -12,8 +12,9 @@ from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.evaluation._schema import RATES
 from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
-from s3prl_emotion.evaluation.results import RATES, read_results, summarise
+from s3prl_emotion.evaluation.results import read_results, summarise
 from s3prl_emotion.files import parse_json
 from s3prl_emotion.protocols.seal import MADE, check_run_folder
 

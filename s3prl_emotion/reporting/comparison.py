@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.evaluation._schema import RATES
 from s3prl_emotion.evaluation.comparison import (
     DIFFERENCE_METHODS,
     MCNEMAR_METHOD,
@@ -24,7 +25,7 @@ from s3prl_emotion.evaluation.comparison import (
 )
 from s3prl_emotion.evaluation.pairs import holm
 from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
-from s3prl_emotion.evaluation.results import RATES, SUMMARISED
+from s3prl_emotion.evaluation.results import SUMMARISED
 from s3prl_emotion.evaluation.runs import find_runs, read_run
 from s3prl_emotion.reporting.comparability import (
     corpus_title,

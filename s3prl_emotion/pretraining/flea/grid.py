@@ -17,6 +17,7 @@ from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.flea import cluster, cpt, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
+from s3prl_emotion.pretraining.loop import processes
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
     Returns:
         the table; ``grid.csv`` in the run's folder holds the same
     """
-    if recipe.processes() > 1:
+    if processes() > 1:
         raise ConfigError("--grid: start independent processes, each with the same command: they share the cells")
     for fold in plan.numbers:
         with only_here(plan.folder / f"fold{fold}", wait=True):  # what all cells share is made by one process

@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from s3prl_emotion.bridge.names import variants
-from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import EmotionError, UpstreamError
-from s3prl_emotion.upstream_patches._files import is_refusal, refusal
+from s3prl_emotion.upstreams.files import is_refusal, refusal
+from s3prl_emotion.upstreams.names import variants
+from s3prl_emotion.upstreams.trust import reading_upstream
 
 logger = logging.getLogger(__name__)
 

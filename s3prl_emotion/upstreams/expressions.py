@@ -20,8 +20,8 @@ import torch
 import yaml
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._bounds import check_archive, check_settings_sizes, check_tensors
-from s3prl_emotion.upstream_patches._files import TORN, is_trusted, refusal
+from s3prl_emotion.upstreams._bounds import check_archive, check_settings_sizes, check_tensors
+from s3prl_emotion.upstreams.files import TORN, is_trusted, refusal
 
 EVALUATED = frozenset(
     {

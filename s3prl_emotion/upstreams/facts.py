@@ -10,20 +10,20 @@ from typing import Any
 import torch
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._files import load, settings_file
-from s3prl_emotion.upstream_patches._formats import adapter_of, converted_family
+from s3prl_emotion.upstreams.files import load, settings_file
+from s3prl_emotion.upstreams.formats import adapter_of, converted_family
 
 SAMPLE_RATE = 16000
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Size and rate of an upstream."""
+    """Size and rate of an upstream; None where that is not known."""
 
-    states: int  # L + 1: the input of the first block, and each block's output
-    width: int
-    rate_hz: float  # frames per second
-    parameters: int
+    states: int | None = None  # L + 1: the input of the first block, and each block's output
+    width: int | None = None
+    rate_hz: float | None = None  # frames per second
+    parameters: int | None = None
 
 
 def facts(path: Path) -> Facts:
@@ -40,8 +40,8 @@ def facts(path: Path) -> Facts:
 
 
 def _transformers(folder: Path) -> Facts:
-    from s3prl_emotion.upstream_patches._transformers import check_names, read_config, read_extractor, skeleton
-    from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
+    from s3prl_emotion.upstreams._weights import read_weights, weight_files
+    from s3prl_emotion.upstreams.transformers import check_names, read_config, read_extractor, skeleton
 
     config = read_config(folder)
     extractor = read_extractor(folder, config)
@@ -53,14 +53,14 @@ def _transformers(folder: Path) -> Facts:
     elif config.model_type == "wav2vec2-bert":
         rate = 160 * extractor.stride
     else:
-        from s3prl_emotion.upstream_patches._waveform import samples_per_frame
+        from s3prl_emotion.upstreams.waveform import samples_per_frame
 
         rate = samples_per_frame(config)
     return Facts(config.num_hidden_layers + 1, config.hidden_size, SAMPLE_RATE / rate, _parameters(model))
 
 
 def _torchaudio(content: Mapping[str, Any], path: Path) -> Facts:
-    from s3prl_emotion.upstream_patches._torchaudio import (
+    from s3prl_emotion.upstreams.torchaudio import (
         HEADS,
         architecture,
         checked_model,
@@ -77,7 +77,7 @@ def _torchaudio(content: Mapping[str, Any], path: Path) -> Facts:
 
 
 def _converted(content: Mapping[str, Any], path: Path) -> Facts:
-    from s3prl_emotion.upstream_patches._torchaudio import count
+    from s3prl_emotion.upstreams.torchaudio import count
 
     family = converted_family(content)
     weights = content.get("model_weight", content.get("model", {}))

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._files import first_keys, load
+from s3prl_emotion.upstreams.files import first_keys, load
 
 
 def weight_files(folder: Path) -> list[Path]:

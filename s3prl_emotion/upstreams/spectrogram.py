@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._transformers import SAMPLE_RATE, Encoder, layers_of
+from s3prl_emotion.upstreams.transformers import SAMPLE_RATE, Encoder, layers_of
 
 _HOP = 160  # samples per mel frame
 _WINDOW = 400  # samples of one mel frame

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError, nearest
-from s3prl_emotion.upstream_patches._batching import encoded
-from s3prl_emotion.upstream_patches._files import check_fit, first_keys, load
+from s3prl_emotion.upstreams.batching import encoded
+from s3prl_emotion.upstreams.files import check_fit, first_keys, load
 
 HEADS = ("aux.", "mask_generator.", "logit_generator.")
 """What torchaudio's models for fine-tuning and for HuBERT pretraining have beside the encoder."""

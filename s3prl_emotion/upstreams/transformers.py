@@ -18,10 +18,10 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoFeatureExtractor
 from transformers.utils import logging as transformers_logging
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches import _files
-from s3prl_emotion.upstream_patches._bounds import check_settings_sizes
-from s3prl_emotion.upstream_patches._formats import check_folder
-from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
+from s3prl_emotion.upstreams._bounds import check_settings_sizes
+from s3prl_emotion.upstreams._weights import read_weights, weight_files
+from s3prl_emotion.upstreams.files import misfit
+from s3prl_emotion.upstreams.formats import check_folder
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def skeleton(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> nn.Mod
     check_settings_sizes(config.to_dict(), weights, str(path))
     try:
         with torch.device("meta"):
-            model = MODEL_MAPPING[type(config)](config)
+            model: nn.Module = MODEL_MAPPING[type(config)](config)
     except _BROKEN as error:
         raise UpstreamError(
             f"{path}: no model can be built from it: {type(error).__name__}: {_first_line(error)}"
@@ -268,7 +268,7 @@ def _check_fit(where: str, kind: str, prefix: str, report: dict[str, Any]) -> No
         for name, given, expected in report["mismatched_keys"]
         if not plain(name).startswith(unused)
     ]
-    _files.misfit(f"{where} ({kind})", missing, [name for name in surplus if name not in heads], shapes)
+    misfit(f"{where} ({kind})", missing, [name for name in surplus if name not in heads], shapes)
     if heads:
         logger.info("%s: left out, no part of the encoder: %s", where, ", ".join(sorted(heads)[:10]))
 

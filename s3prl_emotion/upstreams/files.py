@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._bounds import check_archive, check_tensors
+from s3prl_emotion.upstreams._bounds import check_archive, check_tensors
 
 UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """torch's own switch; ``--trust-checkpoint`` sets it while an upstream is built."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import functools
 import importlib.resources
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from s3prl_emotion.bridge import registration
-from s3prl_emotion.bridge.dropped import dropped
-from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.evaluation.published import canonical_upstream
-
-if TYPE_CHECKING:
-    from s3prl_emotion.upstream_patches._facts import Facts
+from s3prl_emotion.upstreams.dropped import dropped
+from s3prl_emotion.upstreams.facts import Facts
+from s3prl_emotion.upstreams.trust import reading_upstream
 
 # Hidden states, width, frames per second and millions of parameters. A test runs the first four; the others follow from
 # the papers' model sizes: 12 blocks of 768, 24 of 1024, at 50 Hz.
@@ -44,18 +41,21 @@ class Row:
 
     name: str
     source: str  # "s3prl", "s3prl-emotion" or "dropped: PATH"
-    states: int | None = None  # L + 1 hidden states
-    width: int | None = None
-    rate_hz: float | None = None
-    parameters_millions: float | None = None
+    facts: Facts = field(default_factory=Facts)
     problem: str = ""  # why a dropped one cannot be used
+
+    @property
+    def parameters_millions(self) -> float | None:
+        """Millions of parameters."""
+        return None if self.facts.parameters is None else self.facts.parameters / 1e6
 
     def cells(self) -> tuple[str, ...]:
         """One text for each of :data:`COLUMNS`; what is not known is ``-``."""
+        facts = self.facts
         known = (
-            "-" if self.states is None else str(self.states),
-            "-" if self.width is None else str(self.width),
-            "-" if self.rate_hz is None else f"{self.rate_hz:g}",
+            "-" if facts.states is None else str(facts.states),
+            "-" if facts.width is None else str(facts.width),
+            "-" if facts.rate_hz is None else f"{facts.rate_hz:g}",
             "-" if self.parameters_millions is None else f"{self.parameters_millions:.2f} M",
         )
         return (self.name, self.source, *known)
@@ -74,26 +74,25 @@ def upstream_rows() -> list[Row]:
 
 def _named_row(name: str, source: str) -> Row:
     states, width, rate_hz, millions = _KNOWN.get(canonical_upstream(name), (None, None, None, None))
-    return Row(name, source, states, width, rate_hz, _published(name) if millions is None else millions)
+    millions = _published(name) if millions is None else millions
+    return Row(name, source, Facts(states, width, rate_hz, None if millions is None else round(millions * 1e6)))
 
 
 def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, bool]) -> Row:
-    from s3prl_emotion.upstream_patches._facts import facts
+    from s3prl_emotion.upstreams.facts import facts
 
     source = f"dropped: {path}"
-    if name in names:
-        return Row(
-            name, source, problem=f"not used: {name} is a name of {'ours' if names[name] else 'S3PRL'}; rename it"
-        )
+    if registration.is_taken(name):
+        owner = "ours" if names.get(name) else "S3PRL"
+        return Row(name, source, problem=f"not used: {name} is a name of {owner}; rename it")
     if len(same_name) > 1:
         others = ", ".join(str(other) for other in same_name if other != path)
         return Row(name, source, problem=f"has the same name as {others}; rename one")
     try:
         with reading_upstream():
-            found: Facts = facts(path)
+            return Row(name, source, facts(path))
     except UpstreamError as error:
         return Row(name, source, problem=" ".join(str(error).split()))
-    return Row(name, source, found.states, found.width, found.rate_hz, found.parameters / 1e6)
 
 
 @functools.cache

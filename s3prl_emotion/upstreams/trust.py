@@ -11,6 +11,11 @@ _trusted: ContextVar[bool] = ContextVar("trusted", default=False)
 _SWITCH = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
+def is_trusting() -> bool:
+    """Whether this is within :func:`trusted_checkpoints`."""
+    return _trusted.get()
+
+
 @contextlib.contextmanager
 def trusted_checkpoints(trusted: bool) -> Iterator[None]:
     """Within, upstream checkpoints may execute the code that they bring along, if ``trusted``.

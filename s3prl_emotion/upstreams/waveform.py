@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_emotion.upstream_patches._batching import encoded
-from s3prl_emotion.upstream_patches._transformers import Encoder, layers_of
+from s3prl_emotion.upstreams.batching import encoded
+from s3prl_emotion.upstreams.transformers import Encoder, layers_of
 
 _PADDING_IS_HARMLESS = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat")
 """With layer normalisation and a mask these give the same features alone and in a batch; others let padding in."""
@@ -57,4 +57,4 @@ class WaveformUpstream(nn.Module):
 
 def samples_per_frame(config: Any) -> int:
     """Samples per frame of hidden states."""
-    return math.prod(config.conv_stride) * int(getattr(config, "squeeze_factor", 1))
+    return int(math.prod(config.conv_stride)) * int(getattr(config, "squeeze_factor", 1))

@@ -1,16 +1,19 @@
 """Upstream folders that hold one model per fold, and which of them a fold is tested with.
 
-Such a folder has a ``pretraining.json`` with ``"per_fold": true`` and the models in ``fold1``, ``fold2``, ...: pretraining
-that must not hear what a fold tests on is another one for every fold.
+Such a folder has a ``pretraining.json`` with ``"per_fold": true`` and the models in ``fold1``, ``fold2``, ...:
+pretraining that must not hear what a fold tests on is another one for every fold.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.upstreams.ref import UpstreamRef
 
 INDEX = "pretraining.json"
 
@@ -52,6 +55,23 @@ def of_fold(checkpoint: str | None, fold: int | None) -> str | None:
             "fold too, or test the others with --fold"
         )
     return str(Path(checkpoint) / f"fold{fold}")
+
+
+def ref_of_fold(ref: UpstreamRef, fold: int | None) -> UpstreamRef:
+    """The same with the model that fold ``fold`` is trained and tested with; see :func:`of_fold`."""
+    if ref.checkpoint is None:
+        return ref
+    place = of_fold(ref.checkpoint.place, fold)
+    return dataclasses.replace(ref, checkpoint=dataclasses.replace(ref.checkpoint, found=place))
+
+
+def upstream_sha256(path: str | None) -> str | None:
+    """What an upstream's file or folder is known by: the SHA-256 of its content; None for no path.
+
+    A folder with one model per fold is known by its index, which says what all of them were made from and how; each
+    fold's own hash is kept in the fold's folder of a run.
+    """
+    return checkpoint_sha256(str(Path(path) / INDEX) if path is not None and is_per_fold(path) else path)
 
 
 def folds_of(checkpoint: str) -> tuple[int, ...]:

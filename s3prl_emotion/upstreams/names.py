@@ -31,9 +31,9 @@ def check_name(name: str) -> None:
     Raises:
         UpstreamError: if it is none, with names that resemble it
     """
-    from s3prl_emotion.bridge.dropped import dropped
     from s3prl_emotion.bridge.registration import upstreams
-    from s3prl_emotion.upstream_patches._hub import is_hub_id
+    from s3prl_emotion.upstreams.dropped import dropped
+    from s3prl_emotion.upstreams.hub import is_hub_id
 
     if name.strip() in ("", os.curdir, os.pardir):
         raise UpstreamError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from s3prl_emotion.deployment.parts import UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.runs.results import Results
 
 FORMAT = "s3prl-emotion head"
 VERSION = 1
@@ -57,5 +58,5 @@ class ExportConfig:
     corpus: CorpusFacts
     max_duration_s: float | None = None  # the first seconds of a recording only
     trim_zeros: bool = False  # leave out digital zeros at both ends of a recording
-    results: dict[str, Any] | None = None  # the run's results.json
+    results: Results | None = None  # the run's results.json
     versions: dict[str, Any] | None = None  # of the packages that exported

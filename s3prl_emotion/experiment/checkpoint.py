@@ -32,6 +32,7 @@ from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.results import Results
 
 WHERE_IT_WAS = Places()
 """The upstream's files are where they were in training."""
@@ -110,7 +111,7 @@ def resume(
     override: str | None,
     cache_options: CacheOptions,
     places: Places = WHERE_IT_WAS,
-) -> tuple[Path, dict[str, Any] | None]:
+) -> tuple[Path, Results | None]:
     """Go on with the training of one fold from a checkpoint or its folder (S3PRL's ``-m train -e PATH``), then test it.
 
     Returns:

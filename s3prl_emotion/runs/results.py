@@ -39,10 +39,6 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_real(value: Any) -> bool:
-    return _is_whole(value) or isinstance(value, float)
-
-
 def _is_number(value: Any) -> bool:
     return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
@@ -81,7 +77,6 @@ Matrix = Annotated[
         "whole numbers from 0 upwards",
     ),
 ]
-Real = Annotated[float, Check(_is_real, "a number")]
 Schema = Annotated[int, Check(lambda value: value == SCHEMA and not isinstance(value, bool), str(SCHEMA))]
 Which = Annotated[str, Check(lambda value: value in ("mean", "pooled"), "mean or pooled")]
 
@@ -141,7 +136,7 @@ Folds = Annotated[
 class Summary(_Open):
     """A rate over folds. Before there was ``ci95_folds``, ``ci95`` was Student's t over folds."""
 
-    mean: Real
+    mean: Number
     std: Number | None  # sample standard deviation over folds; None with one fold
     ci95: Interval | None  # of the mean, by drawn speakers, as ci95_method says; None with one speaker
     ci95_folds: Interval | None = None  # Student's t over folds; None with one fold
@@ -170,6 +165,9 @@ class Settings(_Open):
     demo: Truth = False  # scaled down
     file: Object | None = None  # the configuration file's values of the same settings
     deviations: Texts = ()  # in what the run is not as configured, in words
+
+
+SettingsMapping = Annotated[Settings, Check(lambda value: isinstance(value, Mapping), "a mapping")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,16 +204,15 @@ class Results(_Open):
     complete: Truth  # all expected folds are there
     folds_expected: Numbers
     chance: Fraction  # 1 / number of classes
-    settings: Settings | None
+    settings: SettingsMapping | None
 
     def __post_init__(self) -> None:
         numbers = [fold.fold for fold in self.folds]
         if len(set(numbers)) != len(numbers):
             raise ValueError(f"folds: expected each fold once, found list {shown(numbers)}")
-        for name, summary in self.rates.items():
-            if not (_is_fraction if name in RATES else _is_number)(summary.mean):
-                expected = "a fraction in [0, 1]" if name in RATES else "a number"
-                raise ValueError(f"{name}.mean: expected {expected}, found {shown(summary.mean)}")
+        for name in RATES:
+            if not _is_fraction(mean := self.rates[name].mean):
+                raise ValueError(f"{name}.mean: expected a fraction in [0, 1], found {shown(mean)}")
         size, shape = len(self.labels), [len(row) for row in self.confusion]
         if shape != [size] * size:
             raise ValueError(f"confusion: expected {size} rows of {size} for {size} labels, found rows of {shape}")

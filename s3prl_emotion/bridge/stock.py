@@ -21,8 +21,8 @@ from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info, read_audio
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.downstream.expert import DownstreamExpert
 from s3prl_emotion.errors import ProtocolError, RunError
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.protocols.split import Fold, Folds
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
 
 PROTOCOL = "superb"
 

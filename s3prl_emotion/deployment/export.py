@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from s3prl_emotion.bridge.registration import is_upstream, register
-from s3prl_emotion.config import from_mapping, shown
+from s3prl_emotion.config import from_mapping, shown, to_mapping
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.deployment.card import model_card
 from s3prl_emotion.deployment.format import (
@@ -33,7 +32,7 @@ from s3prl_emotion.deployment.format import (
 )
 from s3prl_emotion.deployment.parts import FoldParts, Parts
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.results import versions
+from s3prl_emotion.evaluation.summary import versions
 from s3prl_emotion.experiment.record import read_json
 from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
 
@@ -67,7 +66,7 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
         _save(_head_tensors(parts), temporary / HEAD_FILE)
         if parts.use.fine_tuned:
             _save(_upstream_tensors(parts), temporary / UPSTREAM_FILE)
-        text = json.dumps(dataclasses.asdict(config), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(to_mapping(config), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(temporary / CONFIG_FILE, text + "\n")
         write_atomically(temporary / CARD_FILE, model_card(config))
         if folder.is_dir():
@@ -179,7 +178,7 @@ def _config(parts: Parts, features: Features) -> ExportConfig:
         corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),
         max_duration_s=parts.max_duration_s,
         trim_zeros=parts.trim_zeros,
-        results=None if parts.results is None else dict(parts.results),
+        results=parts.results,
         versions=versions(),
     )
 

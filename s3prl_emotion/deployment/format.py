@@ -15,6 +15,7 @@ from typing import Any
 
 from s3prl_emotion.deployment.parts import UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.hub import snapshot_source
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
 from s3prl_emotion.upstreams.ref import Source, UpstreamRef
@@ -104,7 +105,7 @@ class ExportConfig:
     corpus: CorpusFacts
     max_duration_s: float | None = None  # the first seconds of a recording only
     trim_zeros: bool = False  # leave out digital zeros at both ends of a recording
-    results: dict[str, Any] | None = None  # the run's results.json
+    results: Results | None = None  # the run's results.json
     versions: dict[str, Any] | None = None  # of the packages that exported
 
 

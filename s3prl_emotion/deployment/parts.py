@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.ref import UpstreamRef
 
 
@@ -45,4 +45,4 @@ class Parts:
     corpus: str
     max_duration_s: float | None = None  # the first seconds only, as in training
     trim_zeros: bool = False  # digital zeros at both ends are left out, as in training
-    results: Mapping[str, Any] | None = None  # the run's results.json
+    results: Results | None = None  # the run's results.json

@@ -17,12 +17,12 @@ from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.results import read_results
 from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, finished_fold, read_fold_file, read_run_file
 from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols.seal import MADE, check_seal, manifest_sha256
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.results import read_results
 from s3prl_emotion.upstreams.ref import UpstreamRef
 
 logger = logging.getLogger(__name__)

@@ -22,13 +22,13 @@ from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.rng import check_random_state, random_state, restore_random_state
 from s3prl_emotion.errors import ConfigError, CorpusError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.features.packed import Packed, pack
 from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.seal import seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
 
 logger = logging.getLogger(__name__)
 

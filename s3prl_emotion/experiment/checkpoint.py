@@ -33,6 +33,7 @@ from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 from s3prl_emotion.upstreams.ref import Places, UpstreamRef
 from s3prl_emotion.upstreams.verification import WHERE_THEY_WERE, verify
@@ -111,7 +112,7 @@ def resume(
     override: str | None,
     cache_options: CacheOptions,
     places: Places = WHERE_THEY_WERE,
-) -> tuple[Path, dict[str, Any] | None]:
+) -> tuple[Path, Results | None]:
     """Go on with the training of one fold from a checkpoint or its folder (S3PRL's ``-m train -e PATH``), then test it.
 
     Returns:

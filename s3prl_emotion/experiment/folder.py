@@ -10,8 +10,7 @@ from typing import Any
 
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
-from s3prl_emotion.evaluation.results import summarise, versions, write_results
+from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.experiment.claim import collecting, differences, only_here
 from s3prl_emotion.experiment.record import (
     FOLD_FILE,
@@ -28,6 +27,8 @@ from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.results import Results, write_results
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def _without_fold(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "downstream_expert": {**expert, "datarc": datarc}}
 
 
-def collect(folder: Path) -> dict[str, Any]:
+def collect(folder: Path) -> Results:
     """Gather the finished folds of a run folder into ``predictions.csv`` and ``results.json``.
 
     Where they are as they should be already, or cannot be written (a read-only mount, another user's folder), they
@@ -132,7 +133,7 @@ def collect(folder: Path) -> dict[str, Any]:
     return results
 
 
-def _collected(folder: Path) -> tuple[dict[str, Any], list[Prediction], tuple[str, ...]]:
+def _collected(folder: Path) -> tuple[Results, list[Prediction], tuple[str, ...]]:
     about = read_run_file(folder)
     manifest = Manifest.read(folder / "manifest.jsonl")
     folds = Folds.read(folder / "folds.json")

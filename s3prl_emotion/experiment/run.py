@@ -28,6 +28,7 @@ from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ Prepared = dict[str, tuple[Manifest, Folds]]
 """A corpus and its division, by the protocol's name."""
 
 
-def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[str, Any]]:
+def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Results]:
     """Train and test the requested folds and summarise all folds that are finished.
 
     Args:

@@ -105,7 +105,8 @@ def test_the_card(trained, exported) -> None:
 
 def test_figures_of_a_demo_are_not_listed(exported) -> None:
     config = module.read_config(exported)
-    config.results["settings"]["demo"] = True
+    demo = dataclasses.replace(config.results, settings=dataclasses.replace(config.results.settings, demo=True))
+    config = dataclasses.replace(config, results=demo)
     assert ModelCard(module.model_card(config)).data.eval_results is None
 
 

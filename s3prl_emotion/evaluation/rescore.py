@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
-from s3prl_emotion.evaluation.results import write_results
 from s3prl_emotion.evaluation.runs import RESULTS, read_run
 from s3prl_emotion.files import is_read_only
+from s3prl_emotion.runs.results import Results, write_results
 
 logger = logging.getLogger(__name__)
 
 
-def recompute(run_folder: str | Path) -> dict[str, Any]:
+def recompute(run_folder: str | Path) -> Results:
     """Recompute every number of ``results.json`` from ``predictions.csv`` and rewrite it.
 
     What the predictions cannot tell (names, protocol, steps, seed, versions, settings, expected folds) is taken from
@@ -35,7 +34,5 @@ def recompute(run_folder: str | Path) -> dict[str, Any]:
         if not is_read_only(error):
             raise
         logger.warning("%s cannot be written, and stays as it is", error.filename)
-    logger.info(
-        "%s: recomputed %d folds from %d predictions", run.folder, len(run.results["folds"]), len(run.predictions)
-    )
+    logger.info("%s: recomputed %d folds from %d predictions", run.folder, len(run.results.folds), len(run.predictions))
     return run.results

@@ -10,22 +10,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reporting.runs import make_run
 from scipy import stats
 
-from reporting.runs import make_run
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation import read_predictions, write_predictions
+from s3prl_emotion.evaluation.comparability import not_comparable_runs
+from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.evaluation.pairs import corrected_t, mcnemar
-from s3prl_emotion.reporting.comparability import not_comparable_runs
-from s3prl_emotion.reporting.comparison import compare
 from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
 from s3prl_emotion.reporting.comparison_text import comparison_text
+from s3prl_emotion.runs.prediction import read_predictions, write_predictions
+from s3prl_emotion.runs.results import Results, results_of
 
 ORACLE = {"name": "oracle", "selection_on_test": True, "sha256": "ef" * 32, "selection": "test ua"}
 
 
 def _flat(text: str) -> str:
     return text.replace("\n  ", " ")
+
+
+def _made(folder: Path, **changes: Any) -> Results:
+    return results_of(make_run(folder, **changes), "results")
 
 
 def test_three_seeds_are_one_system(tmp_path: Path) -> None:
@@ -159,8 +164,8 @@ def test_baseline(tmp_path: Path) -> None:
 def test_unlike_tasks_are_in_blocks_of_their_own_with_the_reason(
     tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
-    usual = make_run(tmp_path / "a")
-    other = make_run(tmp_path / "b", **changes)
+    usual = _made(tmp_path / "a")
+    other = _made(tmp_path / "b", **changes)
     said = not_comparable_runs(other, usual)
     assert said is not None
     assert reason in said
@@ -175,10 +180,10 @@ def test_unlike_tasks_are_in_blocks_of_their_own_with_the_reason(
 
 
 def test_seed_and_training_settings_do_not_part_blocks(tmp_path: Path) -> None:
-    usual = make_run(tmp_path / "a")
-    deviating = make_run(tmp_path / "b", seed=4, settings={"demo": False, "deviations": ["upstream fine-tuned (-f)"]})
+    usual = _made(tmp_path / "a")
+    deviating = _made(tmp_path / "b", seed=4, settings={"demo": False, "deviations": ["upstream fine-tuned (-f)"]})
     assert not_comparable_runs(deviating, usual) is None
-    assert not_comparable_runs(make_run(tmp_path / "c", corpus="superb_metadata"), usual) is None
+    assert not_comparable_runs(_made(tmp_path / "c", corpus="superb_metadata"), usual) is None
     text = _flat(comparison_text(compare([tmp_path / "a", tmp_path / "b"])))
     assert "B: hubert emotion_mean, seed 4; upstream fine-tuned (-f); " in text
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
-
 from reporting.runs import make_run
+
+from s3prl_emotion.config import to_mapping
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation import Prediction, read_results, summarise, write_predictions, write_results
-from s3prl_emotion.evaluation.predictions import read_predictions
-from s3prl_emotion.reporting import recompute
+from s3prl_emotion.evaluation import recompute, summarise
+from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions
+from s3prl_emotion.runs.results import Results, read_results, results_of, write_results
 
 LABELS = ["a", "b"]
 PREDICTIONS = [
@@ -23,7 +23,7 @@ PREDICTIONS = [
 ]
 
 
-def _run(folder: Path) -> dict:
+def _run(folder: Path) -> Results:
     protocol = {"name": "strict", "split_sha256": "0", "dev": "d", "selection": "s", "transductive": False}
     results = summarise(
         PREDICTIONS,
@@ -52,13 +52,13 @@ def test_recomputing_an_untouched_run_changes_nothing(tmp_path: Path) -> None:
 
 def test_numbers_come_from_the_predictions(tmp_path: Path) -> None:
     results = _run(tmp_path)
-    forged = json.loads(json.dumps(results))
+    forged = to_mapping(results)
     forged["ua"]["mean"] = forged["folds"][0]["wa"] = 1.0
     forged["complete"] = True
     forged["remark"] = "kept"
-    write_results(tmp_path / "results.json", forged)
-    assert recompute(tmp_path) == {**results, "remark": "kept"}
-    assert read_results(tmp_path / "results.json")["ua"]["mean"] == pytest.approx(0.75)
+    write_results(tmp_path / "results.json", results_of(forged, "forged"))
+    assert recompute(tmp_path) == dataclasses.replace(results, further={"remark": "kept"})
+    assert read_results(tmp_path / "results.json").rates["ua"].mean == pytest.approx(0.75)
 
 
 def test_changed_predictions_change_the_numbers(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_changed_predictions_change_the_numbers(tmp_path: Path) -> None:
     first = PREDICTIONS[0]
     changed = dataclasses.replace(first, predicted="b" if first.predicted == "a" else "a", probabilities=None)
     write_predictions(tmp_path / "predictions.csv", [changed, *PREDICTIONS[1:]], LABELS)
-    assert recompute(tmp_path)["ua"]["mean"] != before["ua"]["mean"]
+    assert recompute(tmp_path).rates["ua"].mean != before.rates["ua"].mean
 
 
 def test_lost_rows_are_refused_and_cost_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction, read_predictions, write_predictions
+from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions
 
 LABELS = ["a", "b"]
 HEADER = "fold,utterance,speaker,truth,predicted,p_a,p_b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -14,9 +15,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from s3prl_emotion.config import to_mapping
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction
-from s3prl_emotion.evaluation.results import read_results, summarise, versions, write_results
+from s3prl_emotion.evaluation.summary import summarise, versions
+from s3prl_emotion.runs.prediction import Prediction
+from s3prl_emotion.runs.results import read_results, results_of, write_results
 
 PROTOCOL = {
     "name": "strict",
@@ -44,7 +47,7 @@ def _summary(predictions: list[Prediction], **changes: Any) -> dict[str, Any]:
         "versions": {"python": "3"},
         "settings": None,
     }
-    return summarise(predictions, ["a", "b"], **{**arguments, **changes})
+    return to_mapping(summarise(predictions, ["a", "b"], **{**arguments, **changes}))
 
 
 # fold 1: UA (1/2 + 1)/2 = 0.75, WA 2/3; fold 2: UA (2/3 + 0)/2 = 1/3, WA 1/2; fold 3: 1 and 1
@@ -124,7 +127,7 @@ def test_a_record_of_the_first_version_is_readable(tmp_path: Path) -> None:
         del results[rate]["ci95_folds"]
     path = tmp_path / "results.json"
     path.write_text(json.dumps(results))
-    assert read_results(path) == results
+    assert to_mapping(read_results(path)) == results
 
 
 def test_schema_is_exactly_the_documented_one() -> None:
@@ -242,8 +245,8 @@ def test_disagreements_are_errors() -> None:
 def test_round_trip(tmp_path: Path) -> None:
     results = _summary(THREE, settings={"demo": True, "lr": 1e-3})
     path = tmp_path / "run" / "results.json"
-    write_results(path, results)
-    assert read_results(path) == results
+    write_results(path, results_of(results, "results"))
+    assert to_mapping(read_results(path)) == results
     assert [file.name for file in path.parent.iterdir()] == ["results.json"]
 
 
@@ -261,12 +264,9 @@ def test_round_trip(tmp_path: Path) -> None:
         ({"protocol": "strict"}, "protocol: expected a mapping"),
     ],
 )
-def test_schema_mismatch_is_refused_both_ways(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_schema_mismatch_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     path = tmp_path / "results.json"
     broken = {**_summary(THREE), **change}
-    with pytest.raises(RunError, match=message):
-        write_results(path, broken)
-    assert not path.exists()
     path.write_text(json.dumps(broken))
     with pytest.raises(RunError, match=message):
         read_results(path)
@@ -289,8 +289,12 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 
 def test_what_json_cannot_hold_is_refused(tmp_path: Path) -> None:
+    results = results_of(_summary(THREE, settings={"lr": float("nan")}), "results")
     with pytest.raises(RunError, match="refusing to write"):
-        write_results(tmp_path / "results.json", _summary(THREE, settings={"lr": float("nan")}))
+        write_results(tmp_path / "results.json", results)
+    wrong = dataclasses.replace(results, chance="a quarter")  # type: ignore[arg-type]
+    with pytest.raises(RunError, match=r"refusing to write: chance: expected a fraction in \[0, 1\]"):
+        write_results(tmp_path / "results.json", wrong)
     assert not list(tmp_path.iterdir())
 
 
@@ -299,13 +303,13 @@ def test_versions_name_every_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == ["python", "s3prl_emotion", "s3prl", "torch", "torchaudio", "transformers", "numpy"]
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["numpy"] is not None
-    monkeypatch.setattr("s3prl_emotion.evaluation.results.PACKAGES", ("no-such-package-installed",))
+    monkeypatch.setattr("s3prl_emotion.evaluation.summary.PACKAGES", ("no-such-package-installed",))
     assert versions()["no-such-package-installed"] is None
 
 
 def test_import_is_light() -> None:
     code = (
-        "import sys, s3prl_emotion.evaluation, s3prl_emotion.reporting; "
+        "import sys, s3prl_emotion.evaluation, s3prl_emotion.reporting, s3prl_emotion.runs.results; "
         "print(sorted({'torch', 's3prl', 'scipy', 'sklearn', 'transformers'} & set(sys.modules)))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

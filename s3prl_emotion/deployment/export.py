@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.deployment.card import model_card
@@ -113,8 +114,7 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         labels=config.labels,
         folds=tuple(folds),
         corpus=config.corpus.name,
-        max_duration_s=config.max_duration_s,
-        trim_zeros=config.trim_zeros,
+        preparation=Preparation(config.max_duration_s, config.trim_zeros),
         results=config.results,
     )
 
@@ -172,8 +172,8 @@ def _config(parts: Parts, features: Features) -> ExportConfig:
         labels=parts.labels,
         folds=tuple(fold.number for fold in parts.folds),
         corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),
-        max_duration_s=parts.max_duration_s,
-        trim_zeros=parts.trim_zeros,
+        max_duration_s=parts.preparation.max_duration_s,
+        trim_zeros=parts.preparation.trim_zeros,
         results=None if parts.results is None else dict(parts.results),
         versions=versions(),
     )

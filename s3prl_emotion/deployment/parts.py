@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.downstream.config import ModelConfig
 
 
@@ -48,6 +49,5 @@ class Parts:
     labels: tuple[str, ...]
     folds: tuple[FoldParts, ...]
     corpus: str
-    max_duration_s: float | None = None  # the first seconds only, as in training
-    trim_zeros: bool = False  # digital zeros at both ends are left out, as in training
+    preparation: Preparation = WHOLE  # of recordings, as in training
     results: Mapping[str, Any] | None = None  # the run's results.json

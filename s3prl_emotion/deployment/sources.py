@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
@@ -165,8 +166,9 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        max_duration_s=None if is_stock else expert["datarc"].get("max_duration_s"),
-        trim_zeros=bool(about.get("trim_zeros", False)),
+        preparation=Preparation(
+            None if is_stock else expert["datarc"].get("max_duration_s"), bool(about.get("trim_zeros", False))
+        ),
         results=read_results(results) if results.is_file() else None,
     )
 

@@ -18,7 +18,13 @@ from s3prl_emotion.downstream.config import ExpertConfig, fold_number
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
-from s3prl_emotion.downstream.rng import check_random_state, random_state, restore_random_state
+from s3prl_emotion.downstream.objectives._base import check_objective
+from s3prl_emotion.downstream.rng import (
+    check_random_state,
+    preserved_random_state,
+    random_state,
+    restore_random_state,
+)
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
@@ -104,6 +110,9 @@ class DownstreamExpert(nn.Module):
         self.head = Head(upstream_dim, len(self.labels), config.modelrc)
         objective = dict(config.modelrc.objective)
         self.objective: nn.Module = objectives.build(objective.pop("name"), objective, where="objective")
+        with preserved_random_state():
+            told = f"objective {config.modelrc.objective['name']!r}"
+            check_objective(self.objective, len(self.labels), data.labels == "soft", told)
         self.register_buffer("best_score", torch.full((1,), -1.0))
 
         self.layer_weights: Callable[[], Tensor] | None = (

@@ -19,6 +19,7 @@ from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.results import read_results
+from s3prl_emotion.experiment.brought import warn_of_changes
 from s3prl_emotion.experiment.folder import checkpoint_sha256
 from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, finished_fold, read_fold_file, read_run_file
 from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
@@ -65,6 +66,8 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     numbers = [item.number for item in parts.folds]
     if wanted is not None and numbers != [wanted]:
         raise RunError(f"--fold {wanted}: {path} holds fold {', '.join(map(str, numbers))}")
+    if parts.results is not None:
+        warn_of_changes(parts.results.get("settings") or {}, str(path))
     return parts
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.registration import is_upstream, register
 from s3prl_emotion.config import from_mapping, shown, to_mapping
 from s3prl_emotion.corpora import corpora
@@ -113,8 +114,7 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         labels=config.labels,
         folds=tuple(folds),
         corpus=config.corpus.name,
-        max_duration_s=config.max_duration_s,
-        trim_zeros=config.trim_zeros,
+        preparation=Preparation(config.max_duration_s, config.trim_zeros),
         results=config.results,
     )
 
@@ -176,8 +176,8 @@ def _config(parts: Parts, features: Features) -> ExportConfig:
         labels=parts.labels,
         folds=tuple(fold.number for fold in parts.folds),
         corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),
-        max_duration_s=parts.max_duration_s,
-        trim_zeros=parts.trim_zeros,
+        max_duration_s=parts.preparation.max_duration_s,
+        trim_zeros=parts.preparation.trim_zeros,
         results=parts.results,
         versions=versions(),
     )

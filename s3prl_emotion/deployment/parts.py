@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.ref import UpstreamRef
@@ -43,6 +44,5 @@ class Parts:
     labels: tuple[str, ...]
     folds: tuple[FoldParts, ...]
     corpus: str
-    max_duration_s: float | None = None  # the first seconds only, as in training
-    trim_zeros: bool = False  # digital zeros at both ends are left out, as in training
+    preparation: Preparation = WHOLE  # of recordings, as in training
     results: Results | None = None  # the run's results.json

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
@@ -17,6 +18,7 @@ from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.experiment.brought import warn_of_changes
 from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, finished_fold, read_fold_file, read_run_file
 from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
 from s3prl_emotion.files import checkpoint_sha256
@@ -64,6 +66,8 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     numbers = [item.number for item in parts.folds]
     if wanted is not None and numbers != [wanted]:
         raise RunError(f"--fold {wanted}: {path} holds fold {', '.join(map(str, numbers))}")
+    if parts.results is not None and parts.results.settings is not None:
+        warn_of_changes(parts.results.settings.further, str(path))
     return parts
 
 
@@ -157,8 +161,9 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        max_duration_s=None if is_stock else expert["datarc"].get("max_duration_s"),
-        trim_zeros=bool(about.get("trim_zeros", False)),
+        preparation=Preparation(
+            None if is_stock else expert["datarc"].get("max_duration_s"), bool(about.get("trim_zeros", False))
+        ),
         results=read_results(results) if results.is_file() else None,
     )
 

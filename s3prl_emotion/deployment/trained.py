@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, as_waveform, read_segment
+from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError
 from s3prl_emotion.bridge.arguments import resolve_device
 from s3prl_emotion.bridge.building import build_frozen, enter
 from s3prl_emotion.bridge.selection import check_upstream, probe_waveform, states
-from s3prl_emotion.corpora.validation import MIN_SAMPLES
 from s3prl_emotion.deployment.export import write_export
 from s3prl_emotion.deployment.format import Features
 from s3prl_emotion.deployment.parts import FoldParts, Parts
@@ -140,12 +139,13 @@ class EmotionRecogniser:
             AudioError: if it cannot be read, holds less than 25 ms, or is too long for the device's memory
         """
         name = "the array" if isinstance(audio, np.ndarray) else str(audio)
-        samples, start_s, duration_s = self._prepared(audio, name)
+        preparation = self.parts.preparation
+        prepared = preparation.of_array(audio) if isinstance(audio, np.ndarray) else preparation.prepare(audio)
         try:
-            probabilities, weights = self._compute(torch.from_numpy(samples).to(self.device))
+            probabilities, weights = self._compute(torch.from_numpy(prepared.samples).to(self.device))
         except torch.cuda.OutOfMemoryError as error:
             raise AudioError(
-                f"{name}: its {duration_s:.0f} s do not fit into the memory of {self.device}. Cut it, or use "
+                f"{name}: its {prepared.duration_s:.0f} s do not fit into the memory of {self.device}. Cut it, or use "
                 "--device cpu",
                 kind="long",
             ) from error
@@ -156,8 +156,8 @@ class EmotionRecogniser:
             probabilities=dict(zip(self.labels, values, strict=True)),
             frame_weights=tuple(weights.cpu().tolist()),
             frame_rate_hz=SAMPLE_RATE_HZ / self.rate,
-            duration_s=duration_s,
-            start_s=start_s,
+            duration_s=prepared.duration_s,
+            start_s=prepared.start_s,
         )
 
     def _compute(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,28 +197,3 @@ class EmotionRecogniser:
         for module in (layer_sum, head):
             module.to(self.device).eval().requires_grad_(False)
         return layer_sum, head
-
-    def _prepared(self, audio: str | Path | np.ndarray, name: str) -> tuple[np.ndarray, float, float]:
-        """Samples as in training, where they begin in seconds, and the whole recording's duration in seconds."""
-        if isinstance(audio, np.ndarray):
-            if audio.ndim != 1 or audio.dtype.kind != "f" or not np.isfinite(audio).all():
-                raise AudioError(
-                    f"{name}: expected finite floating-point samples in [-1, 1] at 16 kHz of shape (samples,), found "
-                    f"{audio.dtype} of shape {audio.shape}",
-                    kind="array",
-                )
-            stored, rate_hz = audio.astype(np.float32)[:, None], SAMPLE_RATE_HZ
-        else:
-            stored, rate_hz = read_segment(audio)
-        first, last = 0, len(stored)
-        if self.parts.trim_zeros and stored.any():
-            sounding = np.flatnonzero(stored.any(axis=1))
-            first, last = int(sounding[0]), int(sounding[-1]) + 1
-        samples = as_waveform(stored[first:last], rate_hz)
-        if len(samples) < MIN_SAMPLES:
-            raise AudioError(
-                f"{name}: {len(samples)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed", kind="short"
-            )
-        if self.parts.max_duration_s is not None:
-            samples = samples[: max(1, round(self.parts.max_duration_s * SAMPLE_RATE_HZ))]
-        return samples, first / rate_hz, len(stored) / rate_hz

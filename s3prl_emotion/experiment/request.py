@@ -17,6 +17,7 @@ from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_conf
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.experiment.brought import plugins_of
 from s3prl_emotion.upstreams.resolution import resolve
 
 DEFAULT_ROOT = Path("result/downstream")
@@ -165,7 +166,10 @@ def _notable(
         text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
         if key not in UNCHANGING | said and text not in deviations:
             deviations.append(text)
-    return {"demo": request.demo, **pick(config), "file": pick(shipped), "deviations": deviations}
+    told = {"demo": request.demo, **pick(config), "file": pick(shipped), "deviations": deviations}
+    read = (request.corpus, *(str(value) for value in request.corpus_options.values()))
+    brought = plugins_of(args.upstream, args.downstream, config, read, protocol_name(request, args))
+    return {**told, "plugins": brought} if brought else told
 
 
 def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

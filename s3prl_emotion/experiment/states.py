@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
@@ -36,7 +37,7 @@ def stored_states(
     expert = config["downstream_expert"]
     cut_s = None if args.downstream in STOCK_DOWNSTREAMS else expert["datarc"]["max_duration_s"]
     checkpoints = (upstream_sha256(args.upstream_ckpt), upstream_sha256(args.upstream_model_config))
-    return open_cache(args, manifest, options, checkpoints, _means_only(args, config), cut_s)
+    return open_cache(args, manifest, options, checkpoints, _means_only(args, config), Preparation(cut_s))
 
 
 def states_alone(args: argparse.Namespace, config: dict[str, Any], dtype: str) -> AloneUpstream:

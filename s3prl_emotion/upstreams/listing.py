@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import functools
 import importlib.resources
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from s3prl_emotion.bridge import registration
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.evaluation.published import canonical_upstream
+from s3prl_emotion.plugins import plugin_of
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.facts import Facts
 from s3prl_emotion.upstreams.trust import reading_upstream
@@ -40,7 +44,7 @@ class Row:
     """One upstream."""
 
     name: str
-    source: str  # "s3prl", "s3prl-emotion" or "dropped: PATH"
+    source: str  # "s3prl", "s3prl-emotion", "plugin: PATH" or "dropped: PATH"
     facts: Facts = field(default_factory=Facts)
     problem: str = ""  # why a dropped one cannot be used
 
@@ -68,8 +72,14 @@ def upstream_rows() -> list[Row]:
     """
     names = registration.upstream_names()
     rows = [_dropped_row(name, path, paths, names) for name, paths in sorted(dropped().items()) for path in paths]
-    rows += [_named_row(name, "s3prl-emotion") for name, ours in names.items() if ours]
+    functions = registration.upstreams()
+    rows += [_named_row(name, _source(functions[name])) for name, ours in names.items() if ours]
     return rows + [_named_row(name, "s3prl") for name, ours in names.items() if not ours]
+
+
+def _source(function: Callable[..., Any]) -> str:
+    file = inspect.getfile(function)
+    return "s3prl-emotion" if plugin_of(file) is None else f"plugin: {file}"
 
 
 def _named_row(name: str, source: str) -> Row:

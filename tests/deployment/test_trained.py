@@ -17,6 +17,7 @@ import torch
 
 import s3prl_emotion
 from s3prl_emotion.audio import AudioError, read_audio
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.deployment import trained as module
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.trained import EmotionRecogniser
@@ -89,7 +90,7 @@ def test_s3prls_own_expert_is_read_too(train, some_test_files) -> None:
     run = train("-u", "fbank_no_cmvn", "-d", "emotion", "--fold", "4", "--trim-zeros", more=alone)
     files, predictions = some_test_files(run, 4)
     recogniser = _load(run)
-    assert recogniser.parts.trim_zeros
+    assert recogniser.parts.preparation.trim_zeros
     np.testing.assert_allclose(_rows(recogniser.predict(files)), _expected(predictions), atol=1e-5, rtol=0)
 
 
@@ -136,7 +137,7 @@ def test_stereo_at_another_rate(trained, tmp_path) -> None:
 
 def test_digital_zeros_are_left_out_where_training_left_them_out(trained) -> None:
     recogniser = _load(trained, fold=1)
-    trims = EmotionRecogniser(dataclasses.replace(recogniser.parts, trim_zeros=True), "cpu")
+    trims = EmotionRecogniser(dataclasses.replace(recogniser.parts, preparation=Preparation(trim_zeros=True)), "cpu")
     speech = np.random.default_rng(0).uniform(0.1, 0.5, 16000).astype(np.float32)
     padded = np.concatenate([np.zeros(1600, np.float32), speech, np.zeros(800, np.float32)])
     item, bare = trims.predict([padded, speech])

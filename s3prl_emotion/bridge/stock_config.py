@@ -153,7 +153,8 @@ def check_stock_expert(expert: Any, where: str) -> dict[str, Any]:
     Raises:
         ConfigError: naming the key, and the nearest known name
     """
-    return _as_given(from_mapping(StockExpertConfig, expert, where), expert)
+    given: dict[str, Any] = _as_given(from_mapping(StockExpertConfig, expert, where), expert)
+    return given
 
 
 def _as_given(checked: Any, given: Any) -> Any:

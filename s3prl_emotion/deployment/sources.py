@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
@@ -17,13 +18,14 @@ from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.results import read_results
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.brought import warn_of_changes
 from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, finished_fold, read_fold_file, read_run_file
 from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
+from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols.seal import MADE, check_seal, manifest_sha256
 from s3prl_emotion.protocols.split import Folds
-from s3prl_emotion.upstream_patches._hub import snapshot_source
+from s3prl_emotion.runs.results import read_results
+from s3prl_emotion.upstreams.ref import UpstreamRef
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     numbers = [item.number for item in parts.folds]
     if wanted is not None and numbers != [wanted]:
         raise RunError(f"--fold {wanted}: {path} holds fold {', '.join(map(str, numbers))}")
+    if parts.results is not None and parts.results.settings is not None:
+        warn_of_changes(parts.results.settings.further, str(path))
     return parts
 
 
@@ -144,17 +148,9 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
     else:
         model = from_mapping(ModelConfig, expert["modelrc"], f"{checkpoints[-1]}: downstream_expert.modelrc")
     results = run_folder / "results.json"
-    weights, revision = _on_hub(args["upstream_ckpt"])
-    model_config, config_revision = _on_hub(args["upstream_model_config"])
     return Parts(
-        upstream=UpstreamUse(
-            name=args["upstream"],
-            checkpoint=weights,
-            checkpoint_sha256=about.get("checkpoint_sha256"),
-            checkpoint_revision=revision,
-            model_config=model_config,
-            model_config_sha256=about.get("model_config_sha256"),
-            model_config_revision=config_revision,
+        upstream=UpstreamRef.recorded(args["upstream"], args["upstream_ckpt"], args["upstream_model_config"], about),
+        use=UpstreamUse(
             fine_tuned=args["upstream_trainable"],
             selection=args["upstream_feature_selection"],
             layer=args["upstream_layer_selection"],
@@ -165,16 +161,11 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        max_duration_s=None if is_stock else expert["datarc"].get("max_duration_s"),
-        trim_zeros=bool(about.get("trim_zeros", False)),
+        preparation=Preparation(
+            None if is_stock else expert["datarc"].get("max_duration_s"), bool(about.get("trim_zeros", False))
+        ),
         results=read_results(results) if results.is_file() else None,
     )
-
-
-def _on_hub(place: str | None) -> tuple[str | None, str | None]:
-    """A snapshot of a model on the Hub as its id and commit; anything else as it is."""
-    source = None if place is None else snapshot_source(place)
-    return (place, None) if source is None else source
 
 
 def _fold(content: dict[str, Any], args: dict[str, Any], checkpoint: Path) -> FoldParts:

@@ -158,6 +158,7 @@ def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) ->
     if ours:
         expert = from_mapping(ExpertConfig, config["downstream_expert"], f"{where}: downstream_expert")
         _check_parts(expert.modelrc, f"{where}: downstream_expert.modelrc")
+        _check_targets(expert, f"{where}: downstream_expert")
         checked["downstream_expert"] = _plain(expert)
     return checked
 
@@ -200,6 +201,19 @@ def _check_parts(model: ModelConfig, where: str) -> None:
                 f"{where}.{key}: {shown(getattr(model, key))} on {injected['input_size']} channels holds "
                 f"{numbers:.1e} numbers, expected at most {MAX_HEAD_NUMBERS:.1e}"
             )
+
+
+def _check_targets(expert: ExpertConfig, where: str) -> None:
+    """Votes need an objective that takes them."""
+    from s3prl_emotion.downstream.objectives import objectives
+
+    name = expert.modelrc.objective["name"]
+    if expert.datarc.labels == "soft" and not getattr(objectives.get(name), "soft", False):
+        able = [other for other in objectives.names() if getattr(objectives.get(other), "soft", False)]
+        raise ConfigError(
+            f"{where}.datarc.labels is soft, and the objective {name!r} takes class indices only (its class does "
+            f"not say soft = True). Use labels: hard, or the objective {' or '.join(able)}"
+        )
 
 
 OPTIMIZERS = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", "Lamb_with_schedule", "TorchOptim")

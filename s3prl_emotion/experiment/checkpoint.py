@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped, launch, stock
+from s3prl_emotion.bridge import arguments, launch, stock
 from s3prl_emotion.bridge.alone import AloneUpstream
+from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
@@ -27,15 +27,16 @@ from s3prl_emotion.experiment.folder import (
     differences,
     only_here,
 )
-from s3prl_emotion.experiment.original import Places, check_kept_upstream, of_run
+from s3prl_emotion.experiment.kept import check_kept_upstream
 from s3prl_emotion.experiment.record import fold_seal, read_run_file
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.split import Folds
-
-WHERE_IT_WAS = Places()
-"""The upstream's files are where they were in training."""
+from s3prl_emotion.runs.results import Results
+from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
+from s3prl_emotion.upstreams.ref import Places, UpstreamRef
+from s3prl_emotion.upstreams.verification import WHERE_THEY_WERE, verify
 
 
 def evaluate_checkpoint(
@@ -44,7 +45,7 @@ def evaluate_checkpoint(
     device: str | None,
     override: str | None = None,
     cached: CachedUpstream | None = None,
-    places: Places = WHERE_IT_WAS,
+    places: Places = WHERE_THEY_WERE,
 ) -> Path:
     """Score one split with any checkpoint (S3PRL's ``-m evaluate -e CKPT``), into the folder that holds it now.
 
@@ -86,7 +87,7 @@ def evaluate_checkpoint(
 
 
 def infer(
-    checkpoint: Path, audio: Path, device: str | None, override: str | None = None, places: Places = WHERE_IT_WAS
+    checkpoint: Path, audio: Path, device: str | None, override: str | None = None, places: Places = WHERE_THEY_WERE
 ) -> list[dict[str, Any]]:
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
     if checkpoint.is_dir():
@@ -110,8 +111,8 @@ def resume(
     device: str | None,
     override: str | None,
     cache_options: CacheOptions,
-    places: Places = WHERE_IT_WAS,
-) -> tuple[Path, dict[str, Any] | None]:
+    places: Places = WHERE_THEY_WERE,
+) -> tuple[Path, Results | None]:
     """Go on with the training of one fold from a checkpoint or its folder (S3PRL's ``-m train -e PATH``), then test it.
 
     Returns:
@@ -147,7 +148,7 @@ def resume(
 
 
 def score_best(
-    expdir: Path, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_IT_WAS
+    expdir: Path, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_THEY_WERE
 ) -> None:
     """Score the test set once, with the checkpoint that dev selected.
 
@@ -192,7 +193,7 @@ def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
 
 
 def from_checkpoint(
-    checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_IT_WAS
+    checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_THEY_WERE
 ) -> tuple[argparse.Namespace, dict[str, Any]]:
     """Arguments and configuration that a checkpoint was trained with; its folder is where it lies now.
 
@@ -211,9 +212,10 @@ def from_checkpoint(
     if override is not None:
         arguments.override(config, args, override)
         config = check_settings(config, args.downstream, f"{checkpoint} with -o")
-    recorded = Places(args.upstream_ckpt, args.upstream_model_config)
-    now = of_run(checkpoint.absolute().parent.parent, args.upstream, recorded, places)
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(args.upstream, *now)
+    run_folder = checkpoint.absolute().parent.parent
+    hashes = read_run_file(run_folder) if (run_folder / RUN_FILE).is_file() else {}
+    recorded = UpstreamRef.recorded(args.upstream, args.upstream_ckpt, args.upstream_model_config, hashes)
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(verify(recorded, places)).options
     test_fold = config["downstream_expert"].get("datarc", {}).get("test_fold")
     if is_per_fold(args.upstream_ckpt) and test_fold is not None:
         check_kept_upstream(checkpoint.parent, of_fold(args.upstream_ckpt, fold_number(test_fold)))

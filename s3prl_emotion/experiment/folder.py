@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge.per_fold import INDEX, is_per_fold
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
-from s3prl_emotion.evaluation.results import summarise, versions, write_results
+from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.experiment.claim import collecting, differences, only_here
 from s3prl_emotion.experiment.record import (
     FOLD_FILE,
@@ -26,11 +22,14 @@ from s3prl_emotion.experiment.record import (
     read_run_file,
 )
 from s3prl_emotion.experiment.request import Request, protocol_name, uses_cache
-from s3prl_emotion.files import is_read_only
+from s3prl_emotion.files import checkpoint_sha256, is_read_only
 from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.results import Results, write_results
+from s3prl_emotion.upstreams.per_fold import upstream_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +54,8 @@ def identity_of(
     identity = {
         "upstream": args.upstream,
         "checkpoint": _place(args.upstream_ckpt),
-        "checkpoint_sha256": checkpoint_sha256(args.upstream_ckpt),
-        "model_config_sha256": checkpoint_sha256(args.upstream_model_config),
+        "checkpoint_sha256": upstream_sha256(args.upstream_ckpt),
+        "model_config_sha256": upstream_sha256(args.upstream_model_config),
         "upstream_trainable": args.upstream_trainable,
         "upstream_feature_selection": args.upstream_feature_selection,
         "upstream_layer_selection": args.upstream_layer_selection,
@@ -113,7 +112,7 @@ def _without_fold(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "downstream_expert": {**expert, "datarc": datarc}}
 
 
-def collect(folder: Path) -> dict[str, Any]:
+def collect(folder: Path) -> Results:
     """Gather the finished folds of a run folder into ``predictions.csv`` and ``results.json``.
 
     Where they are as they should be already, or cannot be written (a read-only mount, another user's folder), they
@@ -134,7 +133,7 @@ def collect(folder: Path) -> dict[str, Any]:
     return results
 
 
-def _collected(folder: Path) -> tuple[dict[str, Any], list[Prediction], tuple[str, ...]]:
+def _collected(folder: Path) -> tuple[Results, list[Prediction], tuple[str, ...]]:
     about = read_run_file(folder)
     manifest = Manifest.read(folder / "manifest.jsonl")
     folds = Folds.read(folder / "folds.json")
@@ -168,25 +167,3 @@ def _collected(folder: Path) -> tuple[dict[str, Any], list[Prediction], tuple[st
         folds_expected=[fold.number for fold in folds.folds],
     )
     return results, predictions, manifest.labels
-
-
-def checkpoint_sha256(path: str | None) -> str | None:
-    """SHA-256 of a checkpoint file, or of all files of a checkpoint folder with their names; None for no path.
-
-    A folder with one model per fold is known by its index, which says what all of them were made from and how; each
-    fold's own hash is kept beside its checkpoints (:data:`UPSTREAM_FILE`).
-    """
-    if path is None or not Path(path).exists():
-        return None
-    root = Path(path)
-    if root.is_dir() and is_per_fold(path):
-        root = root / INDEX
-    files: Sequence[Path] = [root] if root.is_file() else sorted(item for item in root.rglob("*") if item.is_file())
-    digest = hashlib.sha256()
-    for file in files:
-        if root.is_dir():
-            digest.update(file.relative_to(root).as_posix().encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()

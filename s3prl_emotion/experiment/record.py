@@ -12,10 +12,10 @@ from typing import Any
 
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
 from s3prl_emotion.files import parse_json
 from s3prl_emotion.protocols.seal import MADE, check_seal, seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.prediction import Prediction, read_predictions
 
 logger = logging.getLogger(__name__)
 

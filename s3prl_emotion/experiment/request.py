@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped, stock
+from s3prl_emotion.bridge import arguments, stock
+from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.experiment.brought import plugins_of
+from s3prl_emotion.upstreams.resolution import resolve
 
 DEFAULT_ROOT = Path("result/downstream")
 DEFAULT_SEED = 1337
@@ -90,9 +93,8 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
     _refuse_filled(config, where)
     checked = check_settings(config, args.downstream, where, args.device if args.mode == "train" else None)
     args.override = None  # applied; a checkpoint must not carry it on
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.resolve(
-        args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh
-    )
+    ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     return args, checked, _notable(request, args, checked, shipped)
 
 
@@ -164,7 +166,10 @@ def _notable(
         text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
         if key not in UNCHANGING | said and text not in deviations:
             deviations.append(text)
-    return {"demo": request.demo, **pick(config), "file": pick(shipped), "deviations": deviations}
+    told = {"demo": request.demo, **pick(config), "file": pick(shipped), "deviations": deviations}
+    read = (request.corpus, *(str(value) for value in request.corpus_options.values()))
+    brought = plugins_of(args.upstream, args.downstream, config, read, protocol_name(request, args))
+    return {**told, "plugins": brought} if brought else told
 
 
 def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge import launch, stock
-from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
@@ -21,7 +20,7 @@ from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.claim import claimed, only_here
 from s3prl_emotion.experiment.folder import collect, identity_of
-from s3prl_emotion.experiment.original import keep_upstream
+from s3prl_emotion.experiment.kept import keep_upstream
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, read_run_file
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name, protocol_name, settle, uses_cache
@@ -29,6 +28,8 @@ from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.results import Results
+from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ Prepared = dict[str, tuple[Manifest, Folds]]
 """A corpus and its division, by the protocol's name."""
 
 
-def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[str, Any]]:
+def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Results]:
     """Train and test the requested folds and summarise all folds that are finished.
 
     Args:
@@ -138,14 +139,17 @@ def run_folder_of(request: Request, args: argparse.Namespace) -> Path:
     if args.expdir:
         return Path(args.expdir)
     if args.expname:
-        return request.root / args.expname
+        return request.root / str(args.expname)
     given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
-    upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
+    upstream = str(args.upstream) if given is None else f"{args.upstream}-{Path(given).stem}"
     protocol = protocol_name(request, args)
     tag = f"-{request.tag}" if request.tag else ""
     seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
     return (
-        request.root / upstream.replace("/", "__") / args.downstream / f"{corpus_name(request)}-{protocol}{tag}{seed}"
+        request.root
+        / upstream.replace("/", "__")
+        / str(args.downstream)
+        / f"{corpus_name(request)}-{protocol}{tag}{seed}"
     )
 
 

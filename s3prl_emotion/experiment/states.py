@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
-from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.downstream.head import sees_only_means
-from s3prl_emotion.experiment.folder import checkpoint_sha256
 from s3prl_emotion.features.upstream import CachedUpstream
+from s3prl_emotion.upstreams.per_fold import of_fold, upstream_sha256
 
 
 def stored_states(
@@ -36,8 +36,8 @@ def stored_states(
     args = argparse.Namespace(**{**vars(args), "upstream_ckpt": of_fold(args.upstream_ckpt, fold)})
     expert = config["downstream_expert"]
     cut_s = None if args.downstream in STOCK_DOWNSTREAMS else expert["datarc"]["max_duration_s"]
-    checkpoints = (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config))
-    return open_cache(args, manifest, options, checkpoints, _means_only(args, config), cut_s)
+    checkpoints = (upstream_sha256(args.upstream_ckpt), upstream_sha256(args.upstream_model_config))
+    return open_cache(args, manifest, options, checkpoints, _means_only(args, config), Preparation(cut_s))
 
 
 def states_alone(args: argparse.Namespace, config: dict[str, Any], dtype: str) -> AloneUpstream:

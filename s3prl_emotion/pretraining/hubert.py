@@ -43,7 +43,7 @@ class Base:
         """A whole utterance as the model wants it: with zero mean and unit variance if it was trained so."""
         if not self.extractor.do_normalize:
             return waveform
-        return ((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)).astype(np.float32)
+        return np.asarray((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7), dtype=np.float32)
 
 
 def read_base(folder: Path) -> Base:
@@ -52,8 +52,8 @@ def read_base(folder: Path) -> Base:
     Raises:
         UpstreamError: if it is no HuBERT, or cannot be loaded
     """
-    from s3prl_emotion.upstream_patches._transformers import load_encoder, read_config
-    from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
+    from s3prl_emotion.upstreams._weights import read_weights, weight_files
+    from s3prl_emotion.upstreams.transformers import load_encoder, read_config
 
     if not folder.is_dir():
         raise UpstreamError(f"{folder}: no such folder; expected a HuBERT in transformers format, or a Hub id")
@@ -73,8 +73,10 @@ def read_base(folder: Path) -> Base:
         model.masked_spec_embed = nn.Parameter(stored[MASK_EMBEDDING].float().clone())
     elif hasattr(model, MASK_EMBEDDING):
         del model.masked_spec_embed  # drawn by transformers from the global generator
+    from transformers import HubertConfig
+
     own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return Base(model, encoder.extractor, float(own.get("layerdrop", type(model.config)().layerdrop)))
+    return Base(model, encoder.extractor, float(own.get("layerdrop", HubertConfig().layerdrop)))
 
 
 def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
@@ -89,7 +91,7 @@ def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = No
         if MASK_EMBEDDING in weights and getattr(base.model, MASK_EMBEDDING, None) is None:
             base.model.masked_spec_embed = nn.Parameter(weights[MASK_EMBEDDING].clone())
         base.model.load_state_dict(weights)
-    from s3prl_emotion.upstream_patches._transformers import _quiet
+    from s3prl_emotion.upstreams.transformers import _quiet
 
     base.model.config.layerdrop = base.layerdrop
     with _quiet():

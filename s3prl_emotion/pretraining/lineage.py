@@ -16,7 +16,7 @@ from typing import Any
 
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.results import versions
+from s3prl_emotion.evaluation.summary import versions
 from s3prl_emotion.experiment.claim import differences, only_here
 from s3prl_emotion.experiment.folder import checkpoint_sha256
 from s3prl_emotion.experiment.record import read_json

@@ -15,9 +15,9 @@ from s3prl_emotion.cli import main, run_options
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.downstream.rng import MAX_SEED
 from s3prl_emotion.errors import ConfigError, UpstreamError
-from s3prl_emotion.evaluation.predictions import read_predictions
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.request import settle
+from s3prl_emotion.runs.prediction import read_predictions
 
 HEAD = "config.downstream_expert.modelrc."
 

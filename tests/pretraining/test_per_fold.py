@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_emotion.bridge.per_fold import folds_of, is_per_fold, of_fold
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
 from s3prl_emotion.protocols import audit, make_folds, protocols
+from s3prl_emotion.upstreams.per_fold import folds_of, is_per_fold, of_fold, upstream_sha256
 
 
 @pytest.fixture
@@ -43,11 +42,11 @@ def test_other_checkpoints_are_left_alone(folder: Path, tiny_hubert: Path) -> No
 
 
 def test_a_fold_that_is_added_does_not_change_the_folder(folder: Path) -> None:
-    before = checkpoint_sha256(str(folder))
+    before = upstream_sha256(str(folder))
     (folder / "fold4").mkdir()
     (folder / "fold4" / "weights").write_text("x")
-    assert checkpoint_sha256(str(folder)) == before
-    assert checkpoint_sha256(str(folder / "fold4")) != before
+    assert upstream_sha256(str(folder)) == before
+    assert upstream_sha256(str(folder / "fold4")) != before
 
 
 def test_the_adapter_refuses_the_folder_of_folders(folder: Path) -> None:

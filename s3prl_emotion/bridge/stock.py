@@ -23,11 +23,12 @@ from s3prl_emotion.downstream.expert import DownstreamExpert
 from s3prl_emotion.errors import ProtocolError, RunError
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.protocols.split import Fold, Folds
+from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 
 PROTOCOL = "superb"
 
 
-def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str, Any], number: int) -> dict[str, Any]:
+def prepare(manifest: Manifest, folds: Folds, run: RunFolder, config: dict[str, Any], number: int) -> dict[str, Any]:
     """Write the metadata of one fold and return the configuration that points S3PRL's expert at it.
 
     Raises:
@@ -39,13 +40,13 @@ def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str
             f"not {folds.protocol!r}. Use -d emotion_mean for the same head under another protocol"
         )
     fold = folds[number]
-    folder = run_folder / "stock" / f"Session{number}"
+    folder = run.stock / f"Session{number}"
     folder.mkdir(parents=True, exist_ok=True)
     labels = {label: index for index, label in enumerate(manifest.labels)}
     for split, ids in (("train", training_list(manifest, fold)), ("test", fold.test)):
         entries = [
             {
-                "path": str(_whole_file(manifest, manifest.by_id[item], run_folder / "stock" / "audio")),
+                "path": str(_whole_file(manifest, manifest.by_id[item], run.stock / "audio")),
                 "label": manifest.by_id[item].label,
                 "speaker": manifest.by_id[item].speaker,
             }
@@ -56,9 +57,9 @@ def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str
     expert = dict(config["downstream_expert"])
     expert["datarc"] = {
         **expert.get("datarc", {}),
-        "root": str(run_folder / "stock"),
-        "meta_data": str(run_folder / "stock"),
-        "test_fold": f"fold{number}",
+        "root": str(run.stock),
+        "meta_data": str(run.stock),
+        "test_fold": run.fold(number).path.name,
     }
     return {**config, "downstream_expert": expert}
 
@@ -78,7 +79,7 @@ def training_list(manifest: Manifest, fold: Fold) -> Sequence[str]:
 
 
 def write_stock_predictions(
-    expdir: Path, manifest: Manifest, fold: Fold, split: str, probabilities: Sequence[Sequence[float]]
+    folder: FoldFolder, manifest: Manifest, fold: Fold, split: str, probabilities: Sequence[Sequence[float]]
 ) -> None:
     """Turn S3PRL's two text files, and the probabilities that it does not write, into ``<split>_predictions.csv``.
 
@@ -88,16 +89,16 @@ def write_stock_predictions(
     if split not in ("dev", "test"):
         raise RunError(f"-t {split}: S3PRL's own expert writes no predictions for it, only for dev and test")
     ids = getattr(fold, split)
-    lines = (expdir / f"{split}_fold{fold.number}_predict.txt").read_text(encoding="utf-8").splitlines()
+    lines = (folder.path / f"{split}_fold{fold.number}_predict.txt").read_text(encoding="utf-8").splitlines()
     if len(lines) != len(ids) or len(probabilities) != len(ids):
-        raise RunError(f"{expdir}: {len(lines)} predictions for {len(ids)} {split} utterances; run the fold again")
+        raise RunError(f"{folder.path}: {len(lines)} predictions for {len(ids)} {split} utterances; run the fold again")
     rows = []
     for item, line, row in zip(ids, lines, probabilities, strict=True):
         utterance = manifest.by_id[item]
         predicted = line.rpartition(" ")[2]
         soft = utterance.rates(manifest.labels) if utterance.soft else None
         rows.append(Prediction(fold.number, item, utterance.speaker, utterance.label, predicted, tuple(row), soft))
-    write_predictions(expdir / f"{split}_predictions.csv", rows, manifest.labels)
+    write_predictions(folder.scored(split), rows, manifest.labels)
 
 
 @contextlib.contextmanager

@@ -32,9 +32,9 @@ from s3prl_emotion.deployment.format import (
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.results import versions
-from s3prl_emotion.experiment.folder import checkpoint_sha256
-from s3prl_emotion.experiment.record import read_json
+from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
+from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.upstream_patches._hub import snapshot_source
 
 

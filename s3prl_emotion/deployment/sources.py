@@ -18,16 +18,14 @@ from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig, fold_number
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.results import read_results
-from s3prl_emotion.experiment.folder import checkpoint_sha256
-from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, finished_fold, read_fold_file, read_run_file
-from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
-from s3prl_emotion.protocols.seal import MADE, check_seal, manifest_sha256
-from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.experiment.identity import checkpoint_sha256
+from s3prl_emotion.experiment.sweep import chosen_runs
+from s3prl_emotion.protocols.seal import MADE, manifest_sha256
+from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolder, RunFolder
+from s3prl_emotion.runs.record import read_fold_file
 from s3prl_emotion.upstream_patches._hub import snapshot_source
 
 logger = logging.getLogger(__name__)
-
-BEST = "dev-best.ckpt"
 
 
 def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
@@ -45,17 +43,19 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     if is_export(path):
         parts = read_export(path, wanted)
     elif path.is_file():
-        parts = _from_checkpoints([path], path.absolute().parent.parent)
-    elif (path / RUN_FILE).is_file():
-        parts = _from_checkpoints(_scored(path, wanted), path)
-    elif (path / CHOICE_FILE).is_file():
+        parts = _from_checkpoints([path], FoldFolder(path.absolute().parent).run)
+    elif (run := RunFolder(path)).is_begun:
+        parts = _from_checkpoints(_scored(run, wanted), run)
+    elif run.rates.is_file():
         runs = chosen_runs(path)
         if wanted is not None and wanted not in runs:
             raise RunError(f"--fold {wanted}: {path} holds fold {', '.join(map(str, runs))}")
         numbers = list(runs) if wanted is None else [wanted]
-        parts = _from_checkpoints([item for number in numbers for item in _scored(runs[number], number)], path)
-    elif (path / BEST).is_file():
-        parts = _from_checkpoints([path / BEST], path.absolute().parent)
+        parts = _from_checkpoints(
+            [item for number in numbers for item in _scored(RunFolder(runs[number]), number)], run
+        )
+    elif (fold_folder := FoldFolder(path)).best.is_file():
+        parts = _from_checkpoints([fold_folder.best], FoldFolder(path.absolute()).run)
     else:
         raise RunError(
             f"{path}: neither a run folder ({RUN_FILE}), a fold's folder ({BEST}), a checkpoint nor an export "
@@ -74,32 +74,30 @@ def _number(fold: int | str | None) -> int:
         raise RunError(f"--fold {fold!r}: expected all, or the number of one fold") from None
 
 
-def _scored(folder: Path, wanted: int | None) -> list[Path]:
+def _scored(folder: RunFolder, wanted: int | None) -> list[Path]:
     """The checkpoints behind a run's result, by fold.
 
     Raises:
         RunError: if a fold is another run's or a copy, or the manifest or the folds were changed
     """
-    about = read_run_file(folder)
-    manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
-    check_seal(about.get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
+    about, manifest, folds = folder.whole()
     known_folds = {fold.number for fold in folds.folds}
-    finished = {_fold_of(path): path for path in folder.glob(f"fold[1-9]*/{FOLD_FILE}")}
+    finished = {_fold_of(fold.path): fold for fold in folder.finished()}
     surplus = sorted(set(finished) - known_folds)
     if surplus:
         raise RunError(
-            f"{finished[surplus[0]].parent}: folds.json has no fold {surplus[0]}, only "
+            f"{finished[surplus[0]].path}: {FOLDS} has no fold {surplus[0]}, only "
             f"{', '.join(map(str, sorted(known_folds)))}: the folder was copied or renamed. Take it away"
         )
     if not finished:
-        raise RunError(f"{folder}: no fold is finished yet; repeat the command that trains it")
+        raise RunError(f"{folder.path}: no fold is finished yet; repeat the command that trains it")
     if wanted is not None and wanted not in finished:
         known = ", ".join(map(str, sorted(finished)))
-        raise RunError(f"--fold {wanted}: not finished, or no fold of {folder}; finished: {known}")
+        raise RunError(f"--fold {wanted}: not finished, or no fold of {folder.path}; finished: {known}")
     checkpoints = []
     for number in sorted(finished) if wanted is None else [wanted]:
-        checkpoint = finished[number].with_name(BEST)
-        record = finished_fold(checkpoint.parent, number, about, manifest, folds)
+        checkpoint = finished[number].best
+        record = finished[number].finished(number, about, manifest, folds)
         if checkpoint_sha256(str(checkpoint)) != record["checkpoint_sha256"]:
             raise RunError(
                 f"{checkpoint} is missing, or not the one that fold {number} was scored with. Let its training end, "
@@ -109,10 +107,10 @@ def _scored(folder: Path, wanted: int | None) -> list[Path]:
     return checkpoints
 
 
-def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
+def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
     """Heads of one run; what the checkpoints do not hold (hashes, results) comes from its run folder."""
-    places = (run_folder, checkpoints[0].absolute().parent.parent)
-    about: dict[str, Any] = next((read_run_file(place) for place in places if (place / RUN_FILE).is_file()), {})
+    places = (run, FoldFolder(checkpoints[0].absolute().parent).run)
+    about: dict[str, Any] = next((place.about() for place in places if place.is_begun), {})
     if not about:
         logger.warning(
             "%s: without the %s of its run it is not known which upstream checkpoint was used, and whether digital "
@@ -136,14 +134,13 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         labels, corpus = known
     numbers = [item.number for item in folds]
     if len(set(numbers)) < len(numbers):
-        raise RunError(f"{run_folder}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
+        raise RunError(f"{run.path}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
     expert = config["downstream_expert"]
     is_stock = args["downstream"] in STOCK_DOWNSTREAMS
     if is_stock:
         model = ModelConfig(pooling={"name": "mean"}, projector_dim=expert["modelrc"]["projector_dim"])
     else:
         model = from_mapping(ModelConfig, expert["modelrc"], f"{checkpoints[-1]}: downstream_expert.modelrc")
-    results = run_folder / "results.json"
     weights, revision = _on_hub(args["upstream_ckpt"])
     model_config, config_revision = _on_hub(args["upstream_model_config"])
     return Parts(
@@ -167,7 +164,7 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         corpus=corpus,
         max_duration_s=None if is_stock else expert["datarc"].get("max_duration_s"),
         trim_zeros=bool(about.get("trim_zeros", False)),
-        results=read_results(results) if results.is_file() else None,
+        results=read_results(run.results) if run.results.is_file() else None,
     )
 
 
@@ -218,7 +215,7 @@ def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...]
     """
     state = content["Downstream"].get("_extra_state")
     held: dict[str, Any] = state if isinstance(state, dict) and "labels" in state else {}
-    relative = content["Config"]["downstream_expert"].get("datarc", {}).get("manifest") or "../manifest.jsonl"
+    relative = content["Config"]["downstream_expert"].get("datarc", {}).get("manifest") or f"../{MANIFEST}"
     near = checkpoint.absolute().parent / relative
     path = next((place for place in (near, Path(relative)) if place.is_file()), None)
     if held and (path is None or path != near):
@@ -242,19 +239,19 @@ def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...]
 
 def _recorded_manifest(checkpoint: Path) -> str | None:
     """The hash of the manifest in the record of the checkpoint's fold, or in that of its run."""
-    fold, run_folder = checkpoint.absolute().with_name(FOLD_FILE), checkpoint.absolute().parent.parent
-    if fold.is_file() and (made := read_fold_file(fold).get(MADE)):
+    fold = FoldFolder(checkpoint.absolute().parent)
+    if fold.is_finished and (made := read_fold_file(fold.record).get(MADE)):
         return str(made["manifest_sha256"])
-    if (run_folder / RUN_FILE).is_file() and (made := read_run_file(run_folder).get(MADE)):
+    if fold.run.is_begun and (made := fold.run.about().get(MADE)):
         return str(made["manifest_sha256"])
     return None
 
 
 def _fold_of(path: Path) -> int:
     try:
-        return fold_number(path.parent.name)
+        return fold_number(path.name)
     except ValueError:
         raise RunError(
-            f"{path.parent}: is called like no fold of a run (fold1, fold2, ...): the folder was copied or renamed. "
+            f"{path}: is called like no fold of a run (fold1, fold2, ...): the folder was copied or renamed. "
             "Take it away"
         ) from None

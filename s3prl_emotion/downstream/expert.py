@@ -29,6 +29,7 @@ from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.seal import seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class DownstreamExpert(nn.Module):
         if split == "dev" and self.training_is_running(global_step) and score > float(self.best_score):
             self.best_score.fill_(score)
             lines.append(f"New best on dev at step {global_step}: {self.selection} {score:.6f}")
-            save_names.append("dev-best.ckpt")
+            save_names.append(BEST)
         append(self.expdir / "log.log", "".join(line + "\n" for line in lines))
         if split != "train":
             self._write_predictions(split, records["ids"], truth, predicted, probabilities)
@@ -252,8 +253,8 @@ class DownstreamExpert(nn.Module):
                 "or is another corpus'. Restore it"
             )
         for key, name, beside in (
-            ("manifest_sha256", data.manifest, "../manifest.jsonl"),
-            ("folds_sha256", data.folds, "../folds.json"),
+            ("manifest_sha256", data.manifest, f"../{MANIFEST}"),
+            ("folds_sha256", data.folds, f"../{FOLDS}"),
         ):
             if name == beside and state.get(key, self.seal[key]) != self.seal[key]:  # others are named by -o
                 raise RunError(
@@ -311,7 +312,7 @@ class DownstreamExpert(nn.Module):
             )
             for item, label, guess, row in zip(ids, truth, predicted, probabilities, strict=True)
         ]
-        write_predictions(self.expdir / f"{split}_predictions.csv", rows, self.labels)
+        write_predictions(FoldFolder(self.expdir).scored(split), rows, self.labels)
         for kind, values in (("predict", predicted), ("truth", truth)):  # S3PRL's own files
             lines = [f"{item} {value}\n" for item, value in zip(ids, values, strict=True)]
             write_atomically(self.expdir / f"{split}_fold{self.fold}_{kind}.txt", "".join(lines))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,14 @@ from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.experiment.folder import (
-    FOLD_FILE,
-    PREDICTIONS,
-    RUN_FILE,
-    checkpoint_sha256,
-    collect,
-    differences,
-    only_here,
-)
+from s3prl_emotion.experiment.collection import collect
+from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.experiment.original import Places, check_kept_upstream, of_run
-from s3prl_emotion.experiment.record import fold_seal, read_run_file
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.folder import MANIFEST, FoldFolder, RunFolder
+from s3prl_emotion.runs.record import differences
 
 WHERE_IT_WAS = Places()
 """The upstream's files are where they were in training."""
@@ -65,11 +57,11 @@ def evaluate_checkpoint(
         RunError: if the upstream is not the one of the training any more
     """
     if checkpoint.is_dir():
-        checkpoint = checkpoint / "dev-best.ckpt"
+        checkpoint = FoldFolder(checkpoint).best
     args, config = from_checkpoint(checkpoint, device, override, places)
     if split not in ("train", "dev", "test"):
         raise RunError(f"-t {split}: expected test, dev or train")
-    folder = Path(args.expdir)
+    folder = FoldFolder(Path(args.expdir))
     datarc = config["downstream_expert"]["datarc"]
     upstream: CachedUpstream | AloneUpstream | None = cached
     if datarc.get("cached") and cached is None:
@@ -78,11 +70,10 @@ def evaluate_checkpoint(
         datarc["cached"] = None  # waveforms, not the numbers of stored utterances
     runner = launch.evaluate(args, config, checkpoint, split, upstream)
     if args.downstream in STOCK_DOWNSTREAMS:
-        run_folder = folder.parent
         number = fold_number(config["downstream_expert"]["datarc"]["test_fold"])
-        manifest, folds = Manifest.read(run_folder / "manifest.jsonl"), Folds.read(run_folder / "folds.json")
+        manifest, folds = folder.run.division()
         stock.write_stock_predictions(folder, manifest, folds[number], split, runner.stock_probabilities)
-    return folder / f"{split}_predictions.csv"
+    return folder.scored(split)
 
 
 def infer(
@@ -90,7 +81,7 @@ def infer(
 ) -> list[dict[str, Any]]:
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
     if checkpoint.is_dir():
-        checkpoint = checkpoint / "dev-best.ckpt"
+        checkpoint = FoldFolder(checkpoint).best
     args, config = from_checkpoint(checkpoint, device, override, places)
     if args.downstream in STOCK_DOWNSTREAMS:
         raise RunError(
@@ -131,57 +122,56 @@ def resume(
             raise RunError(f"-e {checkpoint}: no states-<step>.ckpt in this folder can be read")
         checkpoint = newest
     args, config = from_checkpoint(checkpoint, device, override, places)
-    folder = Path(args.expdir)
-    with only_here(folder):
+    folder = FoldFolder(Path(args.expdir))
+    with folder.only_here():
         args.init_ckpt = str(checkpoint)
-        launch.save_command(folder, args, config)
+        launch.save_command(folder.path, args, config)
         datarc = config["downstream_expert"]["datarc"]
         cached = None
         if datarc.get("cached"):
-            manifest = Manifest.read(folder / datarc.get("manifest", "../manifest.jsonl"))
+            manifest = Manifest.read(folder.path / datarc.get("manifest", f"../{MANIFEST}"))
             options = dataclasses.replace(cache_options, dtype=datarc["cached"])
             cached = stored_states(args, config, manifest, options, fold_number(datarc["test_fold"]))
         launch.start(args, config, cached).train()
         score_best(folder, device, cached, places)
-    return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
+    return folder.path, (collect(folder.run) if folder.run.is_begun else None)
 
 
 def score_best(
-    expdir: Path, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_IT_WAS
+    fold: FoldFolder, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_IT_WAS
 ) -> None:
     """Score the test set once, with the checkpoint that dev selected.
 
     The fold's result is ``predictions.csv`` with ``fold.json``, which marks the fold as finished. Later evaluations,
     with whatever checkpoint, write S3PRL's ``test_*`` files only.
     """
-    best = expdir / "dev-best.ckpt"
+    best = fold.best
     if not best.is_file():
         raise RunError(
-            f"{expdir}: there is no dev-best.ckpt: the fold was not trained, or not up to its first evaluation"
+            f"{fold.path}: there is no dev-best.ckpt: the fold was not trained, or not up to its first evaluation"
             " (S3PRL's own expert saves none as long as dev accuracy is 0)"
         )
     written = evaluate_checkpoint(best, "test", device, None, cached, places)
     text = written.read_text(encoding="utf-8")
     content = load_checkpoint(best)
-    last = load_checkpoint(newest_checkpoint(expdir) or best)
-    write_atomically(expdir / PREDICTIONS, text)
+    last = load_checkpoint(newest_checkpoint(fold.path) or best)
+    write_atomically(fold.predictions, text)
     about = {
         "step": int(content["Step"]),
         "dev_score": float(content["Downstream"]["best_score"]),
         "checkpoint": best.name,
         "checkpoint_sha256": checkpoint_sha256(str(best)),
-        "predictions_sha256": checkpoint_sha256(str(expdir / PREDICTIONS)),
-        "differs": _differs_from_run(expdir.parent / RUN_FILE, last["Config"]),
-        **fold_seal(expdir, fold_number(content["Config"]["downstream_expert"]["datarc"].get("test_fold") or "fold1")),
+        "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
+        "differs": _differs_from_run(fold.run, last["Config"]),
     }
-    write_atomically(expdir / FOLD_FILE, json.dumps(about, indent=1) + "\n")
+    fold.finish(fold_number(content["Config"]["downstream_expert"]["datarc"].get("test_fold") or "fold1"), about)
 
 
-def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
+def _differs_from_run(run: RunFolder, config: dict[str, Any]) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
-    if not run_file.is_file():
+    if not run.is_begun:
         return []
-    given = read_run_file(run_file.parent)["config"]
+    given = run.about()["config"]
     ignored = ("test_fold", "manifest", "folds", "cached", "root", "meta_data")
     found = [*differences("runner", given["runner"], config["runner"])]
     for part in ("datarc", "modelrc"):
@@ -205,17 +195,17 @@ def from_checkpoint(
     stored = vars(content["Args"])
     args = arguments.arguments(**{**stored, "expdir": str(checkpoint.parent), "past_exp": str(checkpoint)})
     config = content["Config"]
-    stock_data = checkpoint.parent.parent / "stock"
-    if args.downstream in STOCK_DOWNSTREAMS and stock_data.is_dir():
-        config["downstream_expert"]["datarc"].update(root=str(stock_data), meta_data=str(stock_data))
+    run = FoldFolder(checkpoint.parent).run
+    if args.downstream in STOCK_DOWNSTREAMS and run.stock.is_dir():
+        config["downstream_expert"]["datarc"].update(root=str(run.stock), meta_data=str(run.stock))
     if override is not None:
         arguments.override(config, args, override)
         config = check_settings(config, args.downstream, f"{checkpoint} with -o")
     recorded = Places(args.upstream_ckpt, args.upstream_model_config)
-    now = of_run(checkpoint.absolute().parent.parent, args.upstream, recorded, places)
+    now = of_run(FoldFolder(checkpoint.absolute().parent).run, args.upstream, recorded, places)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(args.upstream, *now)
     test_fold = config["downstream_expert"].get("datarc", {}).get("test_fold")
     if is_per_fold(args.upstream_ckpt) and test_fold is not None:
-        check_kept_upstream(checkpoint.parent, of_fold(args.upstream_ckpt, fold_number(test_fold)))
+        check_kept_upstream(FoldFolder(checkpoint.parent), of_fold(args.upstream_ckpt, fold_number(test_fold)))
     args.device = arguments.resolve_device(device)
     return args, config

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from s3prl_emotion.bridge.dropped import dropped
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
-from s3prl_emotion.experiment.record import RUN_FILE, UPSTREAM_FILE, read_json, read_run_file
+from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.files import write_atomically
+from s3prl_emotion.runs.folder import FoldFolder, RunFolder
+from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot, snapshot_source
 
 logger = logging.getLogger(__name__)
@@ -77,11 +78,11 @@ def place_of(
     return place
 
 
-def of_run(run_folder: Path, name: str, recorded: Places, given: Places) -> tuple[str | None, str | None]:
+def of_run(run: RunFolder, name: str, recorded: Places, given: Places) -> tuple[str | None, str | None]:
     """``-k`` and ``-g`` for the upstream of a run.
 
     Args:
-        run_folder: its ``run.json`` holds the hashes; without one nothing is checked
+        run: its ``run.json`` holds the hashes; without one nothing is checked
         name: the upstream's
         recorded: where a checkpoint of the run says that the files were
         given: where the user says that they are
@@ -89,7 +90,7 @@ def of_run(run_folder: Path, name: str, recorded: Places, given: Places) -> tupl
     Raises:
         RunError: see :func:`place_of`
     """
-    about = read_run_file(run_folder) if (run_folder / RUN_FILE).is_file() else {}
+    about = run.about() if run.is_begun else {}
     places = []
     for flag, key in (("-k", "checkpoint"), ("-g", "model_config")):
         before, now = getattr(recorded, key), getattr(given, key)
@@ -104,11 +105,11 @@ def of_run(run_folder: Path, name: str, recorded: Places, given: Places) -> tupl
     return places[0], places[1]
 
 
-def keep_upstream(expdir: Path, checkpoint: str | None, given: str | None) -> None:
+def keep_upstream(fold: FoldFolder, checkpoint: str | None, given: str | None) -> None:
     """Write down which model a fold is trained on, where an upstream has one per fold.
 
     Args:
-        expdir: the fold's folder
+        fold: the fold's folder
         checkpoint: the fold's model
         given: ``-k``, which is the same where there is one model for all folds
 
@@ -117,25 +118,25 @@ def keep_upstream(expdir: Path, checkpoint: str | None, given: str | None) -> No
     """
     if checkpoint == given:
         return
-    if (expdir / UPSTREAM_FILE).is_file():
-        check_kept_upstream(expdir, checkpoint)
+    if fold.upstream.is_file():
+        check_kept_upstream(fold, checkpoint)
         return
     content = {"checkpoint": checkpoint, "sha256": checkpoint_sha256(checkpoint)}
-    write_atomically(expdir / UPSTREAM_FILE, json.dumps(content, indent=1) + "\n")
+    write_atomically(fold.upstream, json.dumps(content, indent=1) + "\n")
 
 
-def check_kept_upstream(expdir: Path, checkpoint: str | None) -> None:
+def check_kept_upstream(fold: FoldFolder, checkpoint: str | None) -> None:
     """Refuse another model than the one that :func:`keep_upstream` wrote down.
 
     Raises:
         RunError: naming both hashes
     """
-    kept = read_json(expdir / UPSTREAM_FILE, "a fold of an upstream with one model per fold")["sha256"]
+    kept = read_json(fold.upstream, "a fold of an upstream with one model per fold")["sha256"]
     found = checkpoint_sha256(checkpoint)
     if found != kept:
         raise RunError(
-            f"-k {checkpoint}: its SHA-256 is {found}, {expdir.name} was trained on {kept}: another checkpoint, or one "
-            "with files added. Put the original back, or name another run folder with -n or -p"
+            f"-k {checkpoint}: its SHA-256 is {found}, {fold.path.name} was trained on {kept}: another checkpoint, or "
+            "one with files added. Put the original back, or name another run folder with -n or -p"
         )
 
 

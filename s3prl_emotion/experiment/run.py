@@ -19,16 +19,15 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
-from s3prl_emotion.experiment.claim import claimed, only_here
-from s3prl_emotion.experiment.folder import collect, identity_of
+from s3prl_emotion.experiment.collection import collect
+from s3prl_emotion.experiment.identity import identity_of
 from s3prl_emotion.experiment.original import keep_upstream
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
-from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, read_run_file
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name, protocol_name, settle, uses_cache
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
-from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.folder import FOLDS, MANIFEST, RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
     check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
     if args.mode == "evaluate" and args.evaluate_split != "test":
         raise ConfigError(f"-m evaluate -t {args.evaluate_split} needs -e CKPT; without it, test is scored again")
-    folder = run_folder_of(request, args)
+    folder = RunFolder(run_folder_of(request, args))
     identity = identity_of(request, args, config, settings)
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
@@ -63,12 +62,8 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
             of_fold(args.upstream_ckpt, number)
         return manifest, folds, wanted
 
-    with claimed(folder, identity, prepared_folds) as (manifest, folds, wanted):
-        todo = [
-            number
-            for number in wanted
-            if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
-        ]
+    with folder.claimed(identity, prepared_folds) as (manifest, folds, wanted):
+        todo = [number for number in wanted if args.mode == "evaluate" or not folder.fold(number).is_finished]
         stores = bool(todo) and uses_cache(request, args)
         each = is_per_fold(args.upstream_ckpt)
         cached = stored_states(args, config, manifest, request.cache_options) if stores and not each else None
@@ -76,29 +71,27 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[
             if number not in todo:
                 logger.info("fold %d is finished already", number)
                 continue
-            logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
+            logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder.fold(number).path)
             if stores and each:
                 cached = stored_states(args, config, manifest, request.cache_options, number)
             _run_fold(args, config, manifest, folds, folder, number, cached)
-        return folder, collect(folder)
+        return folder.path, collect(folder)
 
 
 def _prepare(
-    request: Request, args: argparse.Namespace, folder: Path, prepared: Prepared, known: bool
+    request: Request, args: argparse.Namespace, folder: RunFolder, prepared: Prepared, known: bool
 ) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
     protocol = protocol_name(request, args)
     checkpoint = None if args.upstream_ckpt is None else Path(args.upstream_ckpt)
     if known:
-        manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
-        check_seal(read_run_file(folder).get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
+        _, manifest, folds = folder.whole()
         check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
         return manifest, folds
     if protocol in prepared:
         manifest, folds = prepared[protocol]
         check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
-        manifest.write(folder / "manifest.jsonl")
-        folds.write(folder / "folds.json")
+        folder.write_division(manifest, folds)
         return manifest, folds
     prepared[protocol] = prepare(
         request.corpus,
@@ -154,28 +147,27 @@ def _run_fold(
     config: dict[str, Any],
     manifest: Manifest,
     folds: Folds,
-    folder: Path,
+    folder: RunFolder,
     number: int,
     cached: CachedUpstream | None,
 ) -> None:
     """Train one fold to its end and test its dev-best checkpoint, unless that is done."""
-    expdir = folder / f"fold{number}"
-    expdir.mkdir(parents=True, exist_ok=True)
-    with only_here(expdir):
-        if (expdir / FOLD_FILE).is_file() and args.mode != "evaluate":
+    fold = folder.fold(number)
+    with fold.only_here():
+        if fold.is_finished and args.mode != "evaluate":
             return  # another process has finished it meanwhile
         if args.downstream in STOCK_DOWNSTREAMS:
             config = stock.prepare(manifest, folds, folder, config, number)
         else:
             config = json.loads(json.dumps(config))
             config["downstream_expert"]["datarc"].update(
-                manifest="../manifest.jsonl",
-                folds="../folds.json",
-                test_fold=f"fold{number}",
+                manifest=f"../{MANIFEST}",
+                folds=f"../{FOLDS}",
+                test_fold=fold.path.name,
             )
         config["downstream_expert"]["datarc"]["cached"] = None if cached is None else cached.store.key.dtype
-        fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
-        keep_upstream(expdir, of_fold(args.upstream_ckpt, number), args.upstream_ckpt)
+        fold_args = argparse.Namespace(**{**vars(args), "expdir": str(fold.path), "expname": None})
+        keep_upstream(fold, of_fold(args.upstream_ckpt, number), args.upstream_ckpt)
         if args.mode == "train":
             launch.train(fold_args, config, cached)
-        score_best(expdir, args.device, cached)
+        score_best(fold, args.device, cached)

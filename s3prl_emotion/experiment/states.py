@@ -13,7 +13,7 @@ from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import sees_only_means
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.features.upstream import CachedUpstream
 
 

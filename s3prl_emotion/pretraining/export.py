@@ -11,10 +11,10 @@ from typing import Any
 
 from s3prl_emotion.bridge.per_fold import INDEX
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.experiment.folder import read_json
 from s3prl_emotion.experiment.preparation import LABELLED_FILE, PRETRAINING_FILE
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.hubert import new_folder
+from s3prl_emotion.runs.record import read_json
 
 SCHEMA = 1
 

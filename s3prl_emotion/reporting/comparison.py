@@ -34,6 +34,7 @@ from s3prl_emotion.reporting.comparability import (
     not_comparable_runs,
     protocol_marks,
 )
+from s3prl_emotion.runs.folder import RunFolder
 
 SCHEMA = 1
 _PROTOCOL_KEYS = ("name", "sha256", "split_sha256", "dev", "selection", "labels", "transductive", "order")
@@ -66,7 +67,7 @@ def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, met
         raise RunError(f"metric {metric!r}: expected one of {', '.join(RATES)}")
     wanted = None
     if baseline is not None:
-        if not (Path(baseline) / "results.json").is_file():
+        if not RunFolder(Path(baseline)).results.is_file():
             raise RunError(f"{baseline}: the baseline must be the folder of one run, which holds results.json")
         wanted = Path(baseline).resolve()
     folders, unfinished = find_runs([*([] if baseline is None else [baseline]), *paths])

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.evaluation.results import write_results
-from s3prl_emotion.evaluation.runs import RESULTS, read_run
+from s3prl_emotion.evaluation.runs import read_run
 from s3prl_emotion.files import is_read_only
+from s3prl_emotion.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def recompute(run_folder: str | Path) -> dict[str, Any]:
     """
     run = read_run(run_folder)
     try:
-        write_results(run.folder / RESULTS, run.results)
+        write_results(RunFolder(run.folder).results, run.results)
     except OSError as error:
         if not is_read_only(error):
             raise

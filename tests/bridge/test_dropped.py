@@ -18,7 +18,7 @@ from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.identity import checkpoint_sha256
 
 
 @pytest.fixture(autouse=True)

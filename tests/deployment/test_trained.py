@@ -23,7 +23,7 @@ from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.deployment.upstream import find
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.experiment.identity import checkpoint_sha256
 
 
 def _load(source, **options) -> EmotionRecogniser:

@@ -32,14 +32,8 @@ from typing import Any
 import torch
 
 from s3prl_emotion.bridge.arguments import check_arguments
-from s3prl_emotion.bridge.registration import (
-    STOCK_DOWNSTREAMS,
-    downstream_configs,
-    named_upstreams,
-    register,
-    upstream_names,
-)
-from s3prl_emotion.bridge.stock_config import check_stock_expert
+from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.bridge.registration import downstream_configs, named_upstreams, register, upstream_names
 from s3prl_emotion.config import from_mapping, shown
 from s3prl_emotion.downstream.config import as_number, check_config, is_like
 from s3prl_emotion.downstream.rng import preserved_random_state
@@ -137,10 +131,10 @@ def check_settings(config: Any, downstream: str, where: str, device: str | None 
     if not isinstance(config, Mapping):
         raise ConfigError(f"{where}: expected a mapping of keys to values, found {shown(config)}")
     register()
-    stock = downstream in STOCK_DOWNSTREAMS
-    checked = check_config(config, where, ours=not stock)
-    if stock:
-        checked["downstream_expert"] = check_stock_expert(checked["downstream_expert"], f"{where}: downstream_expert")
+    checked = check_config(config, where, ours=False)
+    checked["downstream_expert"] = expert_of(downstream).check(
+        checked["downstream_expert"], f"{where}: downstream_expert"
+    )
     if checked["runner"]["fp16"] and device is not None and not device.startswith("cuda"):
         raise ConfigError(f"{where}: runner.fp16 needs a CUDA device, the device is {device}")
     with preserved_random_state(), warnings.catch_warnings():

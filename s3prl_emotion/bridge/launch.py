@@ -15,8 +15,8 @@ import yaml
 
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.checkpoints import newest_checkpoint
+from s3prl_emotion.bridge.experts import Rows, expert_of
 from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.bridge.stock import collected_probabilities
 from s3prl_emotion.downstream.rng import seed_everything
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import CachedUpstream
@@ -75,20 +75,19 @@ def evaluate(
     checkpoint: Path,
     split: str,
     cached: CachedUpstream | AloneUpstream | None = None,
-) -> Any:
+) -> Rows:
     """Score ``split`` with a checkpoint of ``args.expdir``; the prediction files there then belong to that checkpoint.
 
     Returns:
-        the Runner, for what it holds
+        the class probabilities that the expert did not write itself
     """
     args = argparse.Namespace(
         **{**vars(args), "mode": "evaluate", "evaluate_split": split, "init_ckpt": str(checkpoint)}
     )
     runner = start(args, config, cached)
-    with collected_probabilities(runner) as probabilities:
+    with expert_of(args.downstream).probabilities(runner) as rows:
         runner.evaluate()
-    runner.stock_probabilities = probabilities
-    return runner
+    return rows
 
 
 def save_command(folder: Path, args: argparse.Namespace, config: dict[str, Any]) -> None:

@@ -19,7 +19,6 @@ import soundfile
 
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info, read_audio
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
-from s3prl_emotion.downstream.expert import DownstreamExpert
 from s3prl_emotion.errors import ProtocolError, RunError
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.protocols.split import Fold, Folds
@@ -28,8 +27,8 @@ from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 PROTOCOL = "superb"
 
 
-def prepare(manifest: Manifest, folds: Folds, run: RunFolder, config: dict[str, Any], number: int) -> dict[str, Any]:
-    """Write the metadata of one fold and return the configuration that points S3PRL's expert at it.
+def prepare(manifest: Manifest, folds: Folds, run: RunFolder, number: int) -> None:
+    """Write the metadata of one fold, which S3PRL's expert is pointed at.
 
     Raises:
         ProtocolError: if the protocol is not the one that this expert implements
@@ -54,14 +53,6 @@ def prepare(manifest: Manifest, folds: Folds, run: RunFolder, config: dict[str, 
         ]
         content = json.dumps({"labels": labels, "meta_data": entries}, ensure_ascii=False)
         (folder / f"{split}_meta_data.json").write_text(content, encoding="utf-8")
-    expert = dict(config["downstream_expert"])
-    expert["datarc"] = {
-        **expert.get("datarc", {}),
-        "root": str(run.stock),
-        "meta_data": str(run.stock),
-        "test_fold": run.fold(number).path.name,
-    }
-    return {**config, "downstream_expert": expert}
 
 
 def sees_only_means(expert: dict[str, Any]) -> bool:
@@ -103,17 +94,13 @@ def write_stock_predictions(
 
 @contextlib.contextmanager
 def collected_probabilities(runner: Any) -> Iterator[list[list[float]]]:
-    """Collect the class probabilities that S3PRL's own expert computes and does not write; of ours, nothing."""
+    """Collect the class probabilities that S3PRL's own expert computes and does not write."""
     rows: list[list[float]] = []
-    expert = runner.downstream.model
-    if isinstance(expert, DownstreamExpert):
-        yield rows
-        return
 
     def collect(_module: Any, _inputs: Any, output: Any) -> None:
         rows.extend(output[0].detach().float().softmax(-1).cpu().tolist())
 
-    handle = expert.model.register_forward_hook(collect)
+    handle = runner.downstream.model.model.register_forward_hook(collect)
     try:
         yield rows
     finally:

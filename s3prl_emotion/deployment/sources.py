@@ -6,16 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 
-from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
-from s3prl_emotion.downstream.config import ModelConfig, fold_number
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.results import read_results
 from s3prl_emotion.experiment.identity import checkpoint_sha256
@@ -135,12 +132,7 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
     numbers = [item.number for item in folds]
     if len(set(numbers)) < len(numbers):
         raise RunError(f"{run.path}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
-    expert = config["downstream_expert"]
-    is_stock = args["downstream"] in STOCK_DOWNSTREAMS
-    if is_stock:
-        model = ModelConfig(pooling={"name": "mean"}, projector_dim=expert["modelrc"]["projector_dim"])
-    else:
-        model = from_mapping(ModelConfig, expert["modelrc"], f"{checkpoints[-1]}: downstream_expert.modelrc")
+    settings, expert = config["downstream_expert"], expert_of(args["downstream"])
     weights, revision = _on_hub(args["upstream_ckpt"])
     model_config, config_revision = _on_hub(args["upstream_model_config"])
     return Parts(
@@ -158,11 +150,11 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
             normalize=args["upstream_feature_normalize"],
         ),
         downstream=args["downstream"],
-        model=model,
+        model=expert.model(settings, str(checkpoints[-1])),
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        max_duration_s=None if is_stock else expert["datarc"].get("max_duration_s"),
+        max_duration_s=expert.cut_s(settings),
         trim_zeros=bool(about.get("trim_zeros", False)),
         results=read_results(run.results) if run.results.is_file() else None,
     )
@@ -176,32 +168,12 @@ def _on_hub(place: str | None) -> tuple[str | None, str | None]:
 
 def _fold(content: dict[str, Any], args: dict[str, Any], checkpoint: Path) -> FoldParts:
     state, expert = content["Downstream"], content["Config"]["downstream_expert"]
-    if args["downstream"] in STOCK_DOWNSTREAMS:
-        head = _from_stock(state, expert, checkpoint)
-    else:
-        head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
     return FoldParts(
         number=fold_number(expert["datarc"].get("test_fold") or args["downstream_variant"] or "fold1"),
-        head=head,
+        head=expert_of(args["downstream"]).head(state, expert, checkpoint),
         layer_weights=content.get("Featurizer", {}).get("weights"),
         upstream=content["Upstream"] if args["upstream_trainable"] else None,
     )
-
-
-def _from_stock(state: dict[str, Any], expert: dict[str, Any], checkpoint: Path) -> dict[str, Tensor]:
-    """S3PRL's own expert as our head with mean pooling; with SUPERB's settings they are the same function."""
-    names = {
-        "projector.weight": "projector.weight",
-        "projector.bias": "projector.bias",
-        "model.post_net.linear.weight": "classifier.weight",
-        "model.post_net.linear.bias": "classifier.bias",
-    }
-    if not stock.sees_only_means(expert) or set(state) != {*names, "best_score"}:
-        raise RunError(
-            f"{checkpoint}: of S3PRL's own emotion expert, only SUPERB's settings (mean pooling, one linear layer) can "
-            "be used here; train one of ours, see `s3prl-emotion ls downstreams`"
-        )
-    return {ours: state[theirs] for theirs, ours in names.items()}
 
 
 def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...], str]:

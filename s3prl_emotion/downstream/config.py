@@ -156,10 +156,19 @@ def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) ->
     checked["runner"] = _plain(from_mapping(RunnerConfig, config["runner"], f"{where}: runner"))
     checked["optimizer"] = _check_optimizer(config["optimizer"], f"{where}: optimizer")
     if ours:
-        expert = from_mapping(ExpertConfig, config["downstream_expert"], f"{where}: downstream_expert")
-        _check_parts(expert.modelrc, f"{where}: downstream_expert.modelrc")
-        checked["downstream_expert"] = _plain(expert)
+        checked["downstream_expert"] = check_expert(config["downstream_expert"], f"{where}: downstream_expert")
     return checked
+
+
+def check_expert(given: Any, where: str) -> dict[str, Any]:
+    """``downstream_expert`` of one of ours as plain values, its parts built once.
+
+    Raises:
+        ConfigError: naming the key that is wrong
+    """
+    expert = from_mapping(ExpertConfig, given, where)
+    _check_parts(expert.modelrc, f"{where}.modelrc")
+    return dict(_plain(expert))
 
 
 def fold_number(name: str) -> int:

@@ -7,13 +7,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped, launch, stock
+from s3prl_emotion.bridge import arguments, dropped, launch
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import ConfigError, RunError
@@ -68,11 +68,9 @@ def evaluate_checkpoint(
         # Trained and scored on states of one utterance at a time, batched afterwards: so they are now, without a store.
         upstream = states_alone(args, config, datarc["cached"])
         datarc["cached"] = None  # waveforms, not the numbers of stored utterances
-    runner = launch.evaluate(args, config, checkpoint, split, upstream)
-    if args.downstream in STOCK_DOWNSTREAMS:
-        number = fold_number(config["downstream_expert"]["datarc"]["test_fold"])
-        manifest, folds = folder.run.division()
-        stock.write_stock_predictions(folder, manifest, folds[number], split, runner.stock_probabilities)
+    rows = launch.evaluate(args, config, checkpoint, split, upstream)
+    number = fold_number(datarc.get("test_fold") or args.downstream_variant or "fold1")
+    expert_of(args.downstream).write_predictions(folder, number, split, rows)
     return folder.scored(split)
 
 
@@ -83,10 +81,7 @@ def infer(
     if checkpoint.is_dir():
         checkpoint = FoldFolder(checkpoint).best
     args, config = from_checkpoint(checkpoint, device, override, places)
-    if args.downstream in STOCK_DOWNSTREAMS:
-        raise RunError(
-            "-m inference: S3PRL's own emotion expert has no inference; train one of ours, such as emotion_mean"
-        )
+    expert_of(args.downstream).check_infers()
     if not audio.is_file():
         raise RunError(f"-t {audio}: no such audio file")
     args.evaluate_split, args.mode, args.init_ckpt = str(audio), "inference", str(checkpoint)
@@ -195,9 +190,7 @@ def from_checkpoint(
     stored = vars(content["Args"])
     args = arguments.arguments(**{**stored, "expdir": str(checkpoint.parent), "past_exp": str(checkpoint)})
     config = content["Config"]
-    run = FoldFolder(checkpoint.parent).run
-    if args.downstream in STOCK_DOWNSTREAMS and run.stock.is_dir():
-        config["downstream_expert"]["datarc"].update(root=str(run.stock), meta_data=str(run.stock))
+    expert_of(args.downstream).find(config["downstream_expert"], FoldFolder(checkpoint.parent).run)
     if override is not None:
         arguments.override(config, args, override)
         config = check_settings(config, args.downstream, f"{checkpoint} with -o")

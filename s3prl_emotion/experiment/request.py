@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped, stock
+from s3prl_emotion.bridge import arguments, dropped
 from s3prl_emotion.bridge.cache import CacheOptions
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
+from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.errors import ConfigError, nearest
@@ -193,7 +194,7 @@ def uses_cache(request: Request, args: argparse.Namespace) -> bool:
             )
         return False
     if request.cache is None:
-        return args.downstream not in STOCK_DOWNSTREAMS  # S3PRL's own number comes from S3PRL's own padded batches
+        return expert_of(args.downstream).stores_states
     return request.cache
 
 
@@ -206,6 +207,5 @@ def corpus_name(request: Request) -> str:
 
 
 def protocol_name(request: Request, args: argparse.Namespace) -> str:
-    is_stock = args.downstream in STOCK_DOWNSTREAMS
-    default = stock.PROTOCOL if is_stock else corpora.get(request.corpus, "--corpus").default_protocol
+    default = expert_of(args.downstream).protocol or corpora.get(request.corpus, "--corpus").default_protocol
     return request.protocol or default

@@ -11,9 +11,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import launch, stock
+from s3prl_emotion.bridge import launch
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
@@ -27,7 +27,7 @@ from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name,
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
-from s3prl_emotion.runs.folder import FOLDS, MANIFEST, RunFolder
+from s3prl_emotion.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -156,15 +156,8 @@ def _run_fold(
     with fold.only_here():
         if fold.is_finished and args.mode != "evaluate":
             return  # another process has finished it meanwhile
-        if args.downstream in STOCK_DOWNSTREAMS:
-            config = stock.prepare(manifest, folds, folder, config, number)
-        else:
-            config = json.loads(json.dumps(config))
-            config["downstream_expert"]["datarc"].update(
-                manifest=f"../{MANIFEST}",
-                folds=f"../{FOLDS}",
-                test_fold=fold.path.name,
-            )
+        config = json.loads(json.dumps(config))
+        expert_of(args.downstream).prepare(config["downstream_expert"], manifest, folds, fold, number)
         config["downstream_expert"]["datarc"]["cached"] = None if cached is None else cached.store.key.dtype
         fold_args = argparse.Namespace(**{**vars(args), "expdir": str(fold.path), "expname": None})
         keep_upstream(fold, of_fold(args.upstream_ckpt, number), args.upstream_ckpt)

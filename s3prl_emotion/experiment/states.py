@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.per_fold import of_fold
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import ModelConfig
-from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.features.upstream import CachedUpstream
 
@@ -34,8 +31,7 @@ def stored_states(
         fold: which model to take of an upstream that has one per fold
     """
     args = argparse.Namespace(**{**vars(args), "upstream_ckpt": of_fold(args.upstream_ckpt, fold)})
-    expert = config["downstream_expert"]
-    cut_s = None if args.downstream in STOCK_DOWNSTREAMS else expert["datarc"]["max_duration_s"]
+    cut_s = expert_of(args.downstream).cut_s(config["downstream_expert"])
     checkpoints = (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config))
     return open_cache(args, manifest, options, checkpoints, _means_only(args, config), cut_s)
 
@@ -48,9 +44,5 @@ def states_alone(args: argparse.Namespace, config: dict[str, Any], dtype: str) -
 
 def _means_only(args: argparse.Namespace, config: dict[str, Any]) -> bool:
     """Whether one mean for each layer is all that the head needs."""
-    expert = config["downstream_expert"]
-    if args.downstream in STOCK_DOWNSTREAMS:
-        is_mean = stock.sees_only_means(expert)
-    else:
-        is_mean = sees_only_means(ModelConfig(**expert["modelrc"]))
+    is_mean = expert_of(args.downstream).sees_only_means(config["downstream_expert"])
     return is_mean and not args.upstream_feature_normalize and not config.get("specaug")

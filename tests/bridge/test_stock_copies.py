@@ -28,7 +28,7 @@ def test_no_two_ids_share_a_copy(tmp_path):
     folds = make_folds(manifest, "superb")
     run = tmp_path / "run"
     for fold in folds.folds:
-        stock.prepare(manifest, folds, RunFolder(run), {"downstream_expert": {}}, fold.number)
+        stock.prepare(manifest, folds, RunFolder(run), fold.number)
         for part, ids in (("train", stock.training_list(manifest, fold)), ("test", fold.test)):
             path = run / "stock" / f"Session{fold.number}" / f"{part}_meta_data.json"
             entries = json.loads(path.read_text(encoding="utf-8"))["meta_data"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from s3prl_emotion.bridge.arguments import ARGUMENTS, check_arguments
+from s3prl_emotion.bridge.arguments import ARGUMENTS, check_arguments, mapping, training_of
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
 from s3prl_emotion.config import shown
@@ -37,7 +37,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read one of the Runner's checkpoints on the CPU, and check it: what S3PRL would be given of it can be given.
 
     Returns:
-        its content, with ``Args`` completed by S3PRL's defaults, and ``Config`` as plain values
+        its content, with ``Args`` completed by S3PRL's defaults, ``Config`` as plain values, and what both describe
+        as ``Training`` and ``Inputs`` (:class:`~s3prl_emotion.downstream.config.FoldInputs`)
 
     Raises:
         ConfigError: if ``Args`` or ``Config`` hold what S3PRL's Runner must not be given
@@ -72,8 +73,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     hub = importlib.import_module("s3prl.hub")
     if hasattr(hub, args.upstream) and args.upstream not in {*upstream_names(), *named_upstreams()}:
         raise RunError(f"{path}: argument upstream: {shown(args.upstream)} is no upstream")
-    config = check_settings(content["Config"], args.downstream, str(path))
-    return {**content, "Args": args, "Config": config}
+    settings, inputs = check_settings(content["Config"], args.downstream, str(path))
+    config = mapping(args.downstream, settings, inputs)
+    return {**content, "Args": args, "Config": config, "Training": training_of(args, settings), "Inputs": inputs}
 
 
 _KINDS: dict[str, type] = {

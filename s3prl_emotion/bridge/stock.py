@@ -18,6 +18,7 @@ from typing import Any
 import soundfile
 
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info, read_audio
+from s3prl_emotion.bridge.stock_config import StockModelConfig
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError, RunError
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
@@ -55,11 +56,10 @@ def prepare(manifest: Manifest, folds: Folds, run: RunFolder, number: int) -> No
         (folder / f"{split}_meta_data.json").write_text(content, encoding="utf-8")
 
 
-def sees_only_means(expert: dict[str, Any]) -> bool:
+def sees_only_means(model: StockModelConfig) -> bool:
     """Whether S3PRL's expert is a function of the features' time mean alone, as it is with SUPERB's settings."""
-    model = expert.get("modelrc", {})
-    head = model.get("UtteranceLevel", {})
-    return model.get("select") == "UtteranceLevel" and head.get("pooling") == "MeanPooling" and not head.get("pre_net")
+    head = model.UtteranceLevel
+    return model.select == "UtteranceLevel" and head.pooling == "MeanPooling" and head.pre_net is None
 
 
 def training_list(manifest: Manifest, fold: Fold) -> Sequence[str]:

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.corpora import Manifest
@@ -19,6 +18,7 @@ from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.experiment.sweep import chosen_runs
 from s3prl_emotion.protocols.seal import MADE, manifest_sha256
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolder, RunFolder
+from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import read_fold_file
 from s3prl_emotion.upstream_patches._hub import snapshot_source
 
@@ -115,13 +115,13 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
             checkpoints[0],
             RUN_FILE,
         )
-    folds, args, config = [], {}, {}
+    folds = []
     labels: tuple[str, ...] = ()
     corpus = ""
     for checkpoint in checkpoints:
         content = load_checkpoint(checkpoint)
-        args, config = vars(content["Args"]), content["Config"]
-        folds.append(_fold(content, args, checkpoint))
+        training: Training = content["Training"]
+        folds.append(_fold(content, training, checkpoint))
         known = _classes(checkpoint, content)
         if labels not in ((), known[0]):
             raise RunError(
@@ -132,25 +132,25 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
     numbers = [item.number for item in folds]
     if len(set(numbers)) < len(numbers):
         raise RunError(f"{run.path}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
-    settings, expert = config["downstream_expert"], expert_of(args["downstream"])
-    weights, revision = _on_hub(args["upstream_ckpt"])
-    model_config, config_revision = _on_hub(args["upstream_model_config"])
+    use, settings, expert = training.upstream, training.settings.expert, expert_of(training.downstream)
+    weights, revision = _on_hub(use.checkpoint)
+    model_config, config_revision = _on_hub(use.model_config)
     return Parts(
         upstream=UpstreamUse(
-            name=args["upstream"],
+            name=use.name,
             checkpoint=weights,
             checkpoint_sha256=about.get("checkpoint_sha256"),
             checkpoint_revision=revision,
             model_config=model_config,
             model_config_sha256=about.get("model_config_sha256"),
             model_config_revision=config_revision,
-            fine_tuned=args["upstream_trainable"],
-            selection=args["upstream_feature_selection"],
-            layer=args["upstream_layer_selection"],
-            normalize=args["upstream_feature_normalize"],
+            fine_tuned=use.trainable,
+            selection=use.selection,
+            layer=use.layer,
+            normalize=use.normalize,
         ),
-        downstream=args["downstream"],
-        model=expert.model(settings, str(checkpoints[-1])),
+        downstream=training.downstream,
+        model=expert.model(settings),
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
@@ -166,13 +166,13 @@ def _on_hub(place: str | None) -> tuple[str | None, str | None]:
     return (place, None) if source is None else source
 
 
-def _fold(content: dict[str, Any], args: dict[str, Any], checkpoint: Path) -> FoldParts:
-    state, expert = content["Downstream"], content["Config"]["downstream_expert"]
+def _fold(content: dict[str, Any], training: Training, checkpoint: Path) -> FoldParts:
+    expert = expert_of(training.downstream)
     return FoldParts(
-        number=fold_number(expert["datarc"].get("test_fold") or args["downstream_variant"] or "fold1"),
-        head=expert_of(args["downstream"]).head(state, expert, checkpoint),
+        number=content["Inputs"].number(training.further["downstream_variant"]),
+        head=expert.head(content["Downstream"], training.settings.expert, checkpoint),
         layer_weights=content.get("Featurizer", {}).get("weights"),
-        upstream=content["Upstream"] if args["upstream_trainable"] else None,
+        upstream=content["Upstream"] if training.upstream.trainable else None,
     )
 
 
@@ -187,7 +187,7 @@ def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...]
     """
     state = content["Downstream"].get("_extra_state")
     held: dict[str, Any] = state if isinstance(state, dict) and "labels" in state else {}
-    relative = content["Config"]["downstream_expert"].get("datarc", {}).get("manifest") or f"../{MANIFEST}"
+    relative = content["Inputs"].manifest or f"../{MANIFEST}"
     near = checkpoint.absolute().parent / relative
     path = next((place for place in (near, Path(relative)) if place.is_file()), None)
     if held and (path is None or path != near):

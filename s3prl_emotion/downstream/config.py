@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from s3prl_emotion.config import check_plain, from_mapping, shown
 from s3prl_emotion.errors import ConfigError, nearest
@@ -68,12 +68,53 @@ class RunnerConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """``downstream_expert.datarc``: where the utterances are, and how batches are made."""
+class FoldInputs:
+    """What an expert is given in one fold. S3PRL has it in ``datarc``; of a configuration it is no part."""
 
-    manifest: str | None = None  # filled by the launcher; relative paths start at the fold's folder
-    folds: str | None = None  # filled by the launcher
     test_fold: str | None = None  # "fold1", ...; as in S3PRL, -v says the same
+    cached: str | None = None  # dtype of the stored hidden states, null if they are not stored
+    manifest: str | None = None  # ours; relative paths start at the fold's folder
+    folds: str | None = None  # ours
+    root: str | None = None  # S3PRL's own expert's, as is meta_data
+    meta_data: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.cached not in CACHED:
+            raise ValueError(f"cached must be float16, float32 or null, got {self.cached!r}")
+        if self.test_fold is not None:
+            fold_number(self.test_fold)
+
+    def number(self, variant: str | None = None) -> int:
+        """The fold that is tested; ``variant`` is S3PRL's ``-v``, which counts where ``test_fold`` is not set."""
+        return fold_number(self.test_fold or variant or "fold1")
+
+
+E = TypeVar("E")
+
+
+def split_inputs(expert: Any, keys: Collection[str], where: str) -> tuple[Any, FoldInputs]:
+    """``downstream_expert`` as S3PRL has it into what is configured, and what is given in a fold.
+
+    Args:
+        expert: a mapping, not checked yet
+        keys: those of ``datarc`` that are given in a fold
+        where: file and key, for messages
+
+    Raises:
+        ConfigError: naming the key that is wrong
+    """
+    datarc = expert.get("datarc") if isinstance(expert, Mapping) else None
+    if not isinstance(datarc, Mapping):
+        return expert, FoldInputs()
+    given = {key: value for key, value in datarc.items() if key in keys}
+    configured = {key: value for key, value in datarc.items() if key not in keys}
+    return {**expert, "datarc": configured}, from_mapping(FoldInputs, given, f"{where}.datarc")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """``downstream_expert.datarc``: how batches are made."""
+
     train_batch_size: int = 32
     eval_batch_size: int = 32
     num_workers: int = 0  # audio is decoded once and kept, so workers rarely pay
@@ -81,7 +122,6 @@ class DataConfig:
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
-    cached: str | None = None  # filled by the launcher: dtype of the stored hidden states, null if they are not stored
 
     def __post_init__(self) -> None:
         for name in ("train_batch_size", "eval_batch_size"):
@@ -89,8 +129,6 @@ class DataConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.num_workers <= MAX_WORKERS:
             raise ValueError(f"num_workers must be in 0 to {MAX_WORKERS}, got {self.num_workers}")
-        if self.cached not in CACHED:
-            raise ValueError(f"cached must be float16, float32 or null, got {self.cached!r}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {self.sampler!r}. {nearest(self.sampler, SAMPLERS)}")
         if self.labels not in TARGETS:
@@ -100,8 +138,6 @@ class DataConfig:
                 f"max_duration_s must be at least {MIN_DURATION_S}, one frame, and finite, got {self.max_duration_s}; "
                 "null keeps whole utterances"
             )
-        if self.test_fold is not None:
-            fold_number(self.test_fold)
 
 
 @dataclass(frozen=True)
@@ -131,16 +167,32 @@ class ExpertConfig:
     datarc: DataConfig = field(default_factory=DataConfig)
 
 
+@dataclass(frozen=True)
+class Settings(Generic[E]):
+    """A checked configuration."""
+
+    runner: RunnerConfig
+    optimizer: Mapping[str, Any]  # S3PRL's and torch's own names and options
+    expert: E  # of ours an ExpertConfig
+    scheduler: Mapping[str, Any] | None = None  # the same
+    specaug: Mapping[str, Any] | None = None
+
+
 _TOP_LEVEL = ("runner", "optimizer", "scheduler", "specaug", "downstream_expert")
 
 
-def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) -> dict[str, Any]:
-    """Check a whole configuration and return it as plain values, numbers converted.
+def read_settings(
+    config: Mapping[str, Any], where: str, read: Callable[[Any, str], tuple[E, FoldInputs]]
+) -> tuple[Settings[E], FoldInputs]:
+    """Check a whole configuration in S3PRL's layout, and give it types.
 
     Args:
         config: the content of the YAML file, ``-o`` applied
         where: the file's name, for messages
-        ours: whether ``downstream_expert`` is read by our expert (S3PRL's own experts read it themselves)
+        read: what reads ``downstream_expert``
+
+    Returns:
+        the settings, and what stands there of one fold
 
     Raises:
         ConfigError: naming the file, the key, and the nearest known key
@@ -152,23 +204,60 @@ def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) ->
     for key in ("runner", "optimizer", "downstream_expert"):
         if key not in config:
             raise ConfigError(f"{where}: missing key {key!r}")
-    checked = dict(config)
-    checked["runner"] = _plain(from_mapping(RunnerConfig, config["runner"], f"{where}: runner"))
-    checked["optimizer"] = _check_optimizer(config["optimizer"], f"{where}: optimizer")
-    if ours:
-        checked["downstream_expert"] = check_expert(config["downstream_expert"], f"{where}: downstream_expert")
-    return checked
+    runner = from_mapping(RunnerConfig, config["runner"], f"{where}: runner")
+    optimizer = _check_optimizer(config["optimizer"], f"{where}: optimizer")
+    expert, inputs = read(config["downstream_expert"], f"{where}: downstream_expert")
+    return Settings(runner, optimizer, expert, config.get("scheduler"), config.get("specaug")), inputs
 
 
-def check_expert(given: Any, where: str) -> dict[str, Any]:
-    """``downstream_expert`` of one of ours as plain values, its parts built once.
+INPUTS = ("manifest", "folds", "test_fold", "cached")
+"""What our expert is given in a fold."""
+
+
+def read_expert(given: Any, where: str) -> tuple[ExpertConfig, FoldInputs]:
+    """``downstream_expert`` of one of ours, its parts built once.
 
     Raises:
         ConfigError: naming the key that is wrong
     """
-    expert = from_mapping(ExpertConfig, given, where)
+    configured, inputs = split_inputs(given, INPUTS, where)
+    expert = from_mapping(ExpertConfig, configured, where)
     _check_parts(expert.modelrc, f"{where}.modelrc")
-    return dict(_plain(expert))
+    return expert, inputs
+
+
+def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) -> dict[str, Any]:
+    """Check a whole configuration and return it as plain values, numbers converted, see :func:`read_settings`.
+
+    Args:
+        config: the content of the YAML file
+        where: the file's name, for messages
+        ours: whether ``downstream_expert`` is read by our expert (S3PRL's own experts read it themselves)
+    """
+    if not ours:
+        settings, _ = read_settings(config, where, lambda expert, _: (expert, FoldInputs()))
+        return plain_settings(settings, settings.expert)
+    checked, inputs = read_settings(config, where, read_expert)
+    return plain_settings(checked, plain_expert(checked.expert, inputs))
+
+
+def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict[str, Any]:
+    """``downstream_expert`` of one of ours as S3PRL has it; without ``inputs``, of no fold."""
+    given = {key: getattr(inputs or FoldInputs(), key) for key in INPUTS if inputs is not None or key != "test_fold"}
+    content: dict[str, Any] = plain(expert)
+    return {**content, "datarc": {**given, **content["datarc"]}}
+
+
+def plain_settings(settings: Settings[Any], expert: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration in S3PRL's layout, ``downstream_expert`` given."""
+    further = {key: getattr(settings, key) for key in ("scheduler", "specaug")}
+    content = {
+        "runner": settings.runner,
+        "optimizer": settings.optimizer,
+        **{key: value for key, value in further.items() if value is not None},
+        "downstream_expert": expert,
+    }
+    return dict(plain(content))
 
 
 def fold_number(name: str) -> int:
@@ -303,12 +392,12 @@ def as_number(value: Any) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Dataclasses and tuples to dicts and lists: checkpoints hold them, and must load without pickled classes."""
     if hasattr(value, "__dataclass_fields__"):
         value = {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

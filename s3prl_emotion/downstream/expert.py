@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio.reading import read_audio
-from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.corpora.validation import MIN_SAMPLES
-from s3prl_emotion.downstream.config import ExpertConfig, fold_number
+from s3prl_emotion.downstream.config import read_expert
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
@@ -71,16 +70,16 @@ class DownstreamExpert(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        config = from_mapping(ExpertConfig, downstream_expert, "downstream_expert")
-        self.config = config
+        config, inputs = read_expert(downstream_expert, "downstream_expert")
+        self.config, self.inputs = config, inputs
         self.expdir = Path(expdir)
         self.upstream_rate = upstream_rate
         self.name = downstream
         self.seed = int(seed)
-        self.fold = fold_number(config.datarc.test_fold or downstream_variant or "fold1")
+        self.fold = inputs.number(downstream_variant)
 
-        manifest = Manifest.read(self._input(config.datarc.manifest, "manifest"))
-        folds = Folds.read(self._input(config.datarc.folds, "folds"))
+        manifest = Manifest.read(self._input(inputs.manifest, "manifest"))
+        folds = Folds.read(self._input(inputs.folds, "folds"))
         fold = folds[self.fold]
         self.labels = manifest.labels
         self.corpus = manifest.corpus
@@ -97,7 +96,7 @@ class DownstreamExpert(nn.Module):
             )
         self.datasets = {
             split: UtteranceDataset(
-                manifest, getattr(fold, split), data.max_duration_s, data.pre_load, cached=data.cached is not None
+                manifest, getattr(fold, split), data.max_duration_s, data.pre_load, cached=inputs.cached is not None
             )
             for split in SPLITS
         }
@@ -244,17 +243,17 @@ class DownstreamExpert(nn.Module):
             check_random_state(state["random_state"])
         except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"_extra_state is not what a training goes on from: {error}") from error
-        data = self.config.datarc
+        given = self.inputs
         trained = state.get("labels", list(self.labels))  # checkpoints of earlier versions do not hold them
         if trained != list(self.labels):
             raise RunError(
-                f"{data.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
+                f"{given.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
                 f"checkpoint was trained on {', '.join(map(str, trained))}, in this order: the manifest was edited, "
                 "or is another corpus'. Restore it"
             )
         for key, name, beside in (
-            ("manifest_sha256", data.manifest, f"../{MANIFEST}"),
-            ("folds_sha256", data.folds, f"../{FOLDS}"),
+            ("manifest_sha256", given.manifest, f"../{MANIFEST}"),
+            ("folds_sha256", given.folds, f"../{FOLDS}"),
         ):
             if name == beside and state.get(key, self.seal[key]) != self.seal[key]:  # others are named by -o
                 raise RunError(

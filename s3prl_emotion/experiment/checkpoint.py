@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.config import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.identity import checkpoint_sha256
@@ -24,6 +23,7 @@ from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.runs.folder import MANIFEST, FoldFolder, RunFolder
+from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import differences
 
 WHERE_IT_WAS = Places()
@@ -58,19 +58,18 @@ def evaluate_checkpoint(
     """
     if checkpoint.is_dir():
         checkpoint = FoldFolder(checkpoint).best
-    args, config = from_checkpoint(checkpoint, device, override, places)
+    training, inputs = from_checkpoint(checkpoint, device, override, places)
     if split not in ("train", "dev", "test"):
         raise RunError(f"-t {split}: expected test, dev or train")
-    folder = FoldFolder(Path(args.expdir))
-    datarc = config["downstream_expert"]["datarc"]
+    folder = FoldFolder(checkpoint.parent)
     upstream: CachedUpstream | AloneUpstream | None = cached
-    if datarc.get("cached") and cached is None:
+    number = inputs.number(training.further["downstream_variant"])
+    if inputs.cached is not None and cached is None:
         # Trained and scored on states of one utterance at a time, batched afterwards: so they are now, without a store.
-        upstream = states_alone(args, config, datarc["cached"])
-        datarc["cached"] = None  # waveforms, not the numbers of stored utterances
-    rows = launch.evaluate(args, config, checkpoint, split, upstream)
-    number = fold_number(datarc.get("test_fold") or args.downstream_variant or "fold1")
-    expert_of(args.downstream).write_predictions(folder, number, split, rows)
+        upstream = states_alone(training, inputs.cached, number)
+        inputs = dataclasses.replace(inputs, cached=None)  # waveforms, not the numbers of stored utterances
+    rows = launch.evaluate(training, inputs, checkpoint, split, upstream)
+    expert_of(training.downstream).write_predictions(folder, number, split, rows)
     return folder.scored(split)
 
 
@@ -80,15 +79,11 @@ def infer(
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
     if checkpoint.is_dir():
         checkpoint = FoldFolder(checkpoint).best
-    args, config = from_checkpoint(checkpoint, device, override, places)
-    expert_of(args.downstream).check_infers()
+    training, inputs = from_checkpoint(checkpoint, device, override, places)
+    expert_of(training.downstream).check_infers()
     if not audio.is_file():
         raise RunError(f"-t {audio}: no such audio file")
-    args.evaluate_split, args.mode, args.init_ckpt = str(audio), "inference", str(checkpoint)
-    config["downstream_expert"]["datarc"]["cached"] = None
-    runner = launch.start(args, config)
-    runner.inference()
-    return list(runner.downstream.model.inferred)
+    return launch.infer(training, dataclasses.replace(inputs, cached=None), checkpoint, audio)
 
 
 def resume(
@@ -116,18 +111,16 @@ def resume(
         if newest is None:
             raise RunError(f"-e {checkpoint}: no states-<step>.ckpt in this folder can be read")
         checkpoint = newest
-    args, config = from_checkpoint(checkpoint, device, override, places)
-    folder = FoldFolder(Path(args.expdir))
+    training, inputs = from_checkpoint(checkpoint, device, override, places)
+    folder = FoldFolder(checkpoint.parent)
     with folder.only_here():
-        args.init_ckpt = str(checkpoint)
-        launch.save_command(folder.path, args, config)
-        datarc = config["downstream_expert"]["datarc"]
         cached = None
-        if datarc.get("cached"):
-            manifest = Manifest.read(folder.path / datarc.get("manifest", f"../{MANIFEST}"))
-            options = dataclasses.replace(cache_options, dtype=datarc["cached"])
-            cached = stored_states(args, config, manifest, options, fold_number(datarc["test_fold"]))
-        launch.start(args, config, cached).train()
+        if inputs.cached is not None:
+            manifest = Manifest.read(folder.path / (inputs.manifest or f"../{MANIFEST}"))
+            options = dataclasses.replace(cache_options, dtype=inputs.cached)
+            number = inputs.number(training.further["downstream_variant"])
+            cached = stored_states(training, manifest, options, number)
+        launch.resume(training, inputs, folder.path, checkpoint, cached)
         score_best(folder, device, cached, places)
     return folder.path, (collect(folder.run) if folder.run.is_begun else None)
 
@@ -157,29 +150,26 @@ def score_best(
         "checkpoint": best.name,
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
-        "differs": _differs_from_run(fold.run, last["Config"]),
+        "differs": _differs_from_run(fold.run, last["Training"]),
     }
-    fold.finish(fold_number(content["Config"]["downstream_expert"]["datarc"].get("test_fold") or "fold1"), about)
+    fold.finish(content["Inputs"].number(content["Args"].downstream_variant), about)
 
 
-def _differs_from_run(run: RunFolder, config: dict[str, Any]) -> list[str]:
+def _differs_from_run(run: RunFolder, training: Training) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
     if not run.is_begun:
         return []
-    given = run.about()["config"]
-    ignored = ("test_fold", "manifest", "folds", "cached", "root", "meta_data")
-    found = [*differences("runner", given["runner"], config["runner"])]
+    given, now = run.about()["config"], arguments.mapping(training.downstream, training.settings)
+    found = differences("runner", given["runner"], now["runner"])
     for part in ("datarc", "modelrc"):
-        parts = [source["downstream_expert"].get(part, {}) for source in (given, config)]
-        before, after = ({key: value for key, value in item.items() if key not in ignored} for item in parts)
-        found += differences(part, before, after)
+        found += differences(part, *(source["downstream_expert"].get(part, {}) for source in (given, now)))
     return found
 
 
 def from_checkpoint(
     checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_IT_WAS
-) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """Arguments and configuration that a checkpoint was trained with; its folder is where it lies now.
+) -> tuple[Training, FoldInputs]:
+    """What a checkpoint was trained by, and on, with what ``-o`` changes.
 
     Raises:
         RunError: if it cannot be read, or its upstream is not the one that ``run.json`` has the hashes of
@@ -187,18 +177,26 @@ def from_checkpoint(
     if not checkpoint.is_file():
         raise RunError(f"-e {checkpoint}: no such checkpoint")
     content = load_checkpoint(checkpoint)
-    stored = vars(content["Args"])
-    args = arguments.arguments(**{**stored, "expdir": str(checkpoint.parent), "past_exp": str(checkpoint)})
-    config = content["Config"]
-    expert_of(args.downstream).find(config["downstream_expert"], FoldFolder(checkpoint.parent).run)
+    training, fold = content["Training"], FoldFolder(checkpoint.parent)
+    inputs = expert_of(training.downstream).found(content["Inputs"], fold.run)
     if override is not None:
+        args = arguments.namespace(training)
+        config = arguments.mapping(training.downstream, training.settings, inputs)
         arguments.override(config, args, override)
-        config = check_settings(config, args.downstream, f"{checkpoint} with -o")
-    recorded = Places(args.upstream_ckpt, args.upstream_model_config)
-    now = of_run(FoldFolder(checkpoint.absolute().parent).run, args.upstream, recorded, places)
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.restore(args.upstream, *now)
-    test_fold = config["downstream_expert"].get("datarc", {}).get("test_fold")
-    if is_per_fold(args.upstream_ckpt) and test_fold is not None:
-        check_kept_upstream(FoldFolder(checkpoint.parent), of_fold(args.upstream_ckpt, fold_number(test_fold)))
-    args.device = arguments.resolve_device(device)
-    return args, config
+        settings, inputs = check_settings(config, training.downstream, f"{checkpoint} with -o")
+        training = arguments.training_of(args, settings)
+    upstream = training.upstream
+    recorded = Places(upstream.checkpoint, upstream.model_config)
+    now = of_run(FoldFolder(checkpoint.absolute().parent).run, upstream.name, recorded, places)
+    name, weights, model_config = dropped.restore(upstream.name, *now)
+    if inputs.test_fold is not None and is_per_fold(weights):
+        check_kept_upstream(fold, of_fold(weights, inputs.number()))
+    return (
+        dataclasses.replace(
+            training,
+            upstream=dataclasses.replace(upstream, name=name, checkpoint=weights, model_config=model_config),
+            device=arguments.resolve_device(device),
+            further={**training.further, "past_exp": str(checkpoint)},
+        ),
+        inputs,
+    )

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.bridge.arguments import mapping
 from s3prl_emotion.bridge.per_fold import INDEX, is_per_fold
-from s3prl_emotion.experiment.request import Request, protocol_name, uses_cache
+from s3prl_emotion.runs.plan import Plan
 
 
-def identity_of(
-    request: Request, args: argparse.Namespace, config: dict[str, Any], settings: dict[str, Any]
-) -> dict[str, Any]:
+def identity_of(plan: Plan) -> dict[str, Any]:
     """Everything that decides the numbers of a run, as plain values."""
-    data = None if request.data is None else str(request.data.expanduser().absolute())
+    training, upstream, corpus = plan.training, plan.training.upstream, plan.corpus
+    data = None if corpus.data is None else str(corpus.data.expanduser().absolute())
     identity = {
-        "upstream": args.upstream,
-        "checkpoint": _place(args.upstream_ckpt),
-        "checkpoint_sha256": checkpoint_sha256(args.upstream_ckpt),
-        "model_config_sha256": checkpoint_sha256(args.upstream_model_config),
-        "upstream_trainable": args.upstream_trainable,
-        "upstream_feature_selection": args.upstream_feature_selection,
-        "upstream_layer_selection": args.upstream_layer_selection,
-        "upstream_feature_normalize": args.upstream_feature_normalize,
-        "downstream": args.downstream,
-        "config": _without_fold(config),
-        "seed": args.seed,
+        "upstream": upstream.name,
+        "checkpoint": _place(upstream.checkpoint),
+        "checkpoint_sha256": checkpoint_sha256(upstream.checkpoint),
+        "model_config_sha256": checkpoint_sha256(upstream.model_config),
+        "upstream_trainable": upstream.trainable,
+        "upstream_feature_selection": upstream.selection,
+        "upstream_layer_selection": upstream.layer,
+        "upstream_feature_normalize": upstream.normalize,
+        "downstream": training.downstream,
+        "config": mapping(training.downstream, training.settings),
+        "seed": training.seed,
         "corpus": {
-            "name": request.corpus,
+            "name": corpus.name,
             "data": data,
             "table_sha256": checkpoint_sha256(data) if data is not None and Path(data).is_file() else None,
-            "options": dict(request.corpus_options),
+            "options": dict(corpus.options),
         },
-        "protocol": protocol_name(request, args),
-        "skip_bad": request.skip_bad,
-        "trim_zeros": request.trim_zeros,
-        "drop_leaks": request.drop_leaks,
-        "pretraining": [checkpoint_sha256(str(path)) for path in request.pretraining],
-        "cache": request.cache_options.dtype if uses_cache(request, args) else None,
-        "settings": settings,
+        "protocol": plan.protocol,
+        "skip_bad": corpus.skip_bad,
+        "trim_zeros": corpus.trim_zeros,
+        "drop_leaks": corpus.drop_leaks,
+        "pretraining": [checkpoint_sha256(str(path)) for path in corpus.pretraining],
+        "cache": None if plan.cache is None else plan.cache.dtype,
+        "settings": dataclasses.asdict(plan.remarks),
     }
     return dict(json.loads(json.dumps(identity)))
 
@@ -50,12 +50,6 @@ def identity_of(
 def _place(checkpoint: str | None) -> str | None:
     """A path that does not depend on the working folder; a URL or Hub id as it is."""
     return str(Path(checkpoint).absolute()) if checkpoint is not None and Path(checkpoint).exists() else checkpoint
-
-
-def _without_fold(config: dict[str, Any]) -> dict[str, Any]:
-    expert = config["downstream_expert"]
-    datarc = {key: value for key, value in expert.get("datarc", {}).items() if key != "test_fold"}
-    return {**config, "downstream_expert": {**expert, "datarc": datarc}}
 
 
 def checkpoint_sha256(path: str | None) -> str | None:

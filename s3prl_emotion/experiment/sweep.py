@@ -75,8 +75,8 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
         RunError: at the end, naming the points that failed and why
     """
     for upstream, downstream in product(grid.upstreams, grid.downstreams):  # before anything is trained
-        args, *_ = settle(_at(request, upstream, downstream, grid.seeds[0], None))
-        check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+        found = settle(_at(request, upstream, downstream, grid.seeds[0], None)).training.upstream
+        check_upstream(found.name, found.checkpoint, found.model_config)
     prepared: Prepared = {}
     folders: list[Path] = []
     failed: list[str] = []

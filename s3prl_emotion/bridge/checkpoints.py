@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from s3prl_emotion.bridge.arguments import ARGUMENTS, check_arguments, mapping, training_of
+from s3prl_emotion.bridge.arguments import ARGUMENTS, check_arguments
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
+from s3prl_emotion.bridge.translation import mapping, training_of
 from s3prl_emotion.config import shown
 from s3prl_emotion.downstream.config import MAX_LEARNING_RATE
 from s3prl_emotion.errors import EmotionError, RunError

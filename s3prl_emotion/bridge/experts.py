@@ -14,8 +14,9 @@ from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.stock_config import StockExpert, plain_stock_expert, read_stock_expert
 from s3prl_emotion.corpora.manifest import Manifest
-from s3prl_emotion.downstream.config import ExpertConfig, FoldInputs, ModelConfig, plain_expert, read_expert
+from s3prl_emotion.downstream.config import ExpertConfig, ModelConfig
 from s3prl_emotion.downstream.head import sees_only_means
+from s3prl_emotion.downstream.settings import FoldInputs, plain_expert, read_expert
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import FOLDS, MANIFEST, FoldFolder, RunFolder

@@ -32,12 +32,14 @@ from typing import Any
 
 import torch
 
-from s3prl_emotion.bridge.arguments import check_arguments, mapping
+from s3prl_emotion.bridge.arguments import check_arguments
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.registration import downstream_configs, named_upstreams, register, upstream_names
+from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.config import from_mapping, shown
-from s3prl_emotion.downstream.config import FoldInputs, Settings, as_number, is_like, read_settings
+from s3prl_emotion.downstream.config import as_number, is_like
 from s3prl_emotion.downstream.rng import preserved_random_state
+from s3prl_emotion.downstream.settings import FoldInputs, Settings, read_settings
 from s3prl_emotion.errors import ConfigError, UpstreamError, nearest
 
 FAILURES = (

@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from s3prl_emotion.bridge.alone import AloneUpstream
-from s3prl_emotion.bridge.arguments import mapping, namespace
 from s3prl_emotion.bridge.checkpoints import newest_checkpoint
 from s3prl_emotion.bridge.experts import Rows, expert_of
 from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.downstream.config import FoldInputs
+from s3prl_emotion.bridge.translation import mapping, namespace
 from s3prl_emotion.downstream.rng import seed_everything
+from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically

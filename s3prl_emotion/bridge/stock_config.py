@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from s3prl_emotion.config import from_mapping, shown
-from s3prl_emotion.downstream.config import MAX_WORKERS, FoldInputs, split_inputs
+from s3prl_emotion.downstream.config import MAX_WORKERS
+from s3prl_emotion.downstream.settings import FoldInputs, split_inputs
 from s3prl_emotion.errors import nearest
 
 VALID_RATIO = 0.2

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from s3prl_emotion.audio.reading import read_audio
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.corpora.validation import MIN_SAMPLES
-from s3prl_emotion.downstream.config import read_expert
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.rng import check_random_state, random_state, restore_random_state
+from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.errors import ConfigError, CorpusError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
 from s3prl_emotion.evaluation.predictions import Prediction, write_predictions

@@ -13,8 +13,9 @@ from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
+from s3prl_emotion.bridge.translation import mapping, namespace, training_of
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import FoldInputs
+from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.identity import checkpoint_sha256
@@ -159,7 +160,7 @@ def _differs_from_run(run: RunFolder, training: Training) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
     if not run.is_begun:
         return []
-    given, now = run.about()["config"], arguments.mapping(training.downstream, training.settings)
+    given, now = run.about()["config"], mapping(training.downstream, training.settings)
     found = differences("runner", given["runner"], now["runner"])
     for part in ("datarc", "modelrc"):
         found += differences(part, *(source["downstream_expert"].get(part, {}) for source in (given, now)))
@@ -180,11 +181,11 @@ def from_checkpoint(
     training, fold = content["Training"], FoldFolder(checkpoint.parent)
     inputs = expert_of(training.downstream).found(content["Inputs"], fold.run)
     if override is not None:
-        args = arguments.namespace(training)
-        config = arguments.mapping(training.downstream, training.settings, inputs)
+        args = namespace(training)
+        config = mapping(training.downstream, training.settings, inputs)
         arguments.override(config, args, override)
         settings, inputs = check_settings(config, training.downstream, f"{checkpoint} with -o")
-        training = arguments.training_of(args, settings)
+        training = training_of(args, settings)
     upstream = training.upstream
     recorded = Places(upstream.checkpoint, upstream.model_config)
     now = of_run(FoldFolder(checkpoint.absolute().parent).run, upstream.name, recorded, places)

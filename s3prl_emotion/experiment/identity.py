@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge.arguments import mapping
 from s3prl_emotion.bridge.per_fold import INDEX, is_per_fold
+from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.runs.plan import Plan
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.bridge.translation import training_of
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
-from s3prl_emotion.downstream.config import FoldInputs, Settings, fold_number
+from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
-from s3prl_emotion.runs.plan import CorpusChoice, Plan, Remarks, Training
+from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
 
 DEFAULT_ROOT = Path("result/downstream")
 DEFAULT_SEED = 1337
@@ -87,22 +90,23 @@ def settle(request: Request) -> Plan:
     args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.resolve(
         args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh
     )
-    training = arguments.training_of(args, settings)
+    training = training_of(args, settings)
+    corpus = CorpusChoice(
+        request.corpus,
+        request.data,
+        request.corpus_options,
+        request.skip_bad,
+        request.trim_zeros,
+        request.drop_leaks,
+        request.pretraining,
+    )
     protocol = _protocol(request, training)
     return Plan(
         training=training,
-        corpus=CorpusChoice(
-            request.corpus,
-            request.data,
-            request.corpus_options,
-            request.skip_bad,
-            request.trim_zeros,
-            request.drop_leaks,
-            request.pretraining,
-        ),
+        corpus=corpus,
         protocol=protocol,
         folder=_folder(request, training, protocol),
-        remarks=_remarks(request, training, shipped),
+        remarks=remarks_of(training, corpus, shipped, request.demo, request.tag),
         folds=_folds(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,
@@ -138,69 +142,6 @@ def _refuse_inputs(config: dict[str, Any], where: str) -> None:
             raise ConfigError(
                 f"{where}: downstream_expert.datarc.{item.name} is set by the launcher: use --corpus and --data instead"
             )
-
-
-UNCHANGING = frozenset(
-    {
-        *("runner.log_step", "runner.save_step", "runner.max_keep", "runner.eval_dataloaders"),
-        *(f"downstream_expert.datarc.{key}" for key in ("num_workers", "pre_load")),
-    }
-)
-"""Settings that decide no number of a run."""
-
-SAID: dict[str, Callable[[Any], str]] = {
-    "runner.total_steps": "{} steps".format,
-    "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
-    "downstream_expert.datarc.labels": lambda value: (
-        "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
-    ),
-}
-"""Settings that are named in words of their own."""
-
-
-def _remarks(request: Request, training: Training, shipped: Settings[Any]) -> Remarks:
-    """Settings worth printing, and what makes the run unlike one that follows the configuration that ships."""
-    upstream, settings = training.upstream, training.settings
-    cut_s = expert_of(training.downstream).cut_s(settings.expert)
-    deviations = [
-        text
-        for text, applies in (
-            ("upstream fine-tuned (-f)", upstream.trainable),
-            (f"features -s {upstream.selection}", upstream.selection != "hidden_states"),
-            (f"layer -l {upstream.layer}", upstream.layer is not None),
-            ("layers normalised", upstream.normalize),
-            (f"audio cut to {cut_s} s", cut_s is not None),
-            ("--trim-zeros", request.trim_zeros),
-            ("--skip-bad", request.skip_bad),
-            ("--drop-leaks", request.drop_leaks),
-        )
-        if applies
-    ]
-    # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen; "demo settings" is said once
-    said = {"optimizer.lr"} if request.tag.startswith("lr") else set()
-    if request.demo:
-        said |= {"optimizer.lr", "runner.eval_step"}
-    ships, is_now = (arguments.mapping(training.downstream, item) for item in (shipped, settings))
-    for key, before, now in _differing(ships, is_now):
-        text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
-        if key not in UNCHANGING | said and text not in deviations:
-            deviations.append(text)
-    file = {"total_steps": shipped.runner.total_steps, "lr": shipped.optimizer.get("lr")}
-    steps, rate = settings.runner.total_steps, settings.optimizer.get("lr")
-    return Remarks(request.demo, steps, rate, file, tuple(deviations))
-
-
-def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted keys whose values differ, with both values; None stands for a key that is not there."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in dict.fromkeys((*before, *now)):
-            yield from _differing(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    elif before != now:
-        yield key, before, now
-
-
-def _say(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
 
 
 def _stores(request: Request, training: Training) -> bool:

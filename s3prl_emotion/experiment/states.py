@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from s3prl_emotion.bridge.alone import AloneUpstream
-from s3prl_emotion.bridge.arguments import namespace
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.bridge.translation import namespace
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.features.upstream import CachedUpstream

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.downstream.config import Settings
+from s3prl_emotion.downstream.settings import Settings
 
 if TYPE_CHECKING:
     from s3prl_emotion.bridge.cache import CacheOptions

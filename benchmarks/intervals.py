@@ -51,7 +51,7 @@ def true_mean(spread: float) -> float:
 def coverage(folds: int, per_fold: int, utterances: int, spread: float, runs: int, draws: int) -> list[str]:
     """The row of one setting."""
     rng = np.random.default_rng(1)
-    rate = metrics.OF_CONFUSION["ua"]
+    rate = metrics.rates()["ua"].of_confusion
     expected, speakers = true_mean(spread), folds * per_fold
     found: dict[str, list[tuple[float, ...]]] = {"speakers": [], "percentile": [], "folds": []}
     for _ in range(runs):
@@ -91,7 +91,7 @@ def entangled(rng: np.random.Generator, spread: float, speakers: int = 29) -> in
 def pooled_coverage(spread: float, runs: int, draws: int) -> list[str]:
     """The row of one spread."""
     rng = np.random.default_rng(1)
-    rate = metrics.OF_CONFUSION["ua"]
+    rate = metrics.rates()["ua"].of_confusion
     expected = true_mean(spread)
     bounds = []
     for _ in range(runs):
@@ -134,7 +134,7 @@ def true_difference(spread: float, shift: float) -> float:
 def power(folds: int, per_fold: int, utterances: int, spread: float, runs: int, draws: int) -> list[str]:
     """The row of one setting."""
     setting = (folds, per_fold, utterances, spread)
-    rates = {"ua": metrics.OF_CONFUSION["ua"]}
+    rates = {"ua": metrics.rates()["ua"].of_confusion}
 
     def measured(shift: float, number: int) -> tuple[float, float]:
         """The share of significant differences, and the mean of the smallest detectable one."""

@@ -7,14 +7,15 @@ import functools
 import math
 import reprlib
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from s3prl_emotion._yaml import MAX_DEPTH, MAX_VALUES, load_yaml
-from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.errors import ConfigError, EmotionError, nearest
 
 D = TypeVar("D")
 
@@ -94,75 +95,210 @@ def check_plain(value: Any, where: str, key: str = "") -> None:
             )
 
 
-def from_mapping(cls: type[D], mapping: Any, where: str) -> D:
+@dataclass(frozen=True)
+class Check:
+    """In a field's ``Annotated[type, Check(...), ...]``: what its value must be, checked before it is converted.
+
+    A text, number or truth value that passes stays as it is.
+    """
+
+    holds: Callable[[Any], bool]
+    expected: str  # in words, for the message
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Of what :func:`from_mapping` reads: a configuration, unless said otherwise."""
+
+    error: type[EmotionError] = ConfigError
+    schema: str = ""  # of a record, for messages on missing keys: "schema 1"
+
+
+CONFIGURATION = Reading()
+_GATHERS, _GIVEN = "gathers", "given"
+REST = {_GATHERS: (None, ())}
+"""Metadata of a dataclass's field: a dict of the keys that no other field takes. Without one they are unknown."""
+GIVEN = {_GIVEN: True}
+"""Metadata of a field that is no key: the keys that there were, in their order, for :func:`to_mapping`."""
+
+
+def gathers(takes: Callable[[str, Any], bool], needed: Sequence[str] = ()) -> dict[str, Any]:
+    """Metadata of a dataclass's field: a dict of further keys, by their names.
+
+    Args:
+        takes: whether the field takes a key, by its name and value; fields are asked in their order
+        needed: keys that must be there
+    """
+    return {_GATHERS: (takes, tuple(needed))}
+
+
+def from_mapping(cls: type[D], mapping: Any, where: str, reading: Reading = CONFIGURATION) -> D:
     """Build the dataclass ``cls`` from a mapping, converting and checking every value.
 
-    A string such as ``"1e-4"``, which YAML 1.1 does not read as a number, is accepted for a float.
+    A string such as ``"1e-4"``, which YAML 1.1 does not read as a number, is accepted for a float without a
+    :class:`Check`.
 
     Args:
         cls: a dataclass; its own ``__post_init__`` may raise ``ValueError`` for values out of range
         mapping: the values
-        where: file and key, put in front of error messages
+        where: file and key, put in front of error messages; a key follows a colon at the end after a blank, else a dot
+        reading: what is read
 
     Raises:
-        ConfigError: for an unknown or missing key, a value of another type or one out of range
+        ConfigError: for an unknown or missing key, a value of another type or one out of range; another error of
+            ours where ``reading`` says so
     """
+    at = where.removesuffix(":")
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{where}: expected a mapping of keys to values, found {shown(mapping)}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = _type_hints(cls)  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if key not in fields:
-            raise ConfigError(f"{where}: unknown key {shown(key)}. {nearest(str(key)[:80], fields)}")
-        values[key] = _convert(hints[key], value, f"{where}.{key}")
-    for name, field in fields.items():
+        raise reading.error(f"{at}: expected a mapping of keys to values, found {_found(mapping)}")
+    values, gathers = _values(cls, mapping, where, reading)
+    missing = []
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise ConfigError(f"{where}: missing key {name!r}")
+        if required and field.name not in values:
+            missing.append(field.name)
+        if field.name in gathers:
+            missing += [key for key in field.metadata[_GATHERS][1] if key not in values[field.name]]
+    if missing and reading.schema:
+        raise reading.error(f"{at}: missing {', '.join(missing)} of {reading.schema}")
+    if missing:
+        raise reading.error(f"{at}: missing key {missing[0]!r}")
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {error}") from error
+        raise reading.error(f"{at}: {error}") from error
+
+
+def _values(
+    cls: type[D], mapping: Mapping[Any, Any], where: str, reading: Reading
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of ``cls``, and those of its fields that gather keys."""
+    hints = _type_hints(cls)  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    gathers: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if _GATHERS in field.metadata:
+            gathers[field.name] = field.metadata[_GATHERS][0]
+            values[field.name] = {}
+        elif _GIVEN in field.metadata:
+            values[field.name] = tuple(mapping)
+        else:
+            fields[field.name] = field
+    rest = next((name for name, takes in gathers.items() if takes is None), None)
+    for key, value in mapping.items():
+        place = f"{where} {key}" if where.endswith(":") else f"{where}.{key}"
+        if key in fields:
+            values[key] = _convert(hints[key], value, place, reading)
+            continue
+        name = next((name for name, takes in gathers.items() if takes and takes(key, value)), rest)
+        if name is None:
+            raise reading.error(
+                f"{where.removesuffix(':')}: unknown key {shown(key)}. {nearest(str(key)[:80], fields)}"
+            )
+        values[name][key] = _convert(get_args(hints[name])[1], value, place, reading)
+    return values, gathers
+
+
+def to_mapping(record: Any) -> dict[str, Any]:
+    """A dataclass as plain values, the inverse of :func:`from_mapping`: gathered keys stand beside the others.
+
+    What was read from a file is written with the keys that it had, in their order; a key that it lacked follows if its
+    value is no longer the default.
+    """
+    values: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    lacked: set[str] = set()
+    given: tuple[str, ...] = ()
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if _GIVEN in field.metadata:
+            given = value
+        elif _GATHERS in field.metadata:
+            found = {key: _plain(item) for key, item in value.items()}
+            (rest if field.metadata == REST else values).update(found)
+        else:
+            values[field.name] = _plain(value)
+            if value == field.default:
+                lacked.add(field.name)
+    values |= rest
+    if not given:
+        return values
+    kept = [key for key in given if key in values]
+    return {key: values[key] for key in [*kept, *(key for key in values if key not in {*given, *lacked})]}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_mapping(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _found(value: Any) -> str:
+    """What a message says of a value of another kind than expected."""
+    return f"{type(value).__name__} {shown(value)}" if isinstance(value, (list, Mapping)) else shown(value)
 
 
 @functools.lru_cache(maxsize=64)
 def _type_hints(cls: type) -> dict[str, Any]:
     """Evaluating annotations takes longer than reading a row of a manifest."""
-    return get_type_hints(cls)
+    return get_type_hints(cls, include_extras=True)
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _convert(hint: Any, value: Any, where: str, reading: Reading, or_null: str = "") -> Any:
     origin = get_origin(hint)
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
+        nullable = type(None) in get_args(hint)
+        if value is None and nullable:
             return None
         (inner,) = (item for item in get_args(hint) if item is not type(None))
-        return _convert(inner, value, where)
+        return _convert(inner, value, where, reading, " or null" if nullable else "")
+    if origin is Annotated:
+        hint, *checks = get_args(hint)
+        for check in checks:
+            if not check.holds(value):
+                raise reading.error(f"{where}: expected {check.expected}{or_null}, found {_found(value)}")
+        return value if hint in _SCALARS else _convert(hint, value, where, reading)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_mapping(hint, value, where)
+        return from_mapping(hint, value, where, reading)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where}: expected a list, found {shown(value)}")
-        return tuple(_convert(get_args(hint)[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+            raise reading.error(f"{where}: expected a list, found {shown(value)}")
+        return tuple(
+            _convert(get_args(hint)[0], item, f"{where}[{index}]", reading) for index, item in enumerate(value)
+        )
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a mapping of keys to values, found {shown(value)}")
-        return dict(value)
+            raise reading.error(f"{where}: expected a mapping of keys to values, found {_found(value)}")
+        inner = get_args(hint)[1] if origin is dict else Any
+        if inner in (*_SCALARS, Any):  # checked by the class itself
+            return dict(value)
+        return {key: _convert(inner, item, f"{where}.{key}", reading) for key, item in value.items()}
+    return _scalar(hint, value, where, reading)
+
+
+def _scalar(hint: Any, value: Any, where: str, reading: Reading) -> Any:
     if hint is float and not isinstance(value, bool):
         try:
             number = float(value)
         except (OverflowError, TypeError, ValueError):
-            raise ConfigError(f"{where}: expected a number, found {shown(value)}") from None
+            raise reading.error(f"{where}: expected a number, found {shown(value)}") from None
         if math.isnan(number):
-            raise ConfigError(f"{where}: expected a number, found {shown(value)}")
+            raise reading.error(f"{where}: expected a number, found {shown(value)}")
         return number
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     if hint is int and type(value) is int and abs(value) > MAX_INTEGER:
-        raise ConfigError(f"{where}: expected a whole number of at most {MAX_INTEGER}, found {shown(value)}")
+        raise reading.error(f"{where}: expected a whole number of at most {MAX_INTEGER}, found {shown(value)}")
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{where}: expected {hint.__name__}, found {shown(value)}")
+    raise reading.error(f"{where}: expected {hint.__name__}, found {shown(value)}")
+
+
+_SCALARS = (str, int, float, bool)

@@ -26,21 +26,22 @@ from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
 from s3prl_emotion.bridge.alone import AloneUpstream
+from s3prl_emotion.bridge.building import check_interface
 from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
-from s3prl_emotion.bridge.explanation import explained, not_built
 from s3prl_emotion.bridge.gate import FAILURES, check_run
 from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
-from s3prl_emotion.bridge.per_fold import of_fold
-from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
+from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
+from s3prl_emotion.upstreams.explanation import explained, not_built
+from s3prl_emotion.upstreams.per_fold import of_fold
 
 logger = logging.getLogger(__name__)
 
 
-class EmotionRunner(s3prl_runner.Runner):
+class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
     """S3PRL's Runner; ``args`` and ``config`` are what its ``run_downstream`` passes.
 
     Args:

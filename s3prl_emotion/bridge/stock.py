@@ -17,13 +17,14 @@ from typing import Any
 
 import soundfile
 
-from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info, read_audio
+from s3prl_emotion.audio.preparation import WHOLE
+from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info
 from s3prl_emotion.bridge.stock_config import StockModelConfig
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError, RunError
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.protocols.split import Fold, Folds
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
 
 PROTOCOL = "superb"
 
@@ -118,7 +119,7 @@ def _whole_file(manifest: Manifest, utterance: Utterance, folder: Path) -> Path:
     copy = folder.absolute() / _copy_name(utterance, path)
     if not copy.is_file():
         partial = copy.with_name(f".{copy.stem}.{uuid.uuid4().hex}.part")
-        samples = read_audio(path, utterance.start_s, utterance.end_s)
+        samples = WHOLE.waveform(path, utterance.start_s, utterance.end_s)
         soundfile.write(partial, samples, SAMPLE_RATE_HZ, subtype="FLOAT", format="WAV")
         partial.replace(copy)
     return copy

@@ -7,9 +7,9 @@ from typing import Any
 
 from s3prl_emotion.bridge.arguments import arguments
 from s3prl_emotion.bridge.experts import expert_of
-from s3prl_emotion.bridge.per_fold import of_fold
 from s3prl_emotion.downstream.settings import FoldInputs, Settings, plain_settings
 from s3prl_emotion.runs.plan import Training, UpstreamChoice
+from s3prl_emotion.upstreams.per_fold import of_fold
 
 _OF_UPSTREAM = {
     "upstream": "name",

@@ -11,10 +11,11 @@ from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.errors import ConfigError
 
 FORMATS = ("table", "json", "csv", "markdown")
-METRICS = ("ua", "wa", "macro_f1")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from s3prl_emotion.evaluation.metrics import columns
+
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder that holds several"
     )
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="run folder from whose system differences are taken (default: the first system of each block)",
     )
-    parser.add_argument("--metric", default="ua", choices=METRICS, help="what is compared (default: %(default)s)")
+    parser.add_argument(
+        "--metric", default="ua", choices=tuple(columns()), help="what is compared (default: %(default)s)"
+    )
     parser.add_argument("--format", default="table", choices=FORMATS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to a file (default: print)")
 
@@ -52,7 +55,7 @@ def print_comparison(
         raise ConfigError(f"--out {out}: is a folder, expected a file")
     if out is not None:
         check_not_of_a_run(out)
-    from s3prl_emotion.reporting.comparison import compare
+    from s3prl_emotion.evaluation.comparison import compare
     from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
     from s3prl_emotion.reporting.comparison_text import comparison_text
 

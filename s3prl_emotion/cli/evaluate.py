@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Rewrite ``results.json`` and print the table."""
     set_up_logging()
-    from s3prl_emotion.reporting.rescore import recompute
+    from s3prl_emotion.evaluation.rescore import recompute
 
     print_results(args.run, recompute(args.run))
     return 0

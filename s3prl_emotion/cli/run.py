@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.run_options import add_arguments, cache_options, request_of
 from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
-    from s3prl_emotion.experiment.original import Places
+    from s3prl_emotion.runs.results import Results
+    from s3prl_emotion.upstreams.ref import Places
 
 NOT_SUPPORTED = {
     "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
@@ -33,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
         )
     if args.past_exp or args.mode == "inference":
         _refuse_ignored(args)
-    from s3prl_emotion.bridge.trust import trusted_checkpoints
+    from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
     with trusted_checkpoints(args.trust_checkpoint):
         if args.mode == "inference":
@@ -74,13 +75,13 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def print_results(folder: Path, results: dict[str, Any]) -> None:
+def print_results(folder: Path, results: Results) -> None:
     """The last thing a run prints: its table beside the leaderboard's row, and where everything is."""
     from s3prl_emotion.evaluation.published import superb_rows
     from s3prl_emotion.reporting.table import confusion_table, results_table
 
     print()
-    print(results_table(results, superb_rows(results["upstream"])))
+    print(results_table(results, superb_rows(results.upstream)))
     print(f"\n{confusion_table(results)}")
     print(f"\nrun folder: {folder}")
 
@@ -94,15 +95,12 @@ def _from_checkpoint(args: argparse.Namespace) -> int:
         predictions = checkpoint.evaluate_checkpoint(
             path, args.evaluate_split, args.device, args.override, places=places
         )
-        from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
-        from s3prl_emotion.evaluation.predictions import read_predictions
+        from s3prl_emotion.evaluation.metrics import columns
+        from s3prl_emotion.runs.prediction import read_predictions
 
         rows, labels = read_predictions(predictions)
         pair = [row.truth for row in rows], [row.predicted for row in rows]
-        figures = ", ".join(
-            f"{name} {100 * metric(*pair, labels):.2f} %"
-            for name, metric in (("UA", ua), ("WA", wa), ("macro-F1", macro_f1))
-        )
+        figures = ", ".join(f"{rate.title} {rate.shown(rate(*pair, labels))} %" for rate in columns().values())
         print(f"{args.evaluate_split}: {figures} ({len(rows)} utterances, checkpoint {path})\n{predictions}")
         return 0
     folder, results = checkpoint.resume(path, args.device, args.override, cache_options(args), places)
@@ -114,7 +112,7 @@ def _from_checkpoint(args: argparse.Namespace) -> int:
 
 
 def _places(args: argparse.Namespace) -> Places:
-    from s3prl_emotion.experiment.original import Places
+    from s3prl_emotion.upstreams.ref import Places
 
     return Places(args.upstream_ckpt, args.upstream_model_config)
 

@@ -151,7 +151,7 @@ def request_of(args: argparse.Namespace) -> Request:
     Raises:
         ConfigError: if the upstream or the downstream is missing, or an option cannot be meant so
     """
-    from s3prl_emotion.bridge.names import check_name
+    from s3prl_emotion.upstreams.names import check_name
 
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if getattr(args, name) is None:

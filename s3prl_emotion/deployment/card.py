@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from s3prl_emotion.deployment.format import UPSTREAM_FILE, ExportConfig
+from s3prl_emotion.evaluation.comparability import headline
 from s3prl_emotion.evaluation.published import superb_rows
 from s3prl_emotion.reporting.table import confusion_table, results_table
 
 METRICS = {
-    "ua": ("recall", "UA (mean of per-class recalls), mean over folds"),
-    "wa": ("accuracy", "WA (accuracy), mean over folds"),
-    "macro_f1": ("f1", "macro-F1, mean over folds"),
+    "ua": ("recall", "UA (mean of per-class recalls)"),
+    "wa": ("accuracy", "WA (accuracy)"),
+    "macro_f1": ("f1", "macro-F1"),
 }
+"""Rates that the Hub lists: its own name of each, and what the card calls it."""
+OF = {"mean": "mean over folds", "pooled": "over the predictions of all folds together"}
 
 
 def model_card(config: ExportConfig) -> str:
@@ -40,19 +42,20 @@ def _title(config: ExportConfig) -> str:
 def _eval_results(config: ExportConfig) -> list[Any] | None:
     from huggingface_hub import EvalResult
 
-    if config.results is None or (config.results["settings"] or {}).get("demo"):
+    if config.results is None or config.results.is_demo:
         return None  # figures of a demo are none to be listed beside others
-    protocol = config.results["protocol"]
+    results = config.results
+    quoted = {rate: headline(results, rate) for rate in METRICS}
     return [
         EvalResult(
             task_type="audio-classification",
             task_name="speech emotion recognition",
             dataset_type=config.corpus.name,
-            dataset_name=f"{config.corpus.name}, {len(config.labels)} classes, protocol {protocol['name']}",
+            dataset_name=f"{config.corpus.name}, {len(config.labels)} classes, protocol {results.protocol.name}",
             dataset_split="test",
             metric_type=kind,
-            metric_name=name,
-            metric_value=round(config.results[rate]["mean"], 4),
+            metric_name=f"{name}, {OF[quoted[rate][1]]}",
+            metric_value=round(quoted[rate][0], 4),
         )
         for rate, (kind, name) in METRICS.items()
     ]
@@ -111,7 +114,7 @@ def _audio(config: ExportConfig) -> str:
 def _results(config: ExportConfig) -> list[str]:
     if config.results is None:
         return ["No results came with these heads: they were not taken from a finished run."]
-    protocol: Mapping[str, Any] = config.results["protocol"]
+    protocol = config.results.protocol
     table = results_table(config.results, superb_rows(config.upstream.name))
     numbers = ", ".join(map(str, config.folds))
     held = f"This folder holds the head of fold {numbers}."
@@ -121,9 +124,14 @@ def _results(config: ExportConfig) -> list[str]:
             "of single heads, each on its own fold; the average has no figure, since every speaker of the corpus was "
             "in the training data of some head."
         )
+    if config.results.is_pooled and config.results.headline is not None:
+        held += (
+            " The figures to quote are those over the predictions of all folds together (pooled), not the means over "
+            f"folds: {config.results.headline.reason}."
+        )
     return [
-        f"Protocol `{protocol['name']}`: each fold is tested once, with the checkpoint that {protocol['selection']} "
-        f"selected; dev: {protocol['dev']}. {held}",
+        f"Protocol `{protocol.name}`: each fold is tested once, with the checkpoint that {protocol.selection} "
+        f"selected; dev: {protocol.dev}. {held}",
         f"```text\n{table}\n```",
         f"```text\n{confusion_table(config.results)}\n```",
     ]

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.corpora import Manifest
@@ -13,14 +14,15 @@ from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.results import read_results
-from s3prl_emotion.experiment.identity import checkpoint_sha256
+from s3prl_emotion.experiment.brought import warn_of_changes
 from s3prl_emotion.experiment.sweep import chosen_runs
+from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols.seal import MADE, manifest_sha256
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolder, RunFolder
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import read_fold_file
-from s3prl_emotion.upstream_patches._hub import snapshot_source
+from s3prl_emotion.runs.results import read_results
+from s3prl_emotion.upstreams.ref import UpstreamRef
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,8 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     numbers = [item.number for item in parts.folds]
     if wanted is not None and numbers != [wanted]:
         raise RunError(f"--fold {wanted}: {path} holds fold {', '.join(map(str, numbers))}")
+    if parts.results is not None and parts.results.settings is not None:
+        warn_of_changes(parts.results.settings.further, str(path))
     return parts
 
 
@@ -133,17 +137,9 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
     if len(set(numbers)) < len(numbers):
         raise RunError(f"{run.path}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
     use, settings, expert = training.upstream, training.settings.expert, expert_of(training.downstream)
-    weights, revision = _on_hub(use.checkpoint)
-    model_config, config_revision = _on_hub(use.model_config)
     return Parts(
-        upstream=UpstreamUse(
-            name=use.name,
-            checkpoint=weights,
-            checkpoint_sha256=about.get("checkpoint_sha256"),
-            checkpoint_revision=revision,
-            model_config=model_config,
-            model_config_sha256=about.get("model_config_sha256"),
-            model_config_revision=config_revision,
+        upstream=UpstreamRef.recorded(use.name, use.checkpoint, use.model_config, about),
+        use=UpstreamUse(
             fine_tuned=use.trainable,
             selection=use.selection,
             layer=use.layer,
@@ -154,16 +150,9 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        max_duration_s=expert.cut_s(settings),
-        trim_zeros=bool(about.get("trim_zeros", False)),
+        preparation=Preparation(expert.cut_s(settings), bool(about.get("trim_zeros", False))),
         results=read_results(run.results) if run.results.is_file() else None,
     )
-
-
-def _on_hub(place: str | None) -> tuple[str | None, str | None]:
-    """A snapshot of a model on the Hub as its id and commit; anything else as it is."""
-    source = None if place is None else snapshot_source(place)
-    return (place, None) if source is None else source
 
 
 def _fold(content: dict[str, Any], training: Training, checkpoint: Path) -> FoldParts:

@@ -163,6 +163,19 @@ def check_parts(model: ModelConfig, where: str) -> None:
             )
 
 
+def check_targets(expert: ExpertConfig, where: str) -> None:
+    """Votes need an objective that takes them."""
+    from s3prl_emotion.downstream.objectives import objectives
+
+    name = expert.modelrc.objective["name"]
+    if expert.datarc.labels == "soft" and not getattr(objectives.get(name), "soft", False):
+        able = [other for other in objectives.names() if getattr(objectives.get(other), "soft", False)]
+        raise ConfigError(
+            f"{where}.datarc.labels is soft, and the objective {name!r} takes class indices only (its class does "
+            f"not say soft = True). Use labels: hard, or the objective {' or '.join(able)}"
+        )
+
+
 OPTIMIZERS = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", "Lamb_with_schedule", "TorchOptim")
 """S3PRL's ``get_<name>`` functions, which it finds by evaluating the name."""
 

@@ -11,17 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.audio.reading import read_audio
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.corpora.manifest import Manifest
-from s3prl_emotion.corpora.validation import MIN_SAMPLES
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
-from s3prl_emotion.downstream.rng import check_random_state, random_state, restore_random_state
+from s3prl_emotion.downstream.objectives._base import check_objective
+from s3prl_emotion.downstream.rng import (
+    check_random_state,
+    preserved_random_state,
+    random_state,
+    restore_random_state,
+)
 from s3prl_emotion.downstream.settings import read_expert
-from s3prl_emotion.errors import ConfigError, CorpusError, RunError, nearest
+from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
 from s3prl_emotion.features.packed import Packed, pack
 from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.pooling import poolings
@@ -29,6 +33,7 @@ from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.seal import seal
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +99,10 @@ class DownstreamExpert(nn.Module):
                 f"downstream_expert.datarc.labels is soft, but no training utterance of {manifest.corpus} has "
                 "annotators' votes: use labels: hard, or a corpus that has them"
             )
+        self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
         self.datasets = {
             split: UtteranceDataset(
-                manifest, getattr(fold, split), data.max_duration_s, data.pre_load, cached=inputs.cached is not None
+                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=inputs.cached is not None
             )
             for split in SPLITS
         }
@@ -104,6 +110,9 @@ class DownstreamExpert(nn.Module):
         self.head = Head(upstream_dim, len(self.labels), config.modelrc)
         objective = dict(config.modelrc.objective)
         self.objective: nn.Module = objectives.build(objective.pop("name"), objective, where="objective")
+        with preserved_random_state():
+            told = f"objective {config.modelrc.objective['name']!r}"
+            check_objective(self.objective, len(self.labels), data.labels == "soft", told)
         self.register_buffer("best_score", torch.full((1,), -1.0))
 
         self.layer_weights: Callable[[], Tensor] | None = (
@@ -212,11 +221,11 @@ class DownstreamExpert(nn.Module):
             )
 
     def load_audio(self, path: str | Path) -> Tensor:
-        """Any audio file as a mono waveform at 16 kHz, ``(samples,)``; the Runner's inference mode uses it."""
-        waveform = torch.from_numpy(read_audio(path))
-        if len(waveform) < MIN_SAMPLES:
-            raise CorpusError(f"{path}: {len(waveform)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed")
-        return waveform
+        """Any audio file as the waveform ``(samples,)`` that training would hear; the Runner's inference mode uses it.
+
+        Whether a run trims zeros is told by its record, which this module does not know: ``predict`` does.
+        """
+        return torch.from_numpy(self.preparation.waveform(path))
 
     # --- state beyond the weights: what makes a resumed run the same run ------------------------------------------
 

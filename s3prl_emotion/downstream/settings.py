@@ -7,7 +7,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 from s3prl_emotion.config import check_plain, from_mapping, shown
-from s3prl_emotion.downstream.config import ExpertConfig, RunnerConfig, check_optimizer, check_parts, fold_number
+from s3prl_emotion.downstream.config import (
+    ExpertConfig,
+    RunnerConfig,
+    check_optimizer,
+    check_parts,
+    check_targets,
+    fold_number,
+)
 from s3prl_emotion.errors import ConfigError, nearest
 
 CACHED = (None, "float16", "float32")
@@ -111,6 +118,7 @@ def read_expert(given: Any, where: str) -> tuple[ExpertConfig, FoldInputs]:
     configured, inputs = split_inputs(given, INPUTS, where)
     expert = from_mapping(ExpertConfig, configured, where)
     check_parts(expert.modelrc, f"{where}.modelrc")
+    check_targets(expert, where)
     return expert, inputs
 
 

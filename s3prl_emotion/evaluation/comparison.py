@@ -1,205 +1,235 @@
-"""Systems, which are runs that differ in the seed only, and how far two of them are apart.
+"""Several runs side by side: which belong together, what may be compared, and how far they are apart.
 
-A system's rates are those of its runs averaged over seeds, fold by fold; its differences from another system use the
-same utterances and the same draws of speakers.
+The comparison is one mapping that JSON can hold; :mod:`s3prl_emotion.reporting.comparison_text` and
+:mod:`s3prl_emotion.reporting.comparison_export` only lay it out. All rates are fractions in [0, 1].
 """
 
 from __future__ import annotations
 
-import functools
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from s3prl_emotion.config import to_mapping
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation import intervals, metrics, pairs
-from s3prl_emotion.evaluation.intervals import Counts
-from s3prl_emotion.evaluation.results import CALIBRATION, SUMMARISED, UPPER
-from s3prl_emotion.evaluation.runs import Run
+from s3prl_emotion.evaluation import metrics
+from s3prl_emotion.evaluation.comparability import (
+    corpus_title,
+    lacking,
+    missing_folds,
+    not_comparable,
+    not_comparable_runs,
+    protocol_marks,
+)
+from s3prl_emotion.evaluation.pairs import holm
+from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
+from s3prl_emotion.evaluation.runs import find_runs, read_run
+from s3prl_emotion.evaluation.systems import (
+    DIFFERENCE_METHODS,
+    MCNEMAR_METHOD,
+    METHODS,
+    System,
+    difference,
+    figures,
+    group,
+)
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.results import Results
 
-METHODS = {
-    "95 % interval": "of the mean over folds and seeds, or of the pooled rate: ± Student's t with speakers - 1 degrees "
-    f"of freedom · standard error, from speakers drawn with replacement {intervals.REPLICATES} times",
-    "pooled": "over the predictions of all folds together, averaged over seeds",
-    "std folds": "sample standard deviation over folds of the rates averaged over seeds",
-    "std seeds": "sample standard deviation over seeds of the means over folds",
-}
-DIFFERENCE_METHODS = {
-    "difference": "system minus baseline; interval and p bootstrap likewise, from the same speakers drawn for both, "
-    f"{pairs.PAIRED_REPLICATES} times",
-    "detectable": "the smallest true difference that these speakers and seeds would have shown in 80 % of experiments "
-    "at p < 0.05, (t(0.975) + t(0.80)) · standard error of the paired bootstrap with speakers - 1 degrees of freedom "
-    "(Bloom 1995): systems that are closer than this are not told apart, nor shown to be equal",
-    "p Holm": "p bootstrap, adjusted for all differences of this comparison; copies of a run are none",
-    "p corrected t": "resampled t-test over folds with the correction of Nadeau and Bengio (2003)",
-}
-MCNEMAR_METHOD = {"p McNemar": "on right and wrong utterances, so of WA alone; median over seeds"}
-_RATES = {name: metrics.OF_CONFUSION[name] for name in SUMMARISED}
-
-
-@dataclass(frozen=True)
-class System:
-    """Runs that differ in the seed only, sorted by it."""
-
-    runs: tuple[Run, ...]
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """The record of the first run; all runs share its names, protocol and settings."""
-        return self.runs[0].results
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds, rising."""
-        return [run.results["seed"] for run in self.runs]
-
-    @functools.cached_property
-    def counts(self) -> Counts:
-        """Confusion counts of all runs.
-
-        Raises:
-            RunError: if the runs are not over the same utterances
-        """
-        for run in self.runs[1:]:
-            check_same_utterances(self.runs[0], run)
-        return intervals.count([run.predictions for run in self.runs], self.runs[0].labels)
+SCHEMA = 1
+_PROTOCOL_KEYS = ("name", "sha256", "split_sha256", "dev", "selection", "labels", "transductive", "order")
 
 
-def group(runs: Sequence[Run]) -> list[System]:
-    """Put runs that differ in the seed only together; a second run with the same seed begins a system of its own.
+def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, metric: str = "ua") -> dict[str, Any]:
+    """Compare runs.
 
-    Systems come in the order of their first runs.
-    """
-    systems: dict[tuple[str, int], list[Run]] = {}
-    taken: dict[tuple[str, int], int] = {}
-    for run in runs:
-        setting, seed = run.setting(), int(run.results["seed"])
-        number = taken[setting, seed] = taken.get((setting, seed), -1) + 1
-        systems.setdefault((setting, number), []).append(run)
-    return [System(tuple(sorted(found, key=lambda run: int(run.results["seed"])))) for found in systems.values()]
+    Runs that differ in the seed only are one system. Systems are in one block if
+    :func:`~s3prl_emotion.evaluation.comparability.not_comparable_runs` finds nothing between them. Each block has a
+    baseline, from which the differences of its other systems are taken.
 
-
-def check_same_utterances(a: Run, b: Run) -> None:
-    """Check that two runs can be compared utterance by utterance.
-
-    Raises:
-        RunError: naming both folders and the first utterance that differs
-    """
-    mine = {(item.fold, item.utterance): (item.truth, item.speaker) for item in a.predictions}
-    theirs = {(item.fold, item.utterance): (item.truth, item.speaker) for item in b.predictions}
-    differing = sorted(set(mine) ^ set(theirs))
-    if differing:
-        fold, utterance = differing[0]
-        raise RunError(
-            f"{a.folder} and {b.folder} are not over the same utterances: {len(differing)} are in one only, first "
-            f"{utterance!r} in fold {fold}. Compare runs on the same corpus, protocol and options"
-        )
-    for (fold, utterance), (truth, speaker) in mine.items():
-        if theirs[fold, utterance] != (truth, speaker):
-            raise RunError(
-                f"{a.folder} and {b.folder}: utterance {utterance!r} in fold {fold} has the truth {truth!r} and the "
-                f"speaker {speaker!r} in one, {' and '.join(map(repr, theirs[fold, utterance]))} in the other"
-            )
-
-
-def figures(system: System) -> dict[str, Any]:
-    """Every number of a system.
+    Args:
+        paths: run folders, or folders that hold several
+        baseline: a run folder whose system is its block's baseline; elsewhere, and by default, the first system is
+        metric: a rate with a column of its own (``ua``, ``wa``, ``macro_f1``): what the texts show with interval
+            and spread
 
     Returns:
-        for each of ``ua``, ``wa``, ``macro_f1`` and ``ua_plus_wa`` its ``mean`` over folds and seeds, ``ci95``,
-        ``std_folds``, ``std_seeds`` (None where there is one only), ``folds``, the rate of each fold averaged over
-        seeds, and ``pooled``, that over all folds' predictions, with ``pooled_ci95``; ``ece``,
-        ``brier`` and ``kl_to_annotators`` averaged over seeds, None unless every run has them
-    """
-    counts = system.counts
-    together = intervals.pooled(counts)
-    drawn = drawn_pooled = None
-    if counts.speakers > 1:
-        drawn, drawn_pooled = (
-            intervals.replicates([kind], _RATES, np.random.default_rng(intervals.SEED))[0]
-            for kind in (counts, together)
-        )
-    numbers = [fold["fold"] for fold in system.results["folds"]]
-    found: dict[str, Any] = {}
-    for name, rate in _RATES.items():
-        rates = intervals.fold_rates(counts, rate)
-        by_fold, by_seed = rates.mean(axis=0), rates.mean(axis=1)
-        pooled = intervals.fold_rates(together, rate).mean()
-        found[name] = {
-            "mean": float(rates.mean()),
-            "ci95": None
-            if drawn is None
-            else intervals.speakers_interval(float(rates.mean()), drawn[name], counts.speakers, UPPER.get(name, 1.0)),
-            "pooled": float(pooled),
-            "pooled_ci95": None
-            if drawn_pooled is None
-            else intervals.speakers_interval(float(pooled), drawn_pooled[name], counts.speakers, UPPER.get(name, 1.0)),
-            "std_folds": float(by_fold.std(ddof=1)) if len(by_fold) > 1 else None,
-            "std_seeds": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
-            "folds": {str(number): float(value) for number, value in zip(numbers, by_fold, strict=True)},
-        }
-    for name in CALIBRATION:
-        values = [run.results[name] for run in system.runs]
-        found[name] = None if None in values else float(np.mean(values))
-    return found
-
-
-def difference(system: System, baseline: System) -> dict[str, Any]:
-    """How far a system is from another over the same utterances.
-
-    Returns:
-        ``of``: ``mean`` over folds or ``pooled``, whichever is the headline (pooled where test folds lack classes); for
-        each of ``ua``, ``wa``, ``macro_f1`` and ``ua_plus_wa`` the ``difference`` of the two, averaged over seeds, its
-        ``ci95``, ``p_bootstrap``, ``standard_error`` and the smallest ``detectable`` difference (None with one speaker)
-        and ``p_corrected_t`` (None with one fold, without ``folds.json`` or for pooled rates); and ``mcnemar``, which
-        is of the ``metric`` WA: ``p`` of each pair of runs with the same seed, or of the two first runs if no seed is
-        common, the ``seeds`` of the pairs, and ``median``
+        ``schema``, ``metric``, ``comparisons`` (how many differences there are; p are adjusted for that many by Holm's
+        method), ``methods``, ``blocks`` and ``unfinished``, the folders of runs that were begun and have no result. A
+        block has ``number``, ``corpus``, ``protocol``, ``folds``, ``headline`` (``of`` mean or pooled rates, and the
+        ``reason``), ``lacking`` (classes of train and dev sets), ``marks``, ``apart`` (the reasons against each earlier
+        block), ``systems``, ``published``, ``baseline`` and ``differences``. A system with a ``copy_of`` holds nothing
+        but runs of an earlier one under other names; no difference is taken from it
 
     Raises:
-        RunError: if the two are not over the same utterances
+        RunError: if a folder or file is missing or malformed, or runs of one division are not over the same utterances
     """
-    check_same_utterances(baseline.runs[0], system.runs[0])
-    mine, theirs = system.counts, baseline.counts
-    of = baseline.results["headline"]["of"]
-    if of == "pooled":
-        mine, theirs = intervals.pooled(mine), intervals.pooled(theirs)
-    drawn = pairs.paired_bootstrap(mine, theirs, _RATES, np.random.default_rng(intervals.SEED))
-    train = baseline.runs[0].train_sizes or system.runs[0].train_sizes
-    n_test = {fold["fold"]: fold["n"] for fold in baseline.results["folds"]}
-    found: dict[str, Any] = {}
-    for name, rate in _RATES.items():
-        by_fold = intervals.fold_rates(mine, rate).mean(axis=0) - intervals.fold_rates(theirs, rate).mean(axis=0)
-        corrected = None
-        if of == "mean" and len(by_fold) > 1 and set(n_test) <= set(train):
-            corrected = pairs.corrected_t(
-                by_fold.tolist(), list(n_test.values()), [train[number] for number in n_test]
-            )[1]
-        found[name] = {
-            "difference": float(by_fold.mean()),
-            "ci95": None if drawn is None else drawn[name].interval,
-            "p_bootstrap": None if drawn is None else drawn[name].p,
-            "standard_error": None if drawn is None else drawn[name].error,
-            "detectable": None if drawn is None else drawn[name].detectable,
-            "p_corrected_t": corrected,
-        }
-    return {"of": of, **found, "mcnemar": _mcnemar(system, baseline)}
-
-
-def _mcnemar(system: System, baseline: System) -> dict[str, Any]:
-    mine = {run.results["seed"]: run for run in system.runs}
-    theirs = {run.results["seed"]: run for run in baseline.runs}
-    seeds = [(seed, seed) for seed in mine if seed in theirs] or [(system.seeds[0], baseline.seeds[0])]
-    p_values = [pairs.mcnemar(_correct(mine[first]), _correct(theirs[second])) for first, second in seeds]
+    if metric not in metrics.columns():
+        raise RunError(f"metric {metric!r}: expected one of {', '.join(metrics.columns())}")
+    wanted = None
+    if baseline is not None:
+        if not RunFolder(Path(baseline)).results.is_file():
+            raise RunError(f"{baseline}: the baseline must be the folder of one run, which holds results.json")
+        wanted = Path(baseline).resolve()
+    folders, unfinished = find_runs([*([] if baseline is None else [baseline]), *paths])
+    blocks: list[list[System]] = []
+    for system in group([read_run(folder) for folder in folders]):
+        for block in blocks:
+            if not_comparable_runs(system.results, block[0].results) is None:
+                block.append(system)
+                break
+        else:
+            blocks.append([system])
+    keys = _keys()
+    content = [_block(blocks, position, keys, wanted) for position in range(len(blocks))]
+    differences = [item for block in content for item in block["differences"]]
+    for rate in metrics.rates():
+        known = {item["key"]: item[rate]["p_bootstrap"] for item in differences}
+        adjusted = holm({key: p for key, p in known.items() if p is not None})
+        for item in differences:
+            item[rate]["p_holm"] = adjusted.get(item["key"])
     return {
-        "metric": "wa",
-        "seeds": [list(pair) for pair in seeds],
-        "p": p_values,
-        "median": statistics.median(p_values),
+        "schema": SCHEMA,
+        "metric": metric,
+        "comparisons": len(differences),
+        "methods": {
+            **METHODS,
+            **(DIFFERENCE_METHODS if differences else {}),
+            **(MCNEMAR_METHOD if differences and metric == "wa" else {}),
+        },
+        "blocks": content,
+        "unfinished": [str(folder) for folder in unfinished],
     }
 
 
-def _correct(run: Run) -> list[bool]:
-    return [item.truth == item.predicted for item in run.predictions]
+class _keys:
+    """A, B, ... Z, AA, AB, ..."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> str:
+        name, rest = "", self.count
+        self.count += 1
+        while rest >= 0:
+            name = string.ascii_uppercase[rest % 26] + name
+            rest = rest // 26 - 1
+        return name
+
+
+def _block(blocks: Sequence[Sequence[System]], position: int, keys: _keys, wanted: Path | None) -> dict[str, Any]:
+    systems = blocks[position]
+    results = systems[0].results
+    protocol = to_mapping(results.protocol)
+    named = {keys(): system for system in systems}
+    baseline = next(iter(named))
+    for key, system in named.items():
+        if wanted in [run.folder.resolve() for run in system.runs]:
+            baseline = key
+    copies = _copies(named)
+    return {
+        "number": position + 1,
+        "corpus": corpus_title(results),
+        "protocol": {key: protocol.get(key) for key in _PROTOCOL_KEYS},
+        "folds": list(results.numbers),
+        "headline": None if results.headline is None else to_mapping(results.headline),
+        "lacking": lacking(results),
+        "marks": protocol_marks(results),
+        "apart": [
+            {"block": number, "reason": not_comparable_runs(results, other[0].results)}
+            for number, other in enumerate(blocks[:position], start=1)
+        ],
+        "systems": [
+            _system(key, system, _unlike_namesakes(system, systems), copies.get(key)) for key, system in named.items()
+        ],
+        "published": _published(named),
+        "baseline": baseline,
+        "differences": [
+            {"key": key, "baseline": baseline, **difference(system, named[baseline])}
+            for key, system in named.items()
+            if key != baseline and key not in copies
+        ],
+    }
+
+
+def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
+    """Settings in which systems of the same upstream and downstream differ, with this system's values."""
+    mine = system.runs[0].about()
+    others = [
+        about
+        for other in systems
+        if other is not system and _name(other.results) == _name(system.results) and (about := other.runs[0].about())
+    ]
+    if not mine:  # put together by a sweep: it has no settings of its own
+        return []
+    keys = sorted({key for other in others for key in {*mine, *other} if mine.get(key) != other.get(key)})
+    return [f"{key} {mine.get(key)}" for key in keys if not key.startswith("settings.")]
+
+
+def _copies(named: Mapping[str, System]) -> dict[str, str]:
+    """Systems all of whose runs have the predictions of an earlier one's, to the last digit: the same runs again."""
+    found: dict[str, str] = {}
+    for key, system in named.items():
+        for other in list(named)[: list(named).index(key)]:
+            known = [run.predictions for run in named[other].runs]
+            if all(run.predictions in known for run in system.runs):
+                found[key] = found.get(other, other)
+                break
+    return found
+
+
+def _system(key: str, system: System, unlike: Sequence[str], copy_of: str | None) -> dict[str, Any]:
+    results = system.results
+    remarks = [] if copy_of is None else [f"a copy: the same predictions as {copy_of}, not compared"]
+    remarks += [*unlike, *results.deviations]
+    rate = None if results.settings is None else results.settings.further.get("lr")
+    if isinstance(rate, str):  # the words of a sweep
+        remarks.append(f"lr {rate}")
+    if results.is_demo:
+        remarks.insert(0, "demo settings")
+    if missing_folds(results):
+        remarks.append(f"incomplete: {len(results.folds)} of {len(results.folds_expected)} folds")
+    for run in system.runs:
+        if run.stale:
+            remarks.append(f"{run.folder}: results.json did not match predictions.csv, which counts")
+    return {
+        "key": key,
+        "name": _name(results),
+        "upstream": results.upstream,
+        "checkpoint_sha256": results.checkpoint_sha256,
+        "downstream": results.downstream,
+        "corpus": corpus_title(results),
+        "seeds": system.seeds,
+        "source": [str(run.folder) for run in system.runs],
+        "copy_of": copy_of,
+        "marks": protocol_marks(results),
+        "remarks": remarks,
+        "figures": figures(system),
+    }
+
+
+def _name(results: Results) -> str:
+    return f"{results.upstream} {results.downstream}"
+
+
+def _published(named: Mapping[str, System]) -> list[dict[str, Any]]:
+    """Every published row of the systems' upstreams, which systems it is comparable with, and why not with others."""
+    systems_of: dict[PublishedResult, list[str]] = {}
+    for key, system in named.items():
+        upstream = system.results.upstream
+        for row in [*superb_rows(upstream), *paper_rows(None, upstream)]:
+            systems_of.setdefault(row, []).append(key)
+    found = []
+    for row, keys in systems_of.items():
+        reasons = {key: not_comparable(named[key].results, row) for key in keys}
+        found.append(
+            {
+                **asdict(row),
+                "folds": list(row.folds),
+                "comparable_with": [key for key, reason in reasons.items() if reason is None],
+                "reasons": {key: reason for key, reason in reasons.items() if reason is not None},
+            }
+        )
+    return found

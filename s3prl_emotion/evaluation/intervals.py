@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from s3prl_emotion.evaluation.predictions import Prediction
+from s3prl_emotion.runs.prediction import Prediction
 
 REPLICATES = 2000
 SEED = 0
@@ -126,7 +126,7 @@ def replicates(
 
     Args:
         counts: of one system, or of several over the same utterances
-        rates: some of :data:`s3prl_emotion.evaluation.metrics.OF_CONFUSION`
+        rates: functions of a confusion matrix, by name
         rng: draws the speakers
         number: how often
 

@@ -83,7 +83,7 @@ def paired_bootstrap(
     Args:
         a: counts of one system
         b: counts of another over the same utterances
-        rates: some of :data:`s3prl_emotion.evaluation.metrics.OF_CONFUSION`
+        rates: functions of a confusion matrix, by name
         rng: draws the speakers
         number: how often
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
@@ -10,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.config import to_mapping
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
-from s3prl_emotion.evaluation.results import RATES, read_results, summarise
+from s3prl_emotion.evaluation.summary import summarise
 from s3prl_emotion.files import parse_json
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import FOLDS, MANIFEST, PREDICTIONS, RESULTS, RUN_FILE, RunFolder
+from s3prl_emotion.runs.prediction import Prediction, read_predictions
+from s3prl_emotion.runs.results import RATES, Results, read_results
 
 logger = logging.getLogger(__name__)
 
 _TIE = 1e-6  # probabilities that close together are equal
-_KEPT = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "settings")
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,10 @@ class Run:
     """A finished run."""
 
     folder: Path
-    results: dict[str, Any]  # schema 1, computed from the predictions
+    results: Results  # computed from the predictions
     predictions: tuple[Prediction, ...]  # sorted by fold and utterance
     train_sizes: dict[int, int]  # fold to the number of its training utterances; empty where folds.json is missing
     stale: bool  # results.json holds other rates than the predictions give
-
-    @property
-    def labels(self) -> list[str]:
-        """All classes, in order."""
-        return list(self.results["protocol"]["labels"])
 
     def about(self) -> dict[str, Any]:
         """What ``run.json`` records, by dotted key, less the seed and the place of the corpus; empty without it."""
@@ -54,11 +51,17 @@ class Run:
         It is what ``run.json`` records, less the seed and the place of the corpus, with the scored folds and the
         division; without ``run.json`` it is what ``results.json`` records of the setting.
         """
-        protocol = self.results["protocol"]
-        about = {key: self.results[key] for key in _KEPT if key not in ("protocol", "seed", "versions")}
-        about["run"] = self.about()
-        about["folds"] = [fold["fold"] for fold in self.results["folds"]]
-        about["protocol"] = [protocol.get(key) for key in ("name", "sha256", "split_sha256", "labels")]
+        results, protocol = self.results, self.results.protocol
+        about = {
+            "upstream": results.upstream,
+            "checkpoint_sha256": results.checkpoint_sha256,
+            "downstream": results.downstream,
+            "corpus": results.corpus,
+            "settings": None if results.settings is None else to_mapping(results.settings),
+            "run": self.about(),
+            "folds": results.numbers,
+            "protocol": [protocol.name, protocol.sha256, protocol.split_sha256, protocol.labels],
+        }
         return json.dumps(about, sort_keys=True)
 
 
@@ -113,12 +116,12 @@ def read_run(folder: str | Path) -> Run:
             )
     predictions, labels = read_predictions(folder / PREDICTIONS)
     old = read_results(folder / RESULTS)
-    if labels != old["protocol"]["labels"]:
+    if labels != list(old.labels):
         raise RunError(
-            f"{folder}: {PREDICTIONS} has the labels {labels}, {RESULTS} has {old['protocol']['labels']}: "
+            f"{folder}: {PREDICTIONS} has the labels {labels}, {RESULTS} has {list(old.labels)}: "
             "they are not from the same run"
         )
-    steps = {fold["fold"]: fold["step"] for fold in old["folds"]}
+    steps = {fold.fold: fold.step for fold in old.folds}
     unknown = sorted({item.fold for item in predictions} - set(steps))
     if unknown:
         raise RunError(
@@ -127,26 +130,42 @@ def read_run(folder: str | Path) -> Run:
     RunFolder(folder).check_scored()
     folds = _folds(folder, old)
     _check_utterances(folder, predictions, old, folds)
-    kept = {key: old[key] for key in _KEPT}
     try:
         new = summarise(
             predictions,
             labels,
+            upstream=old.upstream,
+            checkpoint_sha256=old.checkpoint_sha256,
+            downstream=old.downstream,
+            corpus=old.corpus,
+            corpus_name=old.corpus_name,
+            protocol=old.protocol,
             steps=steps,
-            folds_expected=old["folds_expected"],
-            corpus_name=old.get("corpus_name"),
-            **kept,
+            folds_expected=old.folds_expected,
+            seed=old.seed,
+            versions=old.versions,
+            settings=old.settings,
         )
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
     ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))
-    return Run(
-        folder, {**old, **new}, ordered, {fold["number"]: len(fold["train"]) for fold in folds}, _is_stale(old, new)
+    train_sizes = {fold["number"]: len(fold["train"]) for fold in folds}
+    return Run(folder, _again(old, new), ordered, train_sizes, _is_stale(old, new))
+
+
+def _again(old: Results, new: Results) -> Results:
+    """The new record with what only the old one has, in the old one's order of keys."""
+    return dataclasses.replace(
+        new,
+        rates={**old.rates, **new.rates},
+        measures={**old.measures, **new.measures},
+        further=old.further,
+        given=(*old.given, *(key for key in to_mapping(new) if key not in old.given)),
     )
 
 
 def _check_utterances(
-    folder: Path, predictions: Sequence[Prediction], old: Mapping[str, Any], folds: Sequence[Mapping[str, Any]]
+    folder: Path, predictions: Sequence[Prediction], old: Results, folds: Sequence[Mapping[str, Any]]
 ) -> None:
     """Refuse predictions that are not of exactly the test utterances, and say where they contradict themselves.
 
@@ -156,7 +175,7 @@ def _check_utterances(
     scored: dict[int, set[str]] = {}
     for item in predictions:
         scored.setdefault(item.fold, set()).add(item.utterance)
-    lost = [fold["fold"] for fold in old["folds"] if fold["fold"] not in scored]
+    lost = [number for number in old.numbers if number not in scored]
     if lost:
         raise RunError(f"{folder}: {PREDICTIONS} has no rows of folds {lost}, which {RESULTS} lists. Restore the file")
     for fold in folds:
@@ -169,10 +188,10 @@ def _check_utterances(
             )
     if (folder / MANIFEST).is_file():
         manifest = Manifest.read(folder / MANIFEST)
-        if list(manifest.labels) != list(old["protocol"]["labels"]):
+        if manifest.labels != old.labels:
             raise RunError(
                 f"{folder}: manifest.jsonl has the classes {', '.join(manifest.labels)}, {RESULTS} "
-                f"{', '.join(map(str, old['protocol']['labels']))}: it was edited, or is another corpus'. Restore it"
+                f"{', '.join(old.labels)}: it was edited, or is another corpus'. Restore it"
             )
         known = manifest.by_id
         for item in predictions:
@@ -182,12 +201,11 @@ def _check_utterances(
                     f"{folder}: {PREDICTIONS} has truth {item.truth!r} and speaker {item.speaker!r} for "
                     f"{item.utterance!r}, manifest.jsonl {given.label!r} and {given.speaker!r}. Restore the file"
                 )
-    labels = old["protocol"]["labels"]
     contrary = [
         item.utterance
         for item in predictions
         if item.probabilities is not None
-        and item.probabilities[labels.index(item.predicted)] < max(item.probabilities) - _TIE
+        and item.probabilities[old.labels.index(item.predicted)] < max(item.probabilities) - _TIE
     ]
     if contrary:
         logger.warning(
@@ -199,10 +217,10 @@ def _check_utterances(
         )
 
 
-def _is_stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    def figures(results: Mapping[str, Any]) -> list[float]:
-        folds = [float(fold[key]) for fold in results["folds"] for key in ("fold", "n", *RATES)]
-        return folds + [float(results[rate]["mean"]) for rate in RATES]
+def _is_stale(old: Results, new: Results) -> bool:
+    def figures(results: Results) -> list[float]:
+        folds = [[fold.fold, fold.n, *(fold.rates[rate] for rate in RATES)] for fold in results.folds]
+        return [float(value) for values in folds for value in values] + [results.rates[rate].mean for rate in RATES]
 
     before, now = figures(old), figures(new)
     return len(before) != len(now) or not all(
@@ -210,7 +228,7 @@ def _is_stale(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     )
 
 
-def _folds(folder: Path, results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _folds(folder: Path, results: Results) -> list[dict[str, Any]]:
     """The folds beside a run, if they are those of its division."""
     path = folder / FOLDS
     if not path.is_file():
@@ -221,7 +239,7 @@ def _folds(folder: Path, results: Mapping[str, Any]) -> list[dict[str, Any]]:
             {"number": int(fold["number"]), "train": _ids(fold["train"]), "test": _ids(fold["test"])}
             for fold in content["folds"]
         ]
-        if content["sha256"] != results["protocol"]["split_sha256"]:
+        if content["sha256"] != results.protocol.split_sha256:
             raise RunError(f"{path}: the folds are not those of {RESULTS}. They were made again after the run")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error

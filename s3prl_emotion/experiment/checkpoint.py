@@ -6,29 +6,29 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped, launch
+from s3prl_emotion.bridge import arguments, launch
 from s3prl_emotion.bridge.alone import AloneUpstream
+from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.translation import mapping, namespace, training_of
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.collection import collect
-from s3prl_emotion.experiment.identity import checkpoint_sha256
-from s3prl_emotion.experiment.original import Places, check_kept_upstream, of_run
+from s3prl_emotion.experiment.kept import check_kept_upstream
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import checkpoint_sha256, write_atomically
 from s3prl_emotion.runs.folder import MANIFEST, FoldFolder, RunFolder
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import differences
-
-WHERE_IT_WAS = Places()
-"""The upstream's files are where they were in training."""
+from s3prl_emotion.runs.results import Results
+from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
+from s3prl_emotion.upstreams.ref import Places, UpstreamRef
+from s3prl_emotion.upstreams.verification import WHERE_THEY_WERE, verify
 
 
 def evaluate_checkpoint(
@@ -37,7 +37,7 @@ def evaluate_checkpoint(
     device: str | None,
     override: str | None = None,
     cached: CachedUpstream | None = None,
-    places: Places = WHERE_IT_WAS,
+    places: Places = WHERE_THEY_WERE,
 ) -> Path:
     """Score one split with any checkpoint (S3PRL's ``-m evaluate -e CKPT``), into the folder that holds it now.
 
@@ -75,7 +75,7 @@ def evaluate_checkpoint(
 
 
 def infer(
-    checkpoint: Path, audio: Path, device: str | None, override: str | None = None, places: Places = WHERE_IT_WAS
+    checkpoint: Path, audio: Path, device: str | None, override: str | None = None, places: Places = WHERE_THEY_WERE
 ) -> list[dict[str, Any]]:
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
     if checkpoint.is_dir():
@@ -92,8 +92,8 @@ def resume(
     device: str | None,
     override: str | None,
     cache_options: CacheOptions,
-    places: Places = WHERE_IT_WAS,
-) -> tuple[Path, dict[str, Any] | None]:
+    places: Places = WHERE_THEY_WERE,
+) -> tuple[Path, Results | None]:
     """Go on with the training of one fold from a checkpoint or its folder (S3PRL's ``-m train -e PATH``), then test it.
 
     Returns:
@@ -127,7 +127,7 @@ def resume(
 
 
 def score_best(
-    fold: FoldFolder, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_IT_WAS
+    fold: FoldFolder, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_THEY_WERE
 ) -> None:
     """Score the test set once, with the checkpoint that dev selected.
 
@@ -168,7 +168,7 @@ def _differs_from_run(run: RunFolder, training: Training) -> list[str]:
 
 
 def from_checkpoint(
-    checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_IT_WAS
+    checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_THEY_WERE
 ) -> tuple[Training, FoldInputs]:
     """What a checkpoint was trained by, and on, with what ``-o`` changes.
 
@@ -186,10 +186,10 @@ def from_checkpoint(
         arguments.override(config, args, override)
         settings, inputs = check_settings(config, training.downstream, f"{checkpoint} with -o")
         training = training_of(args, settings)
-    upstream = training.upstream
-    recorded = Places(upstream.checkpoint, upstream.model_config)
-    now = of_run(FoldFolder(checkpoint.absolute().parent).run, upstream.name, recorded, places)
-    name, weights, model_config = dropped.restore(upstream.name, *now)
+    upstream, run = training.upstream, FoldFolder(checkpoint.absolute().parent).run
+    hashes = run.about() if run.is_begun else {}
+    recorded = UpstreamRef.recorded(upstream.name, upstream.checkpoint, upstream.model_config, hashes)
+    name, weights, model_config = enter(verify(recorded, places)).options
     if inputs.test_fold is not None and is_per_fold(weights):
         check_kept_upstream(fold, of_fold(weights, inputs.number()))
     return (

@@ -8,12 +8,13 @@ from typing import Any
 
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
-from s3prl_emotion.evaluation.results import summarise, versions, write_results
+from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.files import is_read_only
 from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.results import Results, write_results
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def _shared(folder: RunFolder) -> list[dict[str, Any]]:
     return audit.summary(audit.read(folder.audit)) if folder.audit.is_file() else []
 
 
-def collect(folder: RunFolder) -> dict[str, Any]:
+def collect(folder: RunFolder) -> Results:
     """Gather the finished folds of a run folder into ``predictions.csv`` and ``results.json``.
 
     Where they are as they should be already, or cannot be written (a read-only mount, another user's folder), they
@@ -59,7 +60,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
     return results
 
 
-def _collected(folder: RunFolder) -> tuple[dict[str, Any], list[Prediction], tuple[str, ...]]:
+def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str, ...]]:
     about, manifest, folds = folder.whole()
     predictions: list[Prediction] = []
     steps: dict[int, int | None] = {}

@@ -12,7 +12,6 @@ from typing import Any
 import soundfile
 from tqdm import tqdm
 
-from s3prl_emotion.bridge.per_fold import is_per_fold
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
@@ -23,6 +22,7 @@ from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.upstreams.per_fold import is_per_fold
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from typing import Any
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.downstream.settings import Settings
+from s3prl_emotion.experiment.brought import plugins_of
 from s3prl_emotion.runs.plan import CorpusChoice, Remarks, Training
 
 UNCHANGING = frozenset(
@@ -29,12 +30,15 @@ SAID: dict[str, Callable[[Any], str]] = {
 """Settings that are named in words of their own."""
 
 
-def remarks_of(training: Training, corpus: CorpusChoice, shipped: Settings[Any], demo: bool, tag: str) -> Remarks:
+def remarks_of(
+    training: Training, corpus: CorpusChoice, protocol: str, shipped: Settings[Any], demo: bool, tag: str
+) -> Remarks:
     """Settings worth printing, and what makes the run unlike one that follows the configuration that ships.
 
     Args:
         training: what is trained
         corpus: on what
+        protocol: how it is divided
         shipped: the configuration that ships
         demo: whether it is a demonstration
         tag: what the run folder's name ends with; ``lr...`` in a sweep of learning rates
@@ -66,7 +70,9 @@ def remarks_of(training: Training, corpus: CorpusChoice, shipped: Settings[Any],
             deviations.append(text)
     file = {"total_steps": shipped.runner.total_steps, "lr": shipped.optimizer.get("lr")}
     steps, rate = settings.runner.total_steps, settings.optimizer.get("lr")
-    return Remarks(demo, steps, rate, file, tuple(deviations))
+    read = (corpus.name, *(str(value) for value in corpus.options.values()))
+    brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol)
+    return Remarks(demo, steps, rate, file, tuple(deviations), brought)
 
 
 def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped
+from s3prl_emotion.bridge import arguments
+from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
@@ -22,6 +23,7 @@ from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
 from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
+from s3prl_emotion.upstreams.resolution import resolve
 
 DEFAULT_ROOT = Path("result/downstream")
 DEFAULT_SEED = 1337
@@ -87,9 +89,8 @@ def settle(request: Request) -> Plan:
     arguments.check_arguments(args, "the command line")
     settings, inputs, shipped = _settings(request, args)
     args.override = None  # applied; a checkpoint must not carry it on
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = dropped.resolve(
-        args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh
-    )
+    ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     training = training_of(args, settings)
     corpus = CorpusChoice(
         request.corpus,
@@ -106,7 +107,7 @@ def settle(request: Request) -> Plan:
         corpus=corpus,
         protocol=protocol,
         folder=_folder(request, training, protocol),
-        remarks=remarks_of(training, corpus, shipped, request.demo, request.tag),
+        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag),
         folds=_folds(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,

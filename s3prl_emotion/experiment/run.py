@@ -8,18 +8,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
 
 from s3prl_emotion.bridge import launch
 from s3prl_emotion.bridge.experts import expert_of
-from s3prl_emotion.bridge.per_fold import is_per_fold, of_fold
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.identity import identity_of
-from s3prl_emotion.experiment.original import keep_upstream
+from s3prl_emotion.experiment.kept import keep_upstream
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.experiment.request import Request, settle
 from s3prl_emotion.experiment.states import stored_states
@@ -27,6 +25,8 @@ from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.plan import Plan
+from s3prl_emotion.runs.results import Results
+from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ Prepared = dict[str, tuple[Manifest, Folds]]
 """A corpus and its division, by the protocol's name."""
 
 
-def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, dict[str, Any]]:
+def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Results]:
     """Train and test the requested folds and summarise all folds that are finished.
 
     Args:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.translation import namespace
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.experiment.identity import checkpoint_sha256
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.runs.plan import Training
+from s3prl_emotion.upstreams.per_fold import upstream_sha256
 
 
 def stored_states(
@@ -24,9 +25,9 @@ def stored_states(
         fold: which model to take of an upstream that has one per fold
     """
     args = namespace(training, fold)
-    checkpoints = (checkpoint_sha256(args.upstream_ckpt), checkpoint_sha256(args.upstream_model_config))
-    cut_s = expert_of(training.downstream).cut_s(training.settings.expert)
-    return open_cache(args, manifest, options, checkpoints, _means_only(training), cut_s)
+    checkpoints = (upstream_sha256(args.upstream_ckpt), upstream_sha256(args.upstream_model_config))
+    preparation = Preparation(expert_of(training.downstream).cut_s(training.settings.expert))
+    return open_cache(args, manifest, options, checkpoints, _means_only(training), preparation)
 
 
 def states_alone(training: Training, dtype: str, fold: int) -> AloneUpstream:

@@ -14,18 +14,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.errors import ConfigError, RunError, reason_of
-from s3prl_emotion.evaluation.predictions import Prediction, write_predictions
-from s3prl_emotion.evaluation.results import read_results, summarise, write_results
+from s3prl_emotion.evaluation.summary import summarise
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, settle
 from s3prl_emotion.experiment.run import Prepared, run
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.runs.record import read_json
+from s3prl_emotion.runs.results import Results, Settings, read_results, write_results
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
         RunError: if a run has not finished the folds that another has
     """
     records = {rate: read_results(RunFolder(folder).results) for rate, folder in candidates.items()}
-    finished = {rate: [fold["fold"] for fold in record["folds"]] for rate, record in records.items()}
+    finished = {rate: list(record.numbers) for rate, record in records.items()}
     numbers = next(iter(finished.values()))
     for rate, done in finished.items():
         if done != numbers:
@@ -196,7 +196,7 @@ def chosen_runs(folder: Path) -> dict[int, Path]:
 
 def _write(
     candidates: dict[float, Path],
-    records: dict[float, dict[str, Any]],
+    records: dict[float, Results],
     chosen: dict[int, float],
     dev: dict[int, dict[float, float]],
     predictions: list[Prediction],
@@ -204,30 +204,34 @@ def _write(
     rate, source = next(iter(candidates.items()))
     old = records[rate]
     steps = {
-        fold["fold"]: fold["step"]
-        for key, record in records.items()
-        for fold in record["folds"]
-        if chosen[fold["fold"]] == key
+        fold.fold: fold.step for key, record in records.items() for fold in record.folds if chosen[fold.fold] == key
     }
     spelled = ", ".join(f"{value:g}" for value in sorted(candidates))
-    settings = {**old["settings"], "lr": f"chosen in each fold on its dev set from {spelled}"}
-    kept = ("upstream", "checkpoint_sha256", "downstream", "corpus", "protocol", "seed", "versions", "folds_expected")
+    settings = old.settings or Settings()
+    words = {"lr": f"chosen in each fold on its dev set from {spelled}"}
     results = summarise(
         predictions,
-        old["protocol"]["labels"],
+        old.labels,
+        upstream=old.upstream,
+        checkpoint_sha256=old.checkpoint_sha256,
+        downstream=old.downstream,
+        corpus=old.corpus,
+        corpus_name=old.corpus_name,
+        protocol=old.protocol,
         steps=steps,
-        settings=settings,
-        corpus_name=old.get("corpus_name"),
-        **{key: old[key] for key in kept},
+        folds_expected=old.folds_expected,
+        seed=old.seed,
+        versions=old.versions,
+        settings=dataclasses.replace(settings, further={**settings.further, **words}),
     )
     folder = RunFolder(source.with_name(source.name.replace(f"-lr{rate:g}", "-lrdev")))
     table = {
-        "selection": old["protocol"]["selection"],
+        "selection": old.protocol.selection,
         "dev": {str(number): {f"{key:g}": score for key, score in scores.items()} for number, scores in dev.items()},
         "chosen": {str(number): value for number, value in chosen.items()},
         "runs": {f"{key:g}": path.name for key, path in candidates.items()},
     }
-    write_predictions(folder.predictions, predictions, old["protocol"]["labels"])
+    write_predictions(folder.predictions, predictions, old.labels)
     write_atomically(folder.folds, RunFolder(source).folds.read_text(encoding="utf-8"))
     write_atomically(folder.rates, json.dumps(table, indent=1) + "\n")
     write_results(folder.results, results)

@@ -56,7 +56,7 @@ class _Array(_Record):
         return array.reshape(shape[::-1]).T if state.get("order") == "F" else array.reshape(shape)
 
 
-class _Reader(_PythonUnpickler):
+class _Reader(_PythonUnpickler):  # type: ignore[misc]
     """Builds nothing but plain values, numpy's arrays and records."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_PythonUnpickler.dispatch)

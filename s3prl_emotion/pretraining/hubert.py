@@ -41,7 +41,7 @@ class Base:
         """A whole utterance as the model wants it: with zero mean and unit variance if it was trained so."""
         if not self.extractor.do_normalize:
             return waveform
-        return ((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)).astype(np.float32)
+        return np.asarray((waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7), dtype=np.float32)
 
 
 def read_base(folder: Path) -> Base:
@@ -50,8 +50,8 @@ def read_base(folder: Path) -> Base:
     Raises:
         UpstreamError: if it is no HuBERT, or cannot be loaded
     """
-    from s3prl_emotion.upstream_patches._transformers import load_encoder, read_config
-    from s3prl_emotion.upstream_patches._weights import read_weights, weight_files
+    from s3prl_emotion.upstreams._weights import read_weights, weight_files
+    from s3prl_emotion.upstreams.transformers import load_encoder, read_config
 
     if not folder.is_dir():
         raise UpstreamError(f"{folder}: no such folder; expected a HuBERT in transformers format, or a Hub id")
@@ -86,7 +86,7 @@ def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = No
         if MASK_EMBEDDING in weights and getattr(base.model, MASK_EMBEDDING, None) is None:
             base.model.masked_spec_embed = nn.Parameter(weights[MASK_EMBEDDING].clone())
         base.model.load_state_dict(weights)
-    from s3prl_emotion.upstream_patches._transformers import _quiet
+    from s3prl_emotion.upstreams.transformers import _quiet
 
     with _quiet():
         base.model.save_pretrained(folder)

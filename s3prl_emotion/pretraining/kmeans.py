@@ -102,7 +102,7 @@ def _initial(gather: Gather, count: int, first: int, clusters: int, random: np.r
 
 def distances(frames: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """``|c|² - 2 x·c`` for each frame and centroid: the squared distance less ``|x|²``, which changes no minimum."""
-    return np.square(centroids).sum(axis=1) - 2.0 * (frames @ centroids.T)
+    return np.asarray(np.square(centroids).sum(axis=1) - 2.0 * (frames @ centroids.T))
 
 
 def nearest(frames: np.ndarray, centroids: np.ndarray) -> np.ndarray:

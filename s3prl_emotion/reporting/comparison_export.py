@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from s3prl_emotion.evaluation.results import CALIBRATION, SUMMARISED
+from s3prl_emotion.evaluation.metrics import measures, rates
 
 COLUMNS = (
     *("block", "kind", "key", "name", "metric", "value", "ci95_low", "ci95_high", "std_folds", "std_seeds", "folds"),
@@ -74,14 +74,14 @@ def _systems(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         about = {key: system[key] for key in ("key", "name", "seeds", "source")} | {"kind": "system", **_task(block)}
         if system["copy_of"] is not None:
             about["reason"] = [*about["reason"], f"a copy: the same predictions as {system['copy_of']}"]
-        for rate in SUMMARISED:
+        for rate in rates():
             found = system["figures"][rate]
             spread = {key: found[key] for key in ("std_folds", "std_seeds")}
             numbers = {"value": found["mean"], **_bounds(found["ci95"]), **spread, "folds": _folds(found["folds"])}
             low, high = found["pooled_ci95"] or (None, None)
             numbers |= {"pooled": found["pooled"], "pooled_ci95_low": low, "pooled_ci95_high": high}
             yield {**about, "corpus": system["corpus"], "metric": rate, **numbers}
-        for name in CALIBRATION:
+        for name in measures():
             if system["figures"][name] is not None:
                 yield {**about, "corpus": system["corpus"], "metric": name, "value": system["figures"][name]}
 
@@ -107,7 +107,7 @@ def _differences(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     systems = {system["key"]: system for system in block["systems"]}
     for item in block["differences"]:
         both = systems[item["key"]], systems[item["baseline"]]
-        for rate in SUMMARISED:
+        for rate in rates():
             found = item[rate]
             yield {
                 "kind": "difference",

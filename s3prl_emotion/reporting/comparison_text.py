@@ -6,14 +6,15 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from s3prl_emotion.evaluation.comparability import say_folds
+from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.evaluation.published import SUPERB_FOLDS
-from s3prl_emotion.reporting.comparability import say_folds
 from s3prl_emotion.reporting.layout import WIDTH, interval, p_value, percent, tabulated, wrap
-from s3prl_emotion.reporting.table import RATES, SUPERB_HEAD
+from s3prl_emotion.reporting.table import SUPERB_HEAD
 
 
 def comparison_text(comparison: Mapping[str, Any], markdown: bool = False) -> str:
-    """Lay out what :func:`s3prl_emotion.reporting.comparison.compare` found.
+    """Lay out what :func:`s3prl_emotion.evaluation.comparison.compare` found.
 
     Rates and differences are in percent, and percentage points, with two decimals.
 
@@ -112,12 +113,17 @@ def _heading(page: _Page, block: Mapping[str, Any]) -> None:
     page.add(*lines)
 
 
+def _titles() -> dict[str, str]:
+    return {name: rate.title for name, rate in columns().items()}
+
+
 def _systems(page: _Page, block: Mapping[str, Any], metric: str) -> None:
-    others = [rate for rate in RATES if rate != metric]
+    titles = _titles()
+    others = [rate for rate in titles if rate != metric]
     of, other = HEADLINES if block["headline"]["of"] == "mean" else HEADLINES[::-1]
-    headers = ["system", "seeds", f"{of.title}{RATES[metric]} %", "95 % interval"]
+    headers = ["system", "seeds", f"{of.title}{titles[metric]} %", "95 % interval"]
     headers += [f"{other.name} %"] if page.markdown else []  # in plain text it stands in the line of the system
-    headers += ["std folds", "std seeds", *(f"{RATES[rate]} %" for rate in others), "ECE %"]
+    headers += ["std folds", "std seeds", *(f"{titles[rate]} %" for rate in others), "ECE %"]
     rows = []
     for system in block["systems"]:
         found = system["figures"]
@@ -134,7 +140,7 @@ def _systems(page: _Page, block: Mapping[str, Any], metric: str) -> None:
         beside = system["figures"][metric]
         parts += [*system["marks"], *system["remarks"]]
         parts.append(
-            f"{other.name} {RATES[metric]} {percent(beside[other.value])} ({interval(beside[other.interval])})"
+            f"{other.name} {titles[metric]} {percent(beside[other.value])} ({interval(beside[other.interval])})"
         )
         parts.append(", ".join(system["source"]))
         lines.append(f"{system['key']}: {'; '.join(parts)}")
@@ -195,8 +201,9 @@ def _differences(page: _Page, block: Mapping[str, Any], metric: str, comparisons
     if not block["differences"]:
         return
     names = {system["key"]: system["name"] for system in block["systems"]}
+    titles = _titles()
     of = "pooled " if block["headline"]["of"] == "pooled" else ""
-    headers = [f"{of}{RATES[metric]}, minus {block['baseline']}", "points", "95 % interval", "detectable"]
+    headers = [f"{of}{titles[metric]}, minus {block['baseline']}", "points", "95 % interval", "detectable"]
     headers += ["p bootstrap", "p Holm", *(["p McNemar"] if metric == "wa" else []), "p corrected t"]
     rows = []
     for item in block["differences"]:

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
 from s3prl_emotion.files import clean_up, parse_json, write_atomically
 from s3prl_emotion.locks import LOCK, exclusive, is_held, only_here, shared
 from s3prl_emotion.protocols.seal import MADE, check_seal, seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.prediction import Prediction, read_predictions
 from s3prl_emotion.runs.record import differences, read_fold_file, read_run_file, run_sha256
 
 T = TypeVar("T")
@@ -36,8 +36,10 @@ USERS = ".users"
 FOLD_FILE = "fold.json"
 BEST = "dev-best.ckpt"
 
-NOT_COMPARED = ("settings",)
-"""Keys of ``run.json`` that follow from the others: they are for people, and worded by the version that wrote them."""
+SETTINGS = "settings"
+"""Key of ``run.json`` whose content follows from the others, for people, and worded by the version that wrote it."""
+PLUGINS = "plugins"
+"""What of it does not follow from the others: the files that plugins came from."""
 
 
 class _Inside:
@@ -173,8 +175,8 @@ class RunFolder:
         earlier = self.about()
         if _same_file(earlier, identity):
             earlier = {**earlier, "checkpoint": identity["checkpoint"]}
-        compared = [key for key in identity if key not in NOT_COMPARED]
-        differing = [line for key in compared for line in differences(key, earlier.get(key), identity[key])]
+        given, now = (_compared(about) for about in (earlier, identity))
+        differing = [line for key in now for line in differences(key, given.get(key), now[key])]
         if differing:
             raise RunError(
                 f"{self.path} holds a run with other settings: {'; '.join(differing[:5])}. "
@@ -307,6 +309,12 @@ class FoldFolder:
         if run.is_begun:
             tied.update({"run_sha256": run_sha256(run.about()), MADE: seal(*run.division())})
         write_atomically(self.record, json.dumps({**about, **tied}, indent=1) + "\n")
+
+
+def _compared(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a run to go on."""
+    plugins = about.get(SETTINGS, {}).get(PLUGINS, {})
+    return {key: {PLUGINS: plugins} if key == SETTINGS else value for key, value in about.items()}
 
 
 def _same_file(earlier: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:

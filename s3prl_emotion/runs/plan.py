@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class Training:
 
     upstream: UpstreamChoice
     downstream: str  # -d
-    settings: Settings
+    settings: Settings[Any]
     seed: int
     device: str
     further: Mapping[str, Any] = field(default_factory=dict)  # S3PRL's other arguments, which decide no number
@@ -63,6 +64,12 @@ class Remarks:
     lr: float | None
     file: Mapping[str, Any]  # total_steps and lr of the configuration that ships
     deviations: tuple[str, ...]  # from it, each in words
+    plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that decide the numbers, by kind and name
+
+    def record(self) -> dict[str, Any]:
+        """As ``run.json`` has them; plugins only where there are any."""
+        content = dataclasses.asdict(self)
+        return content if self.plugins else {key: value for key, value in content.items() if key != "plugins"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.evaluation.predictions import Prediction, read_predictions
+from s3prl_emotion.runs.prediction import Prediction, read_predictions
 
 STEPS = (
     "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.save_step=2,,config.runner.log_step=2,,"

@@ -20,9 +20,10 @@ from s3prl_emotion.evaluation.intervals import (
     standard_error,
     student_interval,
 )
-from s3prl_emotion.evaluation.metrics import OF_CONFUSION
-from s3prl_emotion.evaluation.predictions import Prediction
+from s3prl_emotion.evaluation.metrics import rates as all_rates
+from s3prl_emotion.runs.prediction import Prediction
 
+RATES = {name: rate.of_confusion for name, rate in all_rates().items()}
 LABELS = ["a", "b", "c"]
 
 
@@ -49,7 +50,7 @@ def _by_loop(items: list[Prediction], drawn: dict[str, int], rate: str) -> float
         for item in here:
             matrix[LABELS.index(item.truth), LABELS.index(item.predicted)] += drawn[item.speaker]
         if share:
-            total += share * float(OF_CONFUSION[rate](matrix))
+            total += share * float(RATES[rate](matrix))
             weight += share
     return total / weight
 
@@ -66,7 +67,7 @@ class _Draws:
         return taken
 
 
-@pytest.mark.parametrize("rate", OF_CONFUSION)
+@pytest.mark.parametrize("rate", RATES)
 def test_replicates_are_what_a_plain_loop_gives(rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3prl_emotion.evaluation.intervals._CHUNK", 60)  # several chunks
     rng = np.random.default_rng(0)
@@ -74,7 +75,7 @@ def test_replicates_are_what_a_plain_loop_gives(rate: str, monkeypatch: pytest.M
     counts = count([items], LABELS)
     draws = rng.multinomial(6, [1 / 6] * 6, 40)
     names = list(dict.fromkeys(item.speaker for item in items))
-    values = replicates([counts], {rate: OF_CONFUSION[rate]}, _Draws(draws), 40)[0][rate]  # type: ignore[arg-type]
+    values = replicates([counts], {rate: RATES[rate]}, _Draws(draws), 40)[0][rate]  # type: ignore[arg-type]
     expected = [_by_loop(items, dict(zip(names, draw.tolist(), strict=True)), rate) for draw in draws]
     assert values == pytest.approx(expected)
     assert (draws.reshape(40, 3, 2).sum(axis=2) == 0).any()  # among them draws that leave a fold out
@@ -87,7 +88,7 @@ def test_one_speaker_per_fold_is_enumerated() -> None:
         for fold, hits in ((1, 2), (2, 5), (3, 9))
         for i in range(10)
     ]
-    rates = {"wa": OF_CONFUSION["wa"]}
+    rates = {"wa": RATES["wa"]}
     values = replicates([count([items], LABELS)], rates, np.random.default_rng(0), 20000)[0]["wa"]
     expected = sorted(float(np.mean(draw)) for draw in itertools.product([0.2, 0.5, 0.9], repeat=3))
     assert np.unique(values.round(9)) == pytest.approx(np.unique(np.round(expected, 9)))
@@ -105,7 +106,7 @@ def test_agrees_with_confidence_intervals(rate: str, of_sklearn: str) -> None:
         guess = truth if rng.random() < 0.6 else str(rng.choice(LABELS))
         size = int(rng.integers(1, 8))
         items += [Prediction(1, f"{speaker}-{i}", f"{speaker:02}", truth, guess) for i in range(size)]
-    ours = replicates([count([items], LABELS)], {rate: OF_CONFUSION[rate]}, rng, 4000)[0][rate]
+    ours = replicates([count([items], LABELS)], {rate: RATES[rate]}, rng, 4000)[0][rate]
 
     def metric(truth: np.ndarray, guess: np.ndarray) -> float:
         if of_sklearn == "recall":
@@ -129,11 +130,11 @@ def test_several_runs_are_averaged_per_draw() -> None:
     rng = np.random.default_rng(2)
     first = _random(rng, 2, 3, 5)
     second = [Prediction(item.fold, item.utterance, item.speaker, item.truth, "a") for item in first]
-    rates = {"macro_f1": OF_CONFUSION["macro_f1"]}
+    rates = {"macro_f1": RATES["macro_f1"]}
     alone = [replicates([count([run], LABELS)], rates, np.random.default_rng(7), 50) for run in (first, second)]
     both = replicates([count([first, second], LABELS)], rates, np.random.default_rng(7), 50)[0]["macro_f1"]
     assert both == pytest.approx((alone[0][0]["macro_f1"] + alone[1][0]["macro_f1"]) / 2)
-    assert fold_rates(count([first, second], LABELS), OF_CONFUSION["wa"]).shape == (2, 2)
+    assert fold_rates(count([first, second], LABELS), RATES["wa"]).shape == (2, 2)
 
 
 def test_a_speaker_in_several_folds_is_drawn_in_all_at_once() -> None:
@@ -163,7 +164,7 @@ def test_one_speaker_per_fold_gives_the_plain_t_interval_over_speakers() -> None
         for fold, value in enumerate(rates)
         for i in range(10)
     ]
-    drawn = replicates([count([items], LABELS)], {"wa": OF_CONFUSION["wa"]}, np.random.default_rng(0), 200_000)[0]["wa"]
+    drawn = replicates([count([items], LABELS)], {"wa": RATES["wa"]}, np.random.default_rng(0), 200_000)[0]["wa"]
     assert standard_error(drawn, 4) == pytest.approx(stats.sem(rates), rel=0.01)
     expected = stats.t.interval(0.95, 3, np.mean(rates), stats.sem(rates))
     assert speakers_interval(0.5, drawn, 4) == pytest.approx([max(0, expected[0]), min(1, expected[1])], abs=0.01)
@@ -173,7 +174,7 @@ def test_one_speaker_per_fold_gives_the_plain_t_interval_over_speakers() -> None
 def test_the_interval_of_two_speakers_per_fold_holds_the_truth() -> None:
     """Recalls scatter by speaker as in a normal model; ten speakers. Percentiles hold it in about 90 % of cases."""
     rng = np.random.default_rng(0)
-    rates = {"wa": OF_CONFUSION["wa"]}
+    rates = {"wa": RATES["wa"]}
     held = []
     for _ in range(200):
         hits = rng.binomial(100, np.clip(rng.normal(0.65, 0.08, 10), 0, 1))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from s3prl_emotion.evaluation.metrics import OF_CONFUSION, confusion_matrix, macro_f1, recalls, ua, ua_plus_wa, wa
+from s3prl_emotion.evaluation.metrics import confusion_matrix, macro_f1, rates, recalls, ua, ua_plus_wa, wa
 
 LABELS = ["neutral", "happy", "angry", "sad"]
 
@@ -87,7 +87,7 @@ def test_several_matrices_at_once(name: str, rate: Callable[..., float]) -> None
     labels = ["a", "b", "c"]
     pairs = [(rng.choice(labels[:k], 9).tolist(), rng.choice(labels, 9).tolist()) for k in (1, 2, 3)]
     stacked = np.stack([confusion_matrix(*pair, labels) for pair in pairs] + [np.zeros((3, 3), dtype=int)])
-    values = OF_CONFUSION[name](stacked.reshape(2, 2, 3, 3))
+    values = rates()[name].of_confusion(stacked.reshape(2, 2, 3, 3))
     assert values.shape == (2, 2)
     assert values.ravel()[:3].tolist() == [rate(*pair, labels) for pair in pairs]
     assert np.isnan(values[1, 1])

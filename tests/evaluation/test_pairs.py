@@ -11,11 +11,11 @@ from statsmodels.stats.contingency_tables import mcnemar as of_statsmodels
 from statsmodels.stats.multitest import multipletests
 
 from s3prl_emotion.evaluation.intervals import Counts, count
-from s3prl_emotion.evaluation.metrics import OF_CONFUSION
+from s3prl_emotion.evaluation.metrics import rates as all_rates
 from s3prl_emotion.evaluation.pairs import Paired, corrected_t, holm, mcnemar, paired_bootstrap, smallest_detectable
-from s3prl_emotion.evaluation.predictions import Prediction
+from s3prl_emotion.runs.prediction import Prediction
 
-WA = {"wa": OF_CONFUSION["wa"]}
+WA = {"wa": all_rates()["wa"].of_confusion}
 
 
 def _answers(both: int, only_a: int, only_b: int, none: int) -> tuple[list[bool], list[bool]]:

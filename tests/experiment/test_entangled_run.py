@@ -11,7 +11,7 @@ import soundfile
 from sklearn.metrics import balanced_accuracy_score
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.evaluation import read_predictions
+from s3prl_emotion.runs.prediction import read_predictions
 
 SHORT = "config.runner.total_steps=2,,config.runner.eval_step=1,,config.runner.save_step=2,,config.runner.log_step=2"
 

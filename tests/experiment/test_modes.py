@@ -12,7 +12,7 @@ import torch
 
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.cli import main
-from s3prl_emotion.evaluation.predictions import read_predictions
+from s3prl_emotion.runs.prediction import read_predictions
 
 FBANK = ("-u", "fbank", "-d", "emotion_mean_std", "--fold", "1")
 

@@ -51,7 +51,7 @@ def test_certain_votes_are_hard_labels_and_others_are_not(train):
     hard, *_ = train(lambda item: None, "hard")
     certain, results, manifest = train(lambda item: {item.label: 1.0})
     assert torch.equal(hard, certain)
-    assert "trained on annotators' votes" in results["settings"]["deviations"]
+    assert "trained on annotators' votes" in results.deviations
     first, second = manifest.labels[:2]
     torn, *_ = train(lambda item: {first: 0.5, second: 0.5})
     assert not torch.allclose(hard, torn)

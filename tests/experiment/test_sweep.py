@@ -11,9 +11,9 @@ import torch
 from s3prl_emotion import load
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.evaluation.predictions import read_predictions
-from s3prl_emotion.evaluation.results import read_results
 from s3prl_emotion.experiment.sweep import Grid, choose_rates
+from s3prl_emotion.runs.prediction import read_predictions
+from s3prl_emotion.runs.results import read_results
 
 SHORT = "config.runner.total_steps=3,,config.runner.eval_step=1,,config.runner.save_step=3,,config.runner.log_step=3"
 
@@ -68,11 +68,11 @@ def test_each_fold_takes_the_rate_that_its_own_dev_set_prefers(start, tmp_path):
     ]
     assert rows == expected
     results = read_results(chosen / "results.json")
-    assert results["settings"]["lr"] == "chosen in each fold on its dev set from 0.0001, 0.01"
+    assert results.settings.further["lr"] == "chosen in each fold on its dev set from 0.0001, 0.01"
     steps = [
         json.loads((runs[rate] / f"fold{n}" / "fold.json").read_text())["step"] for n, rate in ((1, 1e-4), (2, 1e-2))
     ]
-    assert [fold["step"] for fold in results["folds"]] == steps
+    assert [fold.step for fold in results.folds] == steps
     recogniser = load(chosen, device="cpu")
     assert recogniser.folds == (1, 2)
     for part, (number, rate) in zip(recogniser.parts.folds, ((1, 0.0001), (2, 0.01)), strict=True):

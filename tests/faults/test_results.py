@@ -65,6 +65,16 @@ def key(path: str, value: Any, name: str = "results.json") -> Make:
     return make
 
 
+def results_with(**values: Any) -> Make:
+    """Set several keys of ``results.json``."""
+
+    def make(here: Path) -> None:
+        for name, value in values.items():
+            key(name, value)(here)
+
+    return make
+
+
 def without(path: str, name: str = "results.json") -> Make:
     """Take a key out of a JSON file."""
 
@@ -395,7 +405,7 @@ RESULTS = "run/results.json"
     Fault(
         "results: lacking without classes",
         COMPARE,
-        ("protocol.lacking: missing classes",),
+        ("protocol.lacking[0]: missing classes",),
         key("protocol.lacking", [{"fold": 1, "part": "dev"}]),
     ),
     Fault("results: no folds", EVALUATE, ("folds: expected a list with at least one fold",), key("folds", [])),
@@ -427,7 +437,7 @@ RESULTS = "run/results.json"
     Fault(
         "results: a mean that is NaN",
         EVALUATE,
-        ("ua.mean: expected a fraction in [0, 1], found nan",),
+        (RESULTS, "NaN is no number in JSON"),
         key("ua.mean", float("nan")),
     ),
     Fault(
@@ -446,9 +456,7 @@ RESULTS = "run/results.json"
         key("confusion.0.0", -3),
     ),
     Fault("results: a seed in words", COMPARE, ("seed: expected a whole number, found 'first'",), key("seed", "first")),
-    Fault(
-        "results: a seed that is NaN", COMPARE, ("seed: expected a whole number, found nan",), key("seed", float("nan"))
-    ),
+    Fault("results: a seed that is NaN", COMPARE, (RESULTS, "NaN is no number in JSON"), key("seed", float("nan"))),
     Fault(
         "results: an upstream that is null", COMPARE, ("upstream: expected a text, found None",), key("upstream", None)
     ),
@@ -473,6 +481,43 @@ RESULTS = "run/results.json"
         ("fold 2, which is not one of the expected folds [1]",),
         key("folds_expected", [1]),
     ),
+    Fault(
+        "results: percent in the mean",
+        EVALUATE,
+        ("ua.mean: expected a fraction in [0, 1], found 63.2",),
+        key("ua.mean", 63.2),
+    ),
+    Fault(
+        "results: a headline of something else",
+        COMPARE,
+        ("headline.of: expected mean or pooled, found 'best'",),
+        key("headline.of", "best"),
+    ),
+    Fault(
+        "results: a pooled headline without pooled rates",
+        EVALUATE,
+        ("headline.of: expected mean, since pooled rates are missing",),
+        results_with(headline={"of": "pooled", "reason": "edited"}, pooled=None),
+    ),
+    Fault(
+        "results: a pooled rate in words",
+        EVALUATE,
+        ("pooled.ua.value: expected a number, found 'high'",),
+        key("pooled.ua.value", "high"),
+    ),
+    Fault("results: a demo in words", COMPARE, ("settings.demo: expected true or false",), key("settings.demo", "no")),
+    Fault(
+        "results: a recall in percent",
+        COMPARE,
+        ("recalls.neu: expected a fraction in [0, 1] or null, found 70",),
+        key("recalls.neu", 70),
+    ),
+    Fault(
+        "results: an interval over folds in words",
+        COMPARE,
+        ("macro_f1.ci95_folds: expected two numbers or null",),
+        key("macro_f1.ci95_folds", "wide"),
+    ),
     Fault("results: chance in words", COMPARE, ("chance: expected a fraction",), key("chance", "a quarter")),
     Fault(
         "results: half a character", COMPARE, ("upstream: expected a text, found '\\ud800'",), key("upstream", "\ud800")
@@ -484,15 +529,13 @@ RESULTS = "run/results.json"
         key("protocol.labels.0", "\udfff"),
     ),
     # folds.json and what lies beside
-    Fault(
-        "folds: cut off", EVALUATE, ("run/folds.json: not a mapping in JSON",), text("folds.json", lambda s: s[:100])
-    ),
+    Fault("folds: cut off", EVALUATE, ("run/folds.json: not a file of folds",), text("folds.json", lambda s: s[:100])),
     Fault("folds: a list", EVALUATE, ("run/folds.json",), text("folds.json", lambda _: "[1]")),
     Fault("folds: nested deeply", EVALUATE, ("run/folds.json",), text("folds.json", lambda _: DEEP)),
     Fault(
         "folds: made again",
         EVALUATE,
-        ("run/folds.json: the folds are not those of results.json",),
+        ("run/folds.json: the folds were changed after they were written",),
         key("sha256", "00", "folds.json"),
     ),
     Fault("folds: in words", EVALUATE, ("run/folds.json: not a file of folds",), key("folds", "five", "folds.json")),
@@ -505,13 +548,13 @@ RESULTS = "run/results.json"
     Fault(
         "folds: test sets in one text",
         COMPARE,
-        ("run/folds.json: not a file of folds",),
+        ("run/folds.json: the folds were changed after they were written",),
         key("folds.0.test", "abc", "folds.json"),
     ),
     Fault(
         "folds: ids that are lists",
         COMPARE,
-        ("run/folds.json: not a file of folds",),
+        ("run/folds.json: the folds were changed after they were written",),
         key("folds.0.test.0", ["abc"], "folds.json"),
     ),
     Fault(
@@ -535,7 +578,7 @@ RESULTS = "run/results.json"
     Fault(
         "folds: lacking in a number", AUDIT, ("run/folds.json: not a file of folds",), key("lacking", 3, "folds.json")
     ),
-    Fault("run.json cut off", COMPARE, ("run/run.json: not a mapping in JSON",), text("run.json", lambda s: s[:40])),
+    Fault("run.json cut off", COMPARE, ("run/run.json: not valid JSON",), text("run.json", lambda s: s[:40])),
     Fault("run.json nested deeply", COMPARE, ("run/run.json",), text("run.json", lambda _: DEEP)),
     Fault("a manifest cut off", EVALUATE, ("run/manifest.jsonl",), text("manifest.jsonl", lambda s: s[: len(s) // 2])),
     # what is given

@@ -128,7 +128,7 @@ def test_the_result_says_how_states_were_stored(run, tmp_path, capsys) -> None:
 
 
 def test_evaluation_without_the_store_gives_the_same(run, tmp_path, tiny_hubert) -> None:
-    from s3prl_emotion.evaluation.predictions import read_predictions
+    from s3prl_emotion.runs.prediction import read_predictions
 
     options = ("-u", "hf_auto_custom", "-k", str(tiny_hubert), "-d", "emotion_attn_corr", "--fold", "1")
     assert run(*options, "--cache-root", str(tmp_path / "cache"), "--cache-dtype", "float32") == 0

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from s3prl_emotion.evaluation import Prediction, summarise, write_predictions, write_results
+from s3prl_emotion.config import to_mapping
+from s3prl_emotion.evaluation import summarise
+from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.results import write_results
 
 LABELS = ("neutral", "happy", "angry", "sad")
 
@@ -77,4 +80,4 @@ def make_run(
         tested = {fold: [item.utterance for item in predictions if item.fold == fold] for fold in folds}
         content = [{"number": fold, "train": trained, "test": tested.get(fold, [])} for fold in range(1, 6)]
         (folder / "folds.json").write_text(json.dumps({"sha256": about["split_sha256"], "folds": content}))
-    return results
+    return to_mapping(results)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from s3prl_emotion.evaluation import Prediction, paper_rows, summarise, superb_rows
+from s3prl_emotion.config import to_mapping
+from s3prl_emotion.evaluation import PublishedResult, paper_rows, summarise, superb_rows
 from s3prl_emotion.reporting import confusion_table, results_table
+from s3prl_emotion.runs.prediction import Prediction
+from s3prl_emotion.runs.results import results_of
 
 LABELS = ["neutral", "happy", "angry", "sad"]
 PROTOCOL = {
@@ -46,7 +50,15 @@ def _results(
         "seed": 1337,
         "versions": {},
     }
-    return summarise(predictions, labels, **{**arguments, **changes})
+    return to_mapping(summarise(predictions, labels, **{**arguments, **changes}))
+
+
+def _table(results: dict[str, Any], published: Sequence[PublishedResult] = ()) -> str:
+    return results_table(results_of(results, "results"), published)
+
+
+def _confusion(results: dict[str, Any]) -> str:
+    return confusion_table(results_of(results, "results"))
 
 
 def _rows(table: str) -> dict[str, list[str]]:
@@ -56,7 +68,7 @@ def _rows(table: str) -> dict[str, list[str]]:
 
 
 def test_rows_of_the_run() -> None:
-    rows = _rows(results_table(_results(), superb_rows("hubert")))
+    rows = _rows(_table(_results(), superb_rows("hubert")))
     assert rows["fold"] == ["n", "UA %", "WA %", "macro-F1 %", "step"]
     assert rows["1"] == ["40", "60.00", "60.00", "60.00", "1000"]
     assert rows["5"] == ["40", "70.00", "70.00", "70.00", "5000"]
@@ -72,7 +84,7 @@ def test_rows_of_the_run() -> None:
 
 
 def test_title_names_everything() -> None:
-    title = results_table(_results(), []).split("\n\n")[0].replace("\n ", "")
+    title = _table(_results(), []).split("\n\n")[0].replace("\n ", "")
     assert title == (
         "upstream hubert | downstream emotion_mean | corpus iemocap | protocol superb | selection dev WA | "
         "dev random 20 % of the training utterances | labels neutral, happy, angry, sad | seed 1337"
@@ -80,7 +92,7 @@ def test_title_names_everything() -> None:
 
 
 def test_leaderboard_row_stands_under_the_same_folds() -> None:
-    table = results_table(_results(), superb_rows("hubert"))
+    table = _table(_results(), superb_rows("hubert"))
     rows = _rows(table)
     assert rows["SUPERB, WA %"] == ["fold 1", "fold 2", "fold 3", "fold 4", "fold 5", "mean"]
     assert rows["this run"] == ["60.00", "70.00", "80.00", "70.00", "70.00", "70.00"]
@@ -96,9 +108,7 @@ def test_leaderboard_row_stands_under_the_same_folds() -> None:
 
 
 def test_iemocap_of_s3prls_own_metadata_is_comparable() -> None:
-    table = results_table(
-        _results(corpus="superb_metadata", labels=["neu", "hap", "ang", "sad"]), superb_rows("hubert")
-    )
+    table = _table(_results(corpus="superb_metadata", labels=["neu", "hap", "ang", "sad"]), superb_rows("hubert"))
     assert "comparable (WA): same corpus" in table
     assert "not comparable" not in table
 
@@ -117,7 +127,7 @@ def test_iemocap_of_s3prls_own_metadata_is_comparable() -> None:
     ],
 )
 def test_not_comparable(changes: dict[str, Any], reason: str) -> None:
-    table = results_table(_results(**changes), superb_rows("hubert"))
+    table = _table(_results(**changes), superb_rows("hubert"))
     joined = table.replace("\n  ", " ")
     assert "not comparable: " in joined
     assert reason in joined[joined.index("not comparable: ") :]
@@ -129,7 +139,7 @@ def test_not_comparable(changes: dict[str, Any], reason: str) -> None:
 def test_transductive_run_is_marked() -> None:
     results = _results()
     results["protocol"]["transductive"] = True
-    table = results_table(results, superb_rows("hubert"))
+    table = _table(results, superb_rows("hubert"))
     assert "not comparable: this run is marked: transductive" in table
     assert "transductive: audio of the test folds was used" in table
 
@@ -143,15 +153,15 @@ def test_transductive_run_is_marked() -> None:
 )
 def test_what_a_protocol_allows_is_marked(key: str, value: bool, mark: str) -> None:
     results = _results()
-    assert mark not in results_table(results, superb_rows("hubert"))
+    assert mark not in _table(results, superb_rows("hubert"))
     results["protocol"][key] = value
-    table = results_table(results, superb_rows("hubert"))
+    table = _table(results, superb_rows("hubert"))
     assert f"\n{mark}\n" in table
     assert f"not comparable: this run is marked: {mark}" in table
 
 
 def test_calibration_is_printed() -> None:
-    table = results_table({**_results(), "ece": 0.1234, "brier": 0.5, "kl_to_annotators": 0.25})
+    table = _table({**_results(), "ece": 0.1234, "brier": 0.5, "kl_to_annotators": 0.25})
     assert (
         "calibration error (ECE) 12.34 %, Brier score 0.5000 of 2, KL to the annotators 0.2500 nats"
         in table.replace("\n ", "")
@@ -166,25 +176,25 @@ def test_a_record_of_the_first_version_is_laid_out() -> None:
         del results[key]
     for rate in ("ua", "wa", "macro_f1"):
         results[rate]["ci95"] = results[rate].pop("ci95_folds")
-    rows = _rows(results_table(results))
+    rows = _rows(_table(results))
     assert rows["95 % folds"] == ["61.22 to 78.78"] * 3
     assert "95 % speakers" not in rows
 
 
 def test_conflicting_sources_are_both_shown() -> None:
-    rows = _rows(results_table(_results(upstream="fbank"), superb_rows("fbank")))
+    rows = _rows(_table(_results(upstream="fbank"), superb_rows("fbank")))
     assert rows["fbank [1]"] == ["-"] * 5 + ["35.39"]
     assert rows["fbank [2]"] == ["-"] * 5 + ["48.24"]
 
 
 def test_no_leaderboard_row() -> None:
-    table = results_table(_results(upstream="mine"), superb_rows("mine"))
+    table = _table(_results(upstream="mine"), superb_rows("mine"))
     assert "SUPERB leaderboard: no row is known for upstream mine" in table
 
 
 def test_other_recipes_and_papers_are_listed_apart() -> None:
     published = [*superb_rows("data2vec"), *paper_rows("attentive_correlation", "wavlm_large")]
-    table = results_table(_results(upstream="data2vec"), published).replace("\n  ", " ")
+    table = _table(_results(upstream="data2vec"), published).replace("\n  ", " ")
     assert "no row is known for upstream data2vec" in table
     assert "data2vec_base: WA 67.38 %, emotion2vec paper Table 2" in table
     assert "wavlm_large + attentive_correlation: UA 75.60 (2.33) %, arXiv 2211.01756 Table 1" in table
@@ -195,17 +205,17 @@ def test_other_recipes_and_papers_are_listed_apart() -> None:
 def test_chance_warning(right: int, warned: bool) -> None:
     results = _results()
     results["ua"]["mean"] = right / 100
-    assert ("above chance (25.00): little or nothing was learned" in results_table(results, [])) is warned
+    assert ("above chance (25.00): little or nothing was learned" in _table(results, [])) is warned
 
 
 def test_missing_folds_are_named() -> None:
-    table = results_table(_results((6, 7, 8)), [])
+    table = _table(_results((6, 7, 8)), [])
     assert "warning: incomplete: folds 4, 5 missing, 3 of 5 folds scored" in table
-    assert "incomplete" not in results_table(_results(), [])
+    assert "incomplete" not in _table(_results(), [])
 
 
 def test_one_fold() -> None:
-    table = results_table(_results((6,)), [])
+    table = _table(_results((6,)), [])
     assert _rows(table)["std"] == ["-"] * 3
     assert _rows(table)["95 % speakers"] == _rows(table)["95 % folds"] == ["-"] * 3
     assert "no interval over speakers: there is one speaker only" in table
@@ -232,7 +242,7 @@ def test_one_fold() -> None:
     ],
 )
 def test_settings_line(settings: dict[str, Any] | None, line: str | None) -> None:
-    lines = results_table(_results(settings=settings), []).splitlines()
+    lines = _table(_results(settings=settings), []).splitlines()
     if line is None:
         assert not any("not the configuration file's" in text for text in lines)
     else:
@@ -240,7 +250,7 @@ def test_settings_line(settings: dict[str, Any] | None, line: str | None) -> Non
 
 
 def test_confusion_matrix() -> None:
-    table = confusion_table(_results())
+    table = _confusion(_results())
     rows = _rows(table)
     assert table.splitlines()[0] == "Confusion matrix, 200 utterances of 5 folds"
     assert rows["truth \\ predicted"] == ["neutral", "happy", "angry", "sad", "recall"]
@@ -251,7 +261,7 @@ def test_confusion_matrix() -> None:
 def test_confusion_matrix_without_a_class() -> None:
     results = _results()
     results["confusion"][3] = [0, 0, 0, 0]
-    assert _rows(confusion_table(results))["sad"] == ["0", "0", "0", "0", "-"]
+    assert _rows(_confusion(results))["sad"] == ["0", "0", "0", "0", "-"]
 
 
 def test_width() -> None:
@@ -259,6 +269,6 @@ def test_width() -> None:
     results = _results(labels=long_labels, settings={"demo": True, **{f"setting_{i}": i for i in range(20)}})
     results["upstream"] = "a_very_long_upstream_name_" * 6
     published = superb_rows("fbank") + superb_rows("data2vec") + paper_rows("correlation", "wav2vec2")
-    for text in (results_table(results, published), confusion_table(results)):
+    for text in (_table(results, published), _confusion(results)):
         assert max(map(len, text.splitlines())) <= 100
-    assert _rows(confusion_table(results))["12 rather_long_emotion_11"][-1] == "70.00"
+    assert _rows(_confusion(results))["12 rather_long_emotion_11"][-1] == "70.00"

@@ -12,9 +12,10 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import clustering
 from s3prl_emotion.pretraining.flea import finetune
 from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
-from s3prl_emotion.pretraining.flea.training import MODEL, write_report
+from s3prl_emotion.pretraining.flea.training import write_report
 from s3prl_emotion.pretraining.hubert import read_base
 from s3prl_emotion.pretraining.lineage import Stage, hash_of
+from s3prl_emotion.pretraining.masked import MODEL
 from s3prl_emotion.pretraining.states import hidden_states
 
 logger = logging.getLogger(__name__)

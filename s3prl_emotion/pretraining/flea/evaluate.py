@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import statistics
@@ -9,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.evaluation.comparability import not_comparable
+from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.evaluation.published import paper_rows
-from s3prl_emotion.evaluation.results import read_results
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.flea import export, finetune
 from s3prl_emotion.pretraining.flea.plan import Plan
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.reporting.comparability import not_comparable
-from s3prl_emotion.reporting.comparison import compare
 from s3prl_emotion.reporting.layout import interval, p_value, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.record import read_json
+from s3prl_emotion.runs.results import Results, read_results
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def released_score(plan: Plan, folder: Path) -> dict[str, Any]:
     It is no result: half of it is the figure that chose the checkpoint.
     """
     selection = _FIGURES[protocols.get(plan.folds.protocol).selection]
-    test = {fold["fold"]: fold[selection] for fold in read_results(RunFolder(folder).results)["folds"]}
+    test = {fold.fold: fold.rates[selection] for fold in read_results(RunFolder(folder).results).folds}
     scores = {
         number: (read_json(RunFolder(folder).fold(number).record, "a finished fold")["dev_score"] + value) / 2
         for number, value in test.items()
@@ -119,7 +120,7 @@ def stage_figures(plan: Plan) -> dict[str, dict[str, Any]]:
     return found
 
 
-def published(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def published(results: Mapping[str, Results]) -> list[dict[str, Any]]:
     """The paper's rows, and for the system that they describe the reason why they are not comparable, if so."""
     name = next(item for item in reversed(list(results)) if item.startswith("cpt-"))
     return [
@@ -135,11 +136,14 @@ def published(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _as_the_paper(results: Mapping[str, Any]) -> dict[str, Any]:
+def _as_the_paper(results: Results) -> Results:
     """A record without the deviations from SUPERB's way that the paper shares: -f, the last layer, the first 6 s."""
-    settings = results["settings"]
+    settings = results.settings
+    if settings is None:
+        return results
     shared = ("upstream fine-tuned (-f)", "features -s last_hidden_state", "audio cut to 6.0 s")
-    return {**results, "settings": {**settings, "deviations": [x for x in settings["deviations"] if x not in shared]}}
+    left = tuple(item for item in settings.deviations if item not in shared)
+    return dataclasses.replace(results, settings=dataclasses.replace(settings, deviations=left))
 
 
 def table(content: Mapping[str, Any], names: Mapping[str, str]) -> str:

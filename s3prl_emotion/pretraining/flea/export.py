@@ -8,8 +8,8 @@ from typing import Any
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import export
 from s3prl_emotion.pretraining.flea.plan import RECIPE, Plan
-from s3prl_emotion.pretraining.flea.training import MODEL
 from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.masked import MODEL
 
 PAPER = "FLEA (arXiv 2312.16383, ICASSP 2024)"
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import ConfigError, nearest
-from s3prl_emotion.evaluation.results import read_results
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.locks import only_here
 from s3prl_emotion.pretraining.flea import cluster, cpt, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
+from s3prl_emotion.pretraining.loop import processes
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.results import read_results
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
     Returns:
         the table; ``grid.csv`` in the run's folder holds the same
     """
-    if recipe.processes() > 1:
+    if processes() > 1:
         raise ConfigError("--grid: start independent processes, each with the same command: they share the cells")
     for fold in plan.numbers:
         with only_here(plan.folder / f"fold{fold}", wait=True):  # what all cells share is made by one process
@@ -110,21 +111,21 @@ def figures(plan: Plan, cell: Cell) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     results = read_results(path)
-    tested = [fold["fold"] for fold in results["folds"]]
+    tested = [fold.fold for fold in results.folds]
     if not set(plan.numbers) <= set(tested):
         return None
     clusterings, trainings = [], []
     for fold in tested:
         clusterings.append((cluster.stage_of(plan, fold, cell).finished() or {})["metrics"])
         trainings.append((cpt.stage_of(plan, fold, cell).finished() or {})["metrics"])
-    low, high = results["ua"]["ci95"] or (None, None)
+    low, high = results.rates["ua"].ci95 or (None, None)
     return {
         "layer": cell.layer,
         "clusters": cell.clusters,
-        "ua": results["ua"]["mean"],
+        "ua": results.rates["ua"].mean,
         "ua_ci95_low": low,
         "ua_ci95_high": high,
-        "wa": results["wa"]["mean"],
+        "wa": results.rates["wa"].mean,
         "folds": " ".join(map(str, tested)),
         "inertia": _mean([item["inertia"] for item in clusterings]),
         "silhouette": _mean([item["silhouette"] for item in clusterings]),

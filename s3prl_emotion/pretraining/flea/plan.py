@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, dropped
+from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.registration import register, upstreams
 from s3prl_emotion.corpora import Manifest, corpora
@@ -25,6 +25,7 @@ from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.split import Fold, Folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.record import differences, read_json
+from s3prl_emotion.upstreams.resolution import resolve
 
 RECIPE = "flea"
 RECIPE_FILE = "recipe.json"
@@ -205,19 +206,19 @@ def find_base(upstream: str) -> tuple[Path, str]:
     Raises:
         UpstreamError: if it is something else
     """
-    found = dropped.resolve(upstream, None, None)
-    if found.checkpoint is None or not Path(found.checkpoint).is_dir() or found.name in upstreams():
+    name, checkpoint, _ = resolve(upstream, None, None).options
+    if checkpoint is None or not Path(checkpoint).is_dir() or name in upstreams():
         raise UpstreamError(
             f"-u {upstream}: expected a HuBERT in transformers format: a folder, a dropped name, or a Hub id"
         )
-    from s3prl_emotion.upstream_patches._transformers import read_config
+    from s3prl_emotion.upstreams.transformers import read_config
 
-    kind = read_config(Path(found.checkpoint)).model_type
+    kind = read_config(Path(checkpoint)).model_type
     if kind != "hubert":
         raise UpstreamError(
             f"-u {upstream}: expected a HuBERT, found a model of type {kind!r}; FLEA trains HuBERT only"
         )
-    return Path(found.checkpoint), found.name
+    return Path(checkpoint), name
 
 
 def _run_name(wanted: Wanted, protocol: str, inductive: bool) -> str:

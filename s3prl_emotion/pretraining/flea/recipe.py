@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, tapt
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
+from s3prl_emotion.pretraining.lineage import Stage
 from s3prl_emotion.pretraining.loop import processes
 
 logger = logging.getLogger(__name__)
@@ -57,14 +59,15 @@ def run_stage(plan: Plan, name: str, fold: int, cell: Cell, layers: tuple[int, .
         export.run(plan, chain(plan, fold, cell), fold, cell.below)
 
 
-def chain(plan: Plan, fold: int, cell: Cell) -> list:  # type: ignore[type-arg]
+def chain(plan: Plan, fold: int, cell: Cell) -> list[Stage]:
     """The stages that a model of continued pretraining goes back to."""
     found = [tapt.stage_of(plan, fold)]
-    for name, stage_of in (
+    later: tuple[tuple[str, Callable[[], Stage]], ...] = (
         ("finetune", lambda: finetune.stage_of(plan, fold)),
         ("cluster", lambda: cluster.stage_of(plan, fold, cell)),
         ("cpt", lambda: cpt.stage_of(plan, fold, cell)),
-    ):
+    )
+    for name, stage_of in later:
         if found[-1].finished() is None:
             raise RunError(f"export, fold {fold}: stage {found[-1].name} is not finished, which {name} needs")
         found.append(stage_of())

@@ -22,6 +22,7 @@ from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.protocols import protocols
 from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
 from s3prl_emotion.upstreams.resolution import resolve
 
@@ -170,7 +171,7 @@ def corpus_name(request: Request) -> str:
 
 def _protocol(request: Request, training: Training) -> str:
     default = expert_of(training.downstream).protocol or corpora.get(request.corpus, "--corpus").default_protocol
-    return request.protocol or default
+    return protocols.get(request.protocol or default, "--protocol").name
 
 
 def _folds(request: Request, variant: str | None) -> tuple[int, ...] | None:

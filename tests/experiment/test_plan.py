@@ -133,6 +133,21 @@ def test_folders_of_earlier_versions_are_continued(earlier: dict[str, Any], tmp_
         folder.is_for(identity_of(settle(_demo(earlier["downstream"], seed=3))))
 
 
+def test_of_settings_only_plugins_are_compared(tmp_path: Path) -> None:
+    """Deviations follow from what is compared anyway; the file behind a plugin's name does not."""
+    folder = RunFolder(tmp_path)
+    (tmp_path / "fold1").mkdir()
+    (tmp_path / "fold1" / "states-10.ckpt").touch()
+    plugins = {"pooling max": {"file": "max.py", "sha256": "1"}}
+    folder.record.write_text(json.dumps({**EARLIER, "settings": {**EARLIER["settings"], "plugins": plugins}}))
+    told = {**EARLIER["settings"], "deviations": ["in other words"], "plugins": plugins}
+    assert folder.is_for({**EARLIER, "settings": told})
+    other = {**told, "plugins": {"pooling max": {"file": "max.py", "sha256": "2"}}}
+    for settings in (other, EARLIER["settings"]):
+        with pytest.raises(RunError, match=r"settings\.plugins\.pooling max"):
+            folder.is_for({**EARLIER, "settings": settings})
+
+
 @pytest.mark.parametrize("downstream", downstream_configs())
 def test_a_configuration_comes_back_from_its_types(downstream: str) -> None:
     config = read_yaml(downstream_configs()[downstream])

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from s3prl_emotion.config import from_mapping, to_mapping
+from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.deployment.card import model_card
 from s3prl_emotion.deployment.format import (
@@ -35,6 +35,7 @@ from s3prl_emotion.evaluation.summary import versions
 from s3prl_emotion.experiment.folder import checkpoint_sha256
 from s3prl_emotion.experiment.record import read_json
 from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.upstream_patches._hub import snapshot_source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,18 @@ import pytest
 from huggingface_hub import ModelCard
 from reporting.runs import make_run
 
+from s3prl_emotion.config import from_mapping
 from s3prl_emotion.deployment.card import model_card
 from s3prl_emotion.deployment.format import FORMAT, VERSION, CorpusFacts, ExportConfig, Features
 from s3prl_emotion.deployment.parts import UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.results import results_of
 
 
-def _card(record: dict[str, Any]) -> ModelCard:
-    config = ExportConfig(
+def _config(record: dict[str, Any]) -> ExportConfig:
+    return ExportConfig(
         format=FORMAT,
         version=VERSION,
         upstream=UpstreamUse("hubert"),
@@ -29,7 +33,10 @@ def _card(record: dict[str, Any]) -> ModelCard:
         corpus=CorpusFacts("iemocap"),
         results=results_of(record, "results"),
     )
-    return ModelCard(model_card(config))
+
+
+def _card(record: dict[str, Any]) -> ModelCard:
+    return ModelCard(model_card(_config(record)))
 
 
 @pytest.mark.parametrize("entangled", [False, True])
@@ -56,3 +63,16 @@ def test_a_record_of_before_there_were_pooled_rates_is_quoted_by_its_means(tmp_p
         del record[key]
     listed = {item.metric_type: item.metric_value for item in _card(record).data.eval_results}
     assert listed["recall"] == round(record["ua"]["mean"], 4)
+
+
+def test_an_export_holds_the_record_as_the_run_does(tmp_path: Path) -> None:
+    record = make_run(tmp_path, settings={"demo": False, "lr": 0.1, "deviations": ["3 steps"]})
+    config = _config({**record, "remark": "kept"})
+    content = json.loads(json.dumps(to_mapping(config)))
+    assert json.dumps(content["results"]) == json.dumps({**record, "remark": "kept"})
+    assert from_mapping(ExportConfig, content, "config.json") == config
+    content["results"]["folds"][0]["wa"] = 70
+    with pytest.raises(
+        ConfigError, match=r"config\.json\.results\.folds\[0\]\.wa: expected a fraction in \[0, 1\], found 70"
+    ):
+        from_mapping(ExportConfig, content, "config.json")

@@ -81,8 +81,8 @@ class FoldResult(_Open):
 
     fold: Whole
     n: Whole  # test utterances
-    rates: dict[str, Fraction] = field(
-        default_factory=dict, metadata=gathers(lambda name, value: name in RATES or is_fraction(value), RATES)
+    rates: dict[str, Number] = field(
+        default_factory=dict, metadata=gathers(lambda name, value: name in RATES or is_number(value), RATES)
     )  # by the name of the metric
     step: Whole | None  # of the checkpoint; None where unknown
 
@@ -170,9 +170,12 @@ class Results(_Open):
         numbers = [fold.fold for fold in self.folds]
         if len(set(numbers)) != len(numbers):
             raise ValueError(f"folds: expected each fold once, found list {shown(numbers)}")
-        for name in RATES:
-            if not is_fraction(mean := self.rates[name].mean):
-                raise ValueError(f"{name}.mean: expected a fraction in [0, 1], found {shown(mean)}")
+        fractions = {f"{name}.mean": self.rates[name].mean for name in RATES}
+        for place, fold in enumerate(self.folds):
+            fractions |= {f"folds[{place}].{name}": fold.rates[name] for name in RATES}
+        for key, value in fractions.items():
+            if not is_fraction(value):
+                raise ValueError(f"{key}: expected a fraction in [0, 1], found {shown(value)}")
         size, shape = len(self.labels), [len(row) for row in self.confusion]
         if shape != [size] * size:
             raise ValueError(f"confusion: expected {size} rows of {size} for {size} labels, found rows of {shape}")

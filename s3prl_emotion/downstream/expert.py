@@ -25,7 +25,7 @@ from s3prl_emotion.downstream.rng import (
 )
 from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.errors import ConfigError, RunError, nearest
-from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
+from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.features.packed import Packed, pack
 from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.pooling import poolings
@@ -174,15 +174,13 @@ class DownstreamExpert(nn.Module):
     def log_records(
         self, split: str, records: dict[str, list[Any]], logger: Any, global_step: int, **_: Any
     ) -> list[str]:
-        """Write loss, UA, WA and macro-F1 of a split; on dev, ask for a checkpoint at the best selected figure."""
+        """Write loss and rates of a split; on dev, ask for a checkpoint at the best selected figure."""
         probabilities = torch.cat(records["probabilities"]).cpu().numpy()
         truth = [self.labels[index] for index in records["truth"]]
         predicted = [self.labels[index] for index in probabilities.argmax(axis=1)]
         values = {
             "loss": float(torch.stack(records["loss"]).mean()),
-            "ua": ua(truth, predicted, self.labels),
-            "wa": wa(truth, predicted, self.labels),
-            "macro_f1": macro_f1(truth, predicted, self.labels),
+            **{name: rate(truth, predicted, self.labels) for name, rate in columns().items()},
         }
         when = f" at step {global_step}" if self.training_is_running(global_step) else ""
         if not np.isfinite(values["loss"]):

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import metrics
 from s3prl_emotion.evaluation.comparability import (
@@ -35,6 +34,7 @@ from s3prl_emotion.evaluation.systems import (
     figures,
     group,
 )
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import Results
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise
 from s3prl_emotion.files import parse_json
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import FOLDS, MANIFEST, PREDICTIONS, RESULTS, RUN_FILE, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, read_predictions
@@ -155,12 +155,13 @@ def read_run(folder: str | Path) -> Run:
 
 def _again(old: Results, new: Results) -> Results:
     """The new record with what only the old one has, in the old one's order of keys."""
+    given = old.given or ()
     return dataclasses.replace(
         new,
         rates={**old.rates, **new.rates},
         measures={**old.measures, **new.measures},
         further=old.further,
-        given=(*old.given, *(key for key in to_mapping(new) if key not in old.given)),
+        given=(*given, *(key for key in to_mapping(new) if key not in given)),
     )
 
 

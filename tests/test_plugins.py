@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -132,6 +133,7 @@ def _forgotten(monkeypatch):
         registry.names()
     kept = [(dict(registry._entries), dict(registry._files), registry._scanned) for registry in registries]
     modules, path = set(sys.modules), list(sys.path)
+    registration.register()
     from s3prl import hub
 
     names = set(vars(hub))
@@ -224,7 +226,7 @@ def test_ls_says_where_an_entry_comes_from(kind, name, file, tmp_path, monkeypat
 # --- a run with parts of one's own ------------------------------------------------------------------------------------
 
 
-def test_a_run_uses_and_records_them(run, tmp_path, monkeypatch, capsys) -> None:
+def test_a_run_uses_and_records_them(run, demo_root, tmp_path, monkeypatch, capsys) -> None:
     folder = write(tmp_path / "mine")
     monkeypatch.setenv(plugins.FOLDERS, str(folder))
     options = (
@@ -253,10 +255,7 @@ def test_a_run_uses_and_records_them(run, tmp_path, monkeypatch, capsys) -> None
     for content in (record, results):
         assert {key: told["file"] for key, told in content["settings"]["plugins"].items()} == expected
         for key, told in content["settings"]["plugins"].items():
-            path = tmp_path / told["file"]
-            import hashlib
-
-            assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), key
+            assert told["sha256"] == hashlib.sha256((tmp_path / told["file"]).read_bytes()).hexdigest(), key
     assert run(*options) == 0, "the same files: the run goes on"
     capsys.readouterr()
 
@@ -266,8 +265,8 @@ def test_a_run_uses_and_records_them(run, tmp_path, monkeypatch, capsys) -> None
     said = " ".join(capsys.readouterr().err.split())
     assert "holds a run with other settings: settings.plugins.pooling my_max.sha256 was '" in said
 
-    audio = next((tmp_path.parent).rglob("*.wav"), None) or next(Path(record["corpus"]["data"]).rglob("*.wav"))
-    assert main(["predict", str(tmp_path / "run"), str(audio), "--device", "cpu"]) == 0
+    audio = next(demo_root.rglob("*.wav"))
+    assert main(["predict", "--run", str(tmp_path / "run"), str(audio), "--device", "cpu"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "the pooling my_max is not the file mine/pooling/my_max.py that this was trained with" in said
 

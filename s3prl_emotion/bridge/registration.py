@@ -33,7 +33,7 @@ def register() -> None:
         sys.meta_path.append(_DownstreamFinder())
     hub = importlib.import_module("s3prl.hub")
     for name, function in upstreams().items():
-        existing = getattr(hub, name, None)
+        existing = vars(hub).get(name)
         if existing is not None and existing is not function:
             raise NameClashError(f"upstream {name!r} of {inspect.getfile(function)} exists in {hub.__file__} already")
         setattr(hub, name, function)

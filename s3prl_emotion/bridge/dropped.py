@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from s3prl_emotion.bridge import names, registration
+from s3prl_emotion.bridge import code, names, registration
 from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import UpstreamError
 
@@ -43,15 +44,21 @@ def folders() -> list[Path]:
 
 
 def dropped() -> dict[str, list[Path]]:
-    """Names to the checkpoints of that name: a folder's name, or a file's without its ending."""
+    """Names to the checkpoints of that name: a folder's name, or a file's without its ending.
+
+    Python files are among them where nothing else has their name, helpers of theirs (``_*.py``) aside.
+    """
     from s3prl_emotion.upstream_patches import FILE_SUFFIXES
 
     found: dict[str, list[Path]] = {}
+    written: dict[str, list[Path]] = {}
     for folder in folders():
         for path in sorted(folder.iterdir()):
             if not path.name.startswith(".") and (path.is_dir() or path.suffix in FILE_SUFFIXES):
                 found.setdefault(_name(path), []).append(path)
-    return found
+            elif path.suffix == code.SUFFIX and not path.name.startswith(("_", ".")):
+                written.setdefault(_name(path), []).append(path)
+    return {**written, **found}
 
 
 def resolve(name: str | None, checkpoint: str | None, model_config: str | None, refresh: bool = False) -> Upstream:
@@ -157,6 +164,8 @@ def _at(path: Path, name: str, checkpoint: str | None, model_config: str | None)
     from s3prl_emotion.upstream_patches._files import settings_file
 
     path = path.absolute()
+    if path.suffix == code.SUFFIX and path.is_file():
+        return _at_code(path, name, checkpoint, model_config)
     if path.is_dir():
         if model_config is not None:
             raise UpstreamError(f"-u {name} ignores -g: {path} has its own config.json")
@@ -181,6 +190,24 @@ def _at(path: Path, name: str, checkpoint: str | None, model_config: str | None)
     return Upstream(name, checkpoint, model_config)
 
 
+def _at_code(path: Path, name: str, checkpoint: str | None, model_config: str | None) -> Upstream:
+    """Put a Python file on the hub; in records it is the checkpoint, or stands beside ``-k``, so that it is hashed."""
+    if model_config is not None:
+        raise UpstreamError(f"-u {name} ignores -g: {path} is code, which has its own settings")
+    function = code.function_in(path)
+    if checkpoint is None:
+        if code.needs_checkpoint(function):
+            raise UpstreamError(f"-u {name} needs a checkpoint: give its path with -k")
+        checkpoint = str(path)
+    else:
+        if not Path(checkpoint).exists():
+            raise UpstreamError(f"-k {checkpoint}: no such file or folder")
+        checkpoint, model_config = str(Path(checkpoint).absolute()), str(path)
+    registration.name_upstream(name, function, checkpoint, model_config)
+    logger.info("-u %s: %s is executed", name, path)
+    return Upstream(name, checkpoint, model_config)
+
+
 def _check_for_s3prl(checkpoint: str | None, model_config: str | None, refresh: bool = False) -> None:
     """Before S3PRL's own entries read a file, also one of the web: they evaluate what its configuration says."""
     from s3prl_emotion.bridge.explanation import explained
@@ -198,9 +225,12 @@ def _check_for_s3prl(checkpoint: str | None, model_config: str | None, refresh: 
             check_s3prl_settings(Path(model_config))
 
 
-def _adapter(checkpoint: Path, model_config: str | None) -> str:
+def _adapter(checkpoint: Path, model_config: str | None) -> str | Callable[..., Any]:
     from s3prl_emotion.upstream_patches._formats import adapter_of
 
+    for path in (checkpoint, *(() if model_config is None else (Path(model_config),))):
+        if path.suffix == code.SUFFIX and path.is_file():
+            return code.function_in(path)
     if model_config is not None and Path(model_config).is_dir():
         return adapter_of(Path(model_config))
     with reading_upstream():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge import code, registration
 from s3prl_emotion.bridge.dropped import dropped
 from s3prl_emotion.bridge.trust import reading_upstream
 from s3prl_emotion.errors import UpstreamError
@@ -97,6 +97,8 @@ def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, 
     if len(same_name) > 1:
         others = ", ".join(str(other) for other in same_name if other != path)
         return Row(name, source, problem=f"has the same name as {others}; rename one")
+    if path.suffix == code.SUFFIX:
+        return Row(name, source, problem=code.REFUSAL)
     try:
         with reading_upstream():
             found: Facts = facts(path)

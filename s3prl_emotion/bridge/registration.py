@@ -97,12 +97,12 @@ def upstream_names() -> dict[str, bool]:
     return {name: name in ours for name in sorted({*theirs, *ours} - _named)}
 
 
-def name_upstream(name: str, adapter: str, checkpoint: str, model_config: str | None) -> None:
+def name_upstream(name: str, adapter: str | Callable[..., Any], checkpoint: str, model_config: str | None) -> None:
     """Put one of our adapters on ``s3prl.hub`` under a further name: what S3PRL's Runner looks up, and results show.
 
     Args:
         name: of what was found
-        adapter: ours, which reads it
+        adapter: ours, which reads it, by name; or a function
         checkpoint: what was found; used where the entry is called without ``ckpt``
         model_config: used where the entry is called without ``model_config``
 
@@ -111,7 +111,7 @@ def name_upstream(name: str, adapter: str, checkpoint: str, model_config: str | 
     """
     if name in upstream_names():
         raise ValueError(f"upstream {name!r} exists in s3prl.hub already")
-    function = upstreams()[adapter]
+    function = upstreams()[adapter] if isinstance(adapter, str) else adapter
 
     @functools.wraps(function)
     def build(ckpt: str | None = None, **given: Any) -> Any:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 DEMO = ["run", "-u", "fbank", "-d", "emotion_attn_corr", "--demo"]
 OTHERS = {"pip install .", "tests/run.sh"}
 ELSEWHERE = {"--iskmean"}  # an option of another program
-LANGUAGES = {"", "bash", "csv", "python", "text"}
+LANGUAGES = {"", "bash", "csv", "python", "text", "py", "toml", "yaml"}  # the last three: tests/test_plugins.py
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.upstreams import code, dropped
+from s3prl_emotion.upstreams import dropped
 from s3prl_emotion.upstreams.ref import UpstreamRef
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
@@ -168,4 +168,3 @@ def test_a_name_of_s3prls_is_not_taken(energy: Path, capsys, caplog) -> None:
     assert "fbank.py is not used, the name is taken" in caplog.text
     assert main(["ls", "upstreams"]) == 0
     assert "not used: fbank is a name of S3PRL; rename it" in capsys.readouterr().out
-    assert code.SUFFIX == ".py"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from pathlib import Path
 
 from s3prl_emotion.bridge import launch
@@ -14,6 +15,7 @@ from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.evaluation.metrics import ua, wa
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.identity import identity_of
@@ -25,6 +27,7 @@ from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.plan import Plan
+from s3prl_emotion.runs.prediction import read_predictions
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 
@@ -117,7 +120,7 @@ def _run_fold(
     plan: Plan, manifest: Manifest, folds: Folds, folder: RunFolder, number: int, cached: CachedUpstream | None
 ) -> None:
     """Train one fold to its end and test its dev-best checkpoint, unless that is done."""
-    training, fold = plan.training, folder.fold(number)
+    training, fold, begun = plan.training, folder.fold(number), time.monotonic()
     with fold.only_here():
         if fold.is_finished and not plan.score_again:
             return  # another process has finished it meanwhile
@@ -128,3 +131,13 @@ def _run_fold(
         if not plan.score_again:
             launch.train(training, inputs, fold.path, cached)
         score_best(fold, training.device, cached)
+    rows, labels = read_predictions(fold.predictions)
+    pair = [row.truth for row in rows], [row.predicted for row in rows]
+    logger.info(
+        "fold %d: UA %.2f %%, WA %.2f %% on %d test utterances (%.0f s)",
+        number,
+        100 * ua(*pair, labels),
+        100 * wa(*pair, labels),
+        len(rows),
+        time.monotonic() - begun,
+    )

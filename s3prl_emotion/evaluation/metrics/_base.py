@@ -145,8 +145,8 @@ def confusion_matrix(truth: Sequence[L], predicted: Sequence[L], labels: Sequenc
 def ratio(part: Matrices, whole: Matrices) -> Rates:
     """``part / whole``, NaN where ``whole`` is 0."""
     whole = np.asarray(whole, dtype=np.float64)
-    found: Rates = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-    return found
+    rates: Rates = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return rates
 
 
 def mean_of_known(values: Rates) -> Rates:

@@ -32,6 +32,14 @@ class UpstreamError(EmotionError):
     """An upstream or its checkpoint is wrong."""
 
 
+class PluginError(EmotionError):
+    """A user's own part cannot be used. The message names the file."""
+
+
+class NameClashError(PluginError, ValueError):
+    """Two parts have one name. The message names both files."""
+
+
 class RunError(EmotionError):
     """A run cannot start, continue or finish."""
 

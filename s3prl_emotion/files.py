@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,3 +161,19 @@ def _is_alive(process: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def checkpoint_sha256(path: str | None) -> str | None:
+    """SHA-256 of a checkpoint file, or of all files of a checkpoint folder with their names; None for no path."""
+    if path is None or not Path(path).exists():
+        return None
+    root = Path(path)
+    files: Sequence[Path] = [root] if root.is_file() else sorted(item for item in root.rglob("*") if item.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        if root.is_dir():
+            digest.update(file.relative_to(root).as_posix().encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

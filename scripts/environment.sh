@@ -45,7 +45,7 @@ choose_python() {
     [ -x "$project/.venv/bin/python" ] || "$base" -m venv "$project/.venv"
     PYTHON="$project/.venv/bin/python"
     # torch and torchaudio are named so that a cached build for another platform does not come in their place.
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check \
+    "$PYTHON" -m pip install -qq --disable-pip-version-check \
         "torch==2.11.0" "torchaudio==2.11.0" --editable "$project$extra" >&2
     echo "done" >&2
 }

@@ -4,6 +4,3 @@ Each function has the signature of S3PRL's hubconf entries, ``name(ckpt, model_c
 and returns a module that maps a list of waveforms to ``{"hidden_states": [...], "last_hidden_state": ...}``.
 Files here import torch and transformers inside their functions, so that listing the names stays light.
 """
-
-FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
-"""How files that hold weights are called; what is in them is told by their content."""

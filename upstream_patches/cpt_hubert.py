@@ -33,13 +33,16 @@ def tapt_hubert(ckpt: str, refresh: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def _of_stage(stage: str, ckpt: str, refresh: bool) -> nn.Module:
-    from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot
-    from s3prl_emotion.upstream_patches.hf_auto import hf_auto_custom
+    from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
+    from s3prl_emotion.upstreams.per_fold import of_fold
+
+    from .hf_auto import hf_auto_custom
 
     folder = snapshot(ckpt, refresh) if is_hub_id(ckpt) else Path(ckpt)
     other = f"-u hf_auto_custom -k {ckpt} loads other HuBERTs"
     if not (folder / RECORD).is_file():
         raise UpstreamError(f"{ckpt}: {RECORD} is missing, which our pretraining writes; {other}")
+    of_fold(str(folder), None)  # a folder with one model per fold is none itself
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         recipe, found = record["recipe"], record["stage"]

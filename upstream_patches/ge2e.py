@@ -53,6 +53,7 @@ def ge2e(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Mo
 
         def frames(self, wav: torch.Tensor) -> torch.Tensor:
             level = 10 * torch.log10(wav.square().mean() + 1e-12)
-            return self.mel(wav * 10 ** ((-30 - level).clamp(0, 90) / 20)).T
+            mel: torch.Tensor = self.mel(wav * 10 ** ((-30 - level).clamp(0, 90) / 20))
+            return mel.T
 
     return GE2E()

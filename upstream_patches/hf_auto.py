@@ -28,8 +28,8 @@ def hf_auto_custom(ckpt: str, model_config: str | None = None, refresh: bool = F
     Raises:
         UpstreamError: if a file is missing, weights do not fit the configuration, or the model is no speech encoder
     """
-    from s3prl_emotion.upstream_patches._hub import is_hub_id, snapshot
-    from s3prl_emotion.upstream_patches._transformers import load_encoder
+    from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
+    from s3prl_emotion.upstreams.transformers import load_encoder
 
     source = ckpt if model_config is None else model_config
     folder = snapshot(source, refresh) if is_hub_id(source) else Path(source)
@@ -44,13 +44,13 @@ def hf_auto_custom(ckpt: str, model_config: str | None = None, refresh: bool = F
         raise UpstreamError(f"{ckpt}: no such file; with the configuration of {source} it must hold the weights")
     encoder = load_encoder(folder, None if model_config is None else Path(ckpt))
     if encoder.config.model_type == "whisper":
-        from s3prl_emotion.upstream_patches._spectrogram import WhisperUpstream
+        from s3prl_emotion.upstreams.spectrogram import WhisperUpstream
 
         return WhisperUpstream(encoder)
     if encoder.config.model_type == "wav2vec2-bert":
-        from s3prl_emotion.upstream_patches._spectrogram import Wav2Vec2BertUpstream
+        from s3prl_emotion.upstreams.spectrogram import Wav2Vec2BertUpstream
 
         return Wav2Vec2BertUpstream(encoder)
-    from s3prl_emotion.upstream_patches._waveform import WaveformUpstream
+    from s3prl_emotion.upstreams.waveform import WaveformUpstream
 
     return WaveformUpstream(encoder)

@@ -25,8 +25,8 @@ def torchaudio_custom(ckpt: str, model_config: str | None = None, refresh: bool 
     Raises:
         UpstreamError: naming what is missing or does not fit
     """
-    from s3prl_emotion.upstream_patches._files import settings_file
-    from s3prl_emotion.upstream_patches._torchaudio import TorchaudioUpstream
+    from s3prl_emotion.upstreams.files import settings_file
+    from s3prl_emotion.upstreams.torchaudio import TorchaudioUpstream
 
     for path in (ckpt, model_config):
         if path is not None and not Path(path).is_file():

@@ -46,4 +46,5 @@ def as_markdown(text: str) -> str:
 
 
 def _formula(latex: str, display: str) -> str:
-    return convert(" ".join(latex.split()), display=display).replace("\n", "")
+    formula: str = convert(" ".join(latex.split()), display=display)
+    return formula.replace("\n", "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from s3prl_emotion.audio._files import AudioError
 from s3prl_emotion.audio.reading import (
     SAMPLE_RATE_HZ,
-    AudioError,
     AudioInfo,
     as_waveform,
     audio_info,

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_states, rate_of, states
+from s3prl_emotion.bridge.building import build, ref_of
+from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of, states
 from s3prl_emotion.features.store import DTYPES
 
 
@@ -36,7 +37,7 @@ class AloneUpstream(nn.Module):
 
     def __init__(self, args: argparse.Namespace, dtype: str, means_only: bool) -> None:
         super().__init__()
-        upstream = build_upstream(args)
+        upstream = build(ref_of(args), args.device, args.upstream_refresh)
         rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
         self._compute = functools.partial(
             states,

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.audio import SAMPLE_RATE_HZ, read_audio, waveform_key
+from s3prl_emotion.audio import SAMPLE_RATE_HZ, waveform_key
+from s3prl_emotion.audio.preparation import WHOLE, Preparation
+from s3prl_emotion.bridge.building import build, ref_of
 from s3prl_emotion.bridge.probing import behaviour, source_sha256
-from s3prl_emotion.bridge.selection import build_upstream, check_selection, probe_states, rate_of, states
+from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of, states
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError
@@ -65,7 +67,7 @@ def open_cache(
     options: CacheOptions,
     checkpoints: tuple[str | None, str | None],
     means_only: bool,
-    max_duration_s: float | None = None,
+    preparation: Preparation = WHOLE,
 ) -> CachedUpstream:
     """Store what is missing of a manifest's hidden states, and return the upstream that reads them.
 
@@ -75,7 +77,7 @@ def open_cache(
         options: where and how
         checkpoints: SHA-256 of ``-k`` and ``-g``
         means_only: store the time mean of every layer only
-        max_duration_s: utterances are cut to this length
+        preparation: of each utterance, from the times that the manifest has for it
 
     Raises:
         ConfigError: with a trainable upstream, whose hidden states change
@@ -85,7 +87,7 @@ def open_cache(
         raise ConfigError(
             "-f trains the upstream, so its hidden states change with every step: no cache; leave --cache out"
         )
-    upstream = build_upstream(args)
+    upstream = build(ref_of(args), args.device, args.upstream_refresh)
     rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
     loud = probe_states(upstream, args, rate)
     check_selection(args, loud.shape[0])
@@ -111,8 +113,7 @@ def open_cache(
         source_sha256=source_sha256(args.upstream),
     )
     store = find_store(options.root, key, Shape(probe[0].shape[0], probe[0].shape[2], rate), probe)
-    max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
-    utterances = [_utterance(manifest, index, max_samples) for index in range(len(manifest.utterances))]
+    utterances = [_utterance(manifest, index, preparation) for index in range(len(manifest.utterances))]
     extract(store, utterances, compute, args.device, options.limit_bytes)
     keys = [item.key for item in utterances]
 
@@ -133,12 +134,12 @@ def fingerprint(upstream: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _utterance(manifest: Manifest, index: int, max_samples: int | None) -> Utterance:
+def _utterance(manifest: Manifest, index: int, preparation: Preparation) -> Utterance:
     utterance = manifest.utterances[index]
+    max_samples = preparation.max_samples
 
     def read() -> np.ndarray:
-        samples = read_audio(manifest.path_of(utterance), utterance.start_s, utterance.end_s)
-        return samples[:max_samples]
+        return preparation.waveform(manifest.path_of(utterance), utterance.start_s, utterance.end_s)
 
     duration_s = utterance.duration_s or 0.0
     is_cut = max_samples is not None and (utterance.content is None or duration_s * SAMPLE_RATE_HZ > max_samples)

@@ -8,11 +8,13 @@
 - a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
 - checkpoints are replaced whole, and a resumed training does not log its steps twice;
 - ``--device cpu`` works on a machine that has a GPU;
+- what S3PRL prints goes to a file beside the checkpoints;
 - progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import sys
@@ -25,19 +27,23 @@ from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
 from s3prl_emotion.bridge.alone import AloneUpstream
+from s3prl_emotion.bridge.building import check_interface
 from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
-from s3prl_emotion.bridge.explanation import explained, not_built
 from s3prl_emotion.bridge.gate import FAILURES, check_run
 from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
-from s3prl_emotion.bridge.selection import check_interface, check_selection, probe_states, rate_of
+from s3prl_emotion.bridge.output import kept_output
+from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
+from s3prl_emotion.upstreams.explanation import explained, not_built
+from s3prl_emotion.upstreams.per_fold import of_fold
 
 logger = logging.getLogger(__name__)
 
 
-class EmotionRunner(s3prl_runner.Runner):
+class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
     """S3PRL's Runner; ``args`` and ``config`` are what its ``run_downstream`` passes.
 
     Args:
@@ -46,7 +52,9 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def __init__(self, args: Any, config: dict[str, Any], cached: CachedUpstream | AloneUpstream | None = None) -> None:
         self.cached = cached
-        super().__init__(*check_run(args, config, f"{args.init_ckpt or 'the run'}"))
+        args, config = check_run(args, config, f"{args.init_ckpt or 'the run'}")
+        with kept_output(Path(args.expdir)):
+            super().__init__(args, config)
 
     def _load_weight(self, model: Any, name: str) -> None:
         state = self.init_ckpt.get(name)
@@ -67,8 +75,16 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def _get_upstream(self) -> Any:
         if self.cached is None:
-            with explained(self.args.upstream, not_built(self.args.upstream_ckpt)):
-                return super()._get_upstream()
+            given: argparse.Namespace = self.args  # type: ignore[has-type]
+            datarc = self.config["downstream_expert"].get("datarc", {})
+            test_fold = given.downstream_variant or datarc.get("test_fold")
+            checkpoint = of_fold(given.upstream_ckpt, None if test_fold is None else fold_number(test_fold))
+            self.args = argparse.Namespace(**{**vars(given), "upstream_ckpt": checkpoint})
+            try:
+                with explained(given.upstream, not_built(checkpoint)):
+                    return super()._get_upstream()
+            finally:
+                self.args = given
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])
 
     def _init_model(self, model: Any, name: str, trainable: bool, interfaces: list[str] | None = None) -> Any:
@@ -107,11 +123,16 @@ class EmotionRunner(s3prl_runner.Runner):
 
     def train(self) -> None:
         drop_lines_beyond(Path(self.args.expdir), int(self.init_ckpt.get("Step", 0)))
-        with _quiet_progress(), whole_checkpoints():
+        with kept_output(Path(self.args.expdir)), _quiet_progress(), whole_checkpoints():
             super().train()
 
     def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> list[str]:
-        with preserved_random_state(), _cuda_hidden_from(self.args.device), _quiet_progress():
+        with (
+            kept_output(Path(self.args.expdir)),
+            preserved_random_state(),
+            _cuda_hidden_from(self.args.device),
+            _quiet_progress(),
+        ):
             return list(super().evaluate(split, logger, global_step))
 
 
@@ -169,6 +190,11 @@ class _Progress(tqdm):  # type: ignore[type-arg]
         if not terminal:
             kwargs["mininterval"] = max(30.0, kwargs.get("mininterval", 0.0))
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def write(cls, s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:
+        """What the Runner says between bars; it does not go to the terminal, so they are not drawn anew."""
+        (sys.stdout if file is None else file).write(s + end)
 
 
 @contextlib.contextmanager

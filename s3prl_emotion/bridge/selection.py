@@ -1,4 +1,4 @@
-"""Building an upstream and choosing its features, with what S3PRL would ignore or fall back from as errors."""
+"""Choosing an upstream and its features, with what S3PRL would ignore or fall back from as errors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
-from s3prl_emotion.bridge.dropped import dropped
-from s3prl_emotion.bridge.explanation import explained, not_built
-from s3prl_emotion.bridge.names import check_name, check_reads, unknown
-from s3prl_emotion.bridge.registration import named_upstreams, register, upstream_names
+from s3prl_emotion.bridge.registration import named_upstreams, upstream_names
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams.dropped import dropped
+from s3prl_emotion.upstreams.explanation import explained
+from s3prl_emotion.upstreams.names import check_name, check_reads, unknown
 
 TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
 
@@ -28,7 +28,7 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         UpstreamError: S3PRL's named upstreams ignore both silently; the message names the variants that do not
     """
     if name in named_upstreams():
-        return  # found, and checked, by bridge.dropped
+        return  # found, and checked, by upstreams.resolution
     check_name(name)
     names = upstream_names()
     if name not in names:
@@ -67,38 +67,6 @@ def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
     from s3prl import hub
 
     return inspect.signature(getattr(hub, name)).parameters
-
-
-def build_upstream(args: argparse.Namespace) -> Any:
-    """The upstream that ``-u``, ``-k`` and ``-g`` name, on ``args.device``, in evaluation mode.
-
-    Raises:
-        UpstreamError: whatever goes wrong, see :func:`~s3prl_emotion.bridge.explanation.explained`
-    """
-    register()
-    from s3prl import hub
-
-    with explained(args.upstream, not_built(args.upstream_ckpt)):
-        upstream = getattr(hub, args.upstream)(
-            ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=args.upstream_refresh
-        )
-        check_interface(upstream, args.upstream)
-        return upstream.to(args.device).eval()
-
-
-def check_interface(upstream: Any, name: str) -> None:
-    """Check that what an entry of the hub returned can be used as an upstream.
-
-    Raises:
-        UpstreamError: naming what it lacks
-    """
-    if not isinstance(upstream, nn.Module):
-        raise UpstreamError(f"-u {name} gives a {type(upstream).__name__}, expected a torch.nn.Module")
-    if not callable(getattr(upstream, "get_downsample_rates", None)):
-        raise UpstreamError(
-            f"-u {name}: {type(upstream).__name__} has no get_downsample_rates(key), which says how many samples there "
-            "are to a frame"
-        )
 
 
 def rate_of(upstream: Any, selection: str, name: str) -> int:

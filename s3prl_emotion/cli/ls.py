@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from s3prl_emotion.plugins import plugin_of
 
 if TYPE_CHECKING:
     from s3prl_emotion.corpora import Corpus
+    from s3prl_emotion.registry import Registry
 
-KINDS = ("downstreams", "upstreams", "corpora", "protocols", "poolings", "shims")
+KINDS = ("downstreams", "upstreams", "corpora", "protocols", "poolings", "objectives", "shims")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,41 +20,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print one name per line, with a few words where there are some."""
+    """Print one name per line, with a few words where there are some, and the file of a plugin."""
     if args.kind == "upstreams":
         print(_upstreams())
         return 0
     width = 17 if args.kind == "corpora" else 28
-    for name, words in _entries(args.kind):
-        print(f"{name:<{width}}{words}" if words else name)
+    for name, words, file in _entries(args.kind):
+        text = f"{words}  [plugin: {file}]" if plugin_of(file) else words
+        print(f"{name:<{width}}{text}" if text else name)
     return 0
 
 
-def _entries(kind: str) -> list[tuple[str, str]]:
-    if kind == "corpora":
-        from s3prl_emotion.corpora import corpora
-
-        return [(name, _corpus_facts(corpora.get(name))) for name in corpora.names()]
-    if kind == "protocols":
-        from s3prl_emotion.protocols import protocols
-
-        return [(name, protocols.get(name).description) for name in protocols.names()]
-    if kind == "poolings":
-        from s3prl_emotion.pooling import poolings
-
-        return [(name, (poolings.get(name).__doc__ or "").strip().splitlines()[0]) for name in poolings.names()]
+def _entries(kind: str) -> list[tuple[str, str, str | None]]:
+    """Names, words, and the files that define them."""
+    if kind in ("corpora", "protocols", "poolings", "objectives"):
+        registry, words = _registry(kind)
+        return [(name, words(registry.get(name)), registry.file_of(name)) for name in registry.names()]
     from s3prl_emotion.bridge import registration, shims
 
     if kind == "downstreams":
-        return [(name, _first_comment(str(path))) for name, path in registration.downstream_configs().items()]
-    return [(name, (getattr(shims, f"_{name}").__doc__ or "").strip().splitlines()[0]) for name in shims.apply()]
+        found = registration.downstream_configs()
+        return [(name, _first_comment(str(path)), str(path)) for name, path in found.items()]
+    return [(name, _first_line(getattr(shims, f"_{name}")), None) for name in shims.apply()]
+
+
+def _registry(kind: str) -> tuple[Registry[Any], Callable[[Any], str]]:
+    if kind == "corpora":
+        from s3prl_emotion.corpora import corpora
+
+        return corpora, _corpus_facts
+    if kind == "protocols":
+        from s3prl_emotion.protocols import protocols
+
+        return protocols, lambda protocol: str(protocol.description)
+    if kind == "poolings":
+        from s3prl_emotion.pooling import poolings
+
+        return poolings, _first_line
+    from s3prl_emotion.downstream.objectives import objectives
+
+    return objectives, _first_line
 
 
 def _upstreams() -> str:
     """One line for each upstream; for a dropped one that cannot be used, the reason at its end."""
     from tabulate import tabulate
 
-    from s3prl_emotion.bridge.listing import COLUMNS, upstream_rows
+    from s3prl_emotion.upstreams.listing import COLUMNS, upstream_rows
 
     found = upstream_rows()
     rows = [(*row.cells(), row.problem) for row in found]
@@ -72,6 +88,10 @@ def _corpus_facts(corpus: Corpus) -> str:
         f"{corpus.speaker_count or '?':>2} speakers  {folds:>1} folds"
     )
     return f"{facts}  {corpus.default_protocol:<10} {corpus.licence}"
+
+
+def _first_line(entry: Any) -> str:
+    return next(iter((entry.__doc__ or "").strip().splitlines()), "")
 
 
 def _first_comment(path: str) -> str:

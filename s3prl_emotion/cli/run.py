@@ -12,8 +12,8 @@ from s3prl_emotion.cli.run_options import add_arguments, cache_options, request_
 from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
-    from s3prl_emotion.experiment.original import Places
     from s3prl_emotion.runs.results import Results
+    from s3prl_emotion.upstreams.ref import Places
 
 NOT_SUPPORTED = {
     "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
         )
     if args.past_exp or args.mode == "inference":
         _refuse_ignored(args)
-    from s3prl_emotion.bridge.trust import trusted_checkpoints
+    from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
     with trusted_checkpoints(args.trust_checkpoint):
         if args.mode == "inference":
@@ -112,7 +112,7 @@ def _from_checkpoint(args: argparse.Namespace) -> int:
 
 
 def _places(args: argparse.Namespace) -> Places:
-    from s3prl_emotion.experiment.original import Places
+    from s3prl_emotion.upstreams.ref import Places
 
     return Places(args.upstream_ckpt, args.upstream_model_config)
 

@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--seeds", type=_seeds, metavar="0,1,2", help="one run for each, and their summary, in place of --seed"
     )
-    machine.add_argument("--seed", default=1337, type=_seed, help="default: %(default)s, as in S3PRL")
+    machine.add_argument("--seed", default=1337, type=seed_option, help="default: %(default)s, as in S3PRL")
     machine.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
     machine.add_argument("--cache_dir", help="where S3PRL keeps downloads")
     machine.add_argument("--disable_cudnn", action="store_true")
@@ -126,7 +126,7 @@ def add_audit_arguments(group: argparse._ActionsContainer) -> None:
     )
 
 
-def _seed(text: str) -> int:
+def seed_option(text: str) -> int:
     seed = int(text)
     if not 0 <= seed <= MAX_SEED:
         shown = text if len(text) < 40 else f"{text[:40]}..."
@@ -140,7 +140,7 @@ MAX_SEED = 2**32 - 1
 
 def _seeds(text: str) -> tuple[int, ...]:
     try:
-        return tuple(_seed(part) for part in text.split(","))
+        return tuple(seed_option(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas, such as 0,1,2, got {text!r}") from None
 
@@ -151,7 +151,7 @@ def request_of(args: argparse.Namespace) -> Request:
     Raises:
         ConfigError: if the upstream or the downstream is missing, or an option cannot be meant so
     """
-    from s3prl_emotion.bridge.names import check_name
+    from s3prl_emotion.upstreams.names import check_name
 
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if getattr(args, name) is None:
@@ -168,7 +168,7 @@ def request_of(args: argparse.Namespace) -> Request:
         data=args.data,
         corpus_options=corpus_options(args.corpus_option),
         protocol=args.protocol,
-        folds=_folds(args.fold),
+        folds=folds_option(args.fold),
         root=args.root,
         demo=args.demo,
         skip_bad=args.skip_bad,
@@ -191,7 +191,7 @@ def cache_options(args: argparse.Namespace) -> CacheOptions:
     return CacheOptions(args.cache_root, args.cache_dtype, limit, args.cache_device)
 
 
-def _folds(text: str) -> tuple[int, ...] | None:
+def folds_option(text: str) -> tuple[int, ...] | None:
     if text == "all":
         return None
     try:

@@ -57,10 +57,10 @@ def run_grid(
     rates: tuple[float, ...],
 ) -> int:
     """Run all points and print their comparison."""
-    from s3prl_emotion.bridge.trust import trusted_checkpoints
     from s3prl_emotion.cli.compare import print_comparison
     from s3prl_emotion.experiment.request import DEFAULT_SEED
     from s3prl_emotion.experiment.sweep import Grid, sweep
+    from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
     if args.seeds and args.seed != DEFAULT_SEED:
         raise ConfigError(f"--seed {args.seed} and --seeds both name seeds: give one")

@@ -173,7 +173,8 @@ def _pitch(
     fall = prosody.range_st * (0.5 - position / steps)
     contour = _smooth(np.interp(position, times, accents * prosody.range_st)[:, None], 15)[:, 0]
     jitter = generator.normal(0, 0.12, steps)
-    return np.clip(voice.f0_hz * 2 ** ((prosody.level_st + fall + contour + jitter) / 12), 60, 520)
+    f0_hz: np.ndarray = np.clip(voice.f0_hz * 2 ** ((prosody.level_st + fall + contour + jitter) / 12), 60, 520)
+    return f0_hz
 
 
 def _pulses(f0_hz: np.ndarray, samples: int, generator: np.random.Generator) -> np.ndarray:
@@ -190,7 +191,8 @@ def _pulses(f0_hz: np.ndarray, samples: int, generator: np.random.Generator) -> 
 
 
 def _flutter(steps: int, generator: np.random.Generator) -> np.ndarray:
-    return np.exp(_smooth(generator.normal(0, 0.35, (steps, 1)), 21)[:, 0])
+    factor: np.ndarray = np.exp(_smooth(generator.normal(0, 0.35, (steps, 1)), 21)[:, 0])
+    return factor
 
 
 def _vocal_tract(formants: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
@@ -209,7 +211,8 @@ def _smooth(track: np.ndarray, width: int) -> np.ndarray:
     window = np.hanning(width + 2)[1:-1]
     padded = np.pad(track, ((width // 2, width // 2), (0, 0)), mode="edge")
     slices = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)
-    return slices @ (window / window.sum())
+    smoothed: np.ndarray = slices @ (window / window.sum())
+    return smoothed
 
 
 def _spectrum(signal: np.ndarray) -> np.ndarray:

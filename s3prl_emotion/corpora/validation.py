@@ -7,26 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 logger = logging.getLogger(__name__)
 
 ERROR = "error"
 NOTICE = "notice"
-MIN_SAMPLES = 400
-"""Shortest usable utterance in samples at 16 kHz: one frame of 25 ms."""
 PADDING_S = 0.1
 """From this many seconds of exact zeros at its end an utterance counts as a zero-padded copy."""
 LOUDEST = 1.25
@@ -123,26 +116,29 @@ def summarise(problems: Sequence[Problem]) -> str:
 def trim_zeros(manifest: Manifest) -> Manifest:
     """Exclude exact digital zeros at both ends of every utterance by its times; no audio is rewritten.
 
-    Recordings that were padded to a common length become usable this way. Silent utterances stay as they are.
+    Recordings that were padded to a common length become usable this way. What stays as it is, says
+    :func:`~s3prl_emotion.audio.preparation.sounding`.
 
     Raises:
         CorpusError: if a file cannot be read
     """
     from s3prl_emotion.audio import as_waveform, read_segment, waveform_key
+    from s3prl_emotion.audio.preparation import sounding
 
     def trim(utterance: Utterance) -> Utterance:
         samples, rate = read_segment(manifest.path_of(utterance), utterance.start_s, utterance.end_s)
-        lead, trail = _outer_zeros(samples)
-        if lead + trail == 0 or lead == len(samples):
+        lead, last = sounding(samples, rate)
+        trail = len(samples) - last
+        if lead + trail == 0:
             return utterance
         first = round((utterance.start_s or 0.0) * rate)
-        start, end = first + lead, first + len(samples) - trail
+        start, end = first + lead, first + last
         return dataclasses.replace(
             utterance,
             start_s=start / rate if lead or utterance.start_s is not None else None,
             end_s=end / rate if trail or utterance.end_s is not None else None,
             duration_s=None if utterance.duration_s is None else (end - start) / rate,
-            content=waveform_key(as_waveform(samples[lead : len(samples) - trail], rate)),
+            content=waveform_key(as_waveform(samples[lead:last], rate)),
             trimmed=None,
         )
 
@@ -155,6 +151,7 @@ def trim_zeros(manifest: Manifest) -> Manifest:
 
 def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[Utterance, list[Problem]]:
     from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, as_waveform, read_segment, waveform_key
+    from s3prl_emotion.audio.preparation import check_length, outer_zeros
 
     path = manifest.path_of(utterance)
     problems: list[Problem] = []
@@ -170,14 +167,17 @@ def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[
         add(error.kind, ERROR, str(error))
         return utterance, problems
     duration_s = len(samples) / rate
-    usable = math.ceil(len(samples) * SAMPLE_RATE_HZ / rate)
-    if usable < MIN_SAMPLES:
-        add("short", ERROR, f"{path}: {usable} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed")
+    is_usable = True
+    try:
+        check_length(len(samples), rate, str(path))
+    except AudioError as error:
+        is_usable = False
+        add(error.kind, ERROR, str(error))
     if rate != SAMPLE_RATE_HZ:
         add("sample-rate", NOTICE, f"{path}: {rate} Hz, resampled to {SAMPLE_RATE_HZ} Hz")
     if samples.shape[1] > 1:
         add("stereo", NOTICE, f"{path}: {samples.shape[1]} channels, averaged")
-    lead, trail = _outer_zeros(samples)
+    lead, trail = outer_zeros(samples)
     peak = max(float(samples.max()), -float(samples.min()))
     if peak > LOUDEST:
         add("scale", NOTICE, f"{path}: samples up to ±{peak:.4g}, where full scale is ±1")
@@ -190,16 +190,8 @@ def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[
     elif trail / rate >= PADDING_S:
         add("zero-padded", NOTICE, f"{path}: its last {trail / rate:.2f} s are digital zeros, a zero-padded copy")
     content = trimmed = None
-    if usable >= MIN_SAMPLES:
+    if is_usable:
         content = waveform_key(as_waveform(samples, rate))
         if 0 < lead + trail < len(samples):
             trimmed = waveform_key(as_waveform(samples[lead : len(samples) - trail], rate))
     return dataclasses.replace(utterance, duration_s=duration_s, content=content, trimmed=trimmed), problems
-
-
-def _outer_zeros(samples: np.ndarray) -> tuple[int, int]:
-    """Number of leading and of trailing samples, of shape ``(frames, channels)``, that are zero in all channels."""
-    sounding = (samples != 0).any(axis=1)
-    if not sounding.any():
-        return len(samples), len(samples)
-    return int(sounding.argmax()), int(sounding[::-1].argmax())

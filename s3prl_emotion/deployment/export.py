@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -14,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.audio.preparation import Preparation
+from s3prl_emotion.bridge.registration import is_upstream, register
+from s3prl_emotion.config import from_mapping, shown
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.deployment.card import model_card
 from s3prl_emotion.deployment.format import (
@@ -27,16 +28,15 @@ from s3prl_emotion.deployment.format import (
     VERSION,
     CorpusFacts,
     ExportConfig,
+    ExportedUpstream,
     Features,
 )
-from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
+from s3prl_emotion.deployment.parts import FoldParts, Parts
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
-from s3prl_emotion.experiment.folder import checkpoint_sha256
-from s3prl_emotion.experiment.record import read_json
 from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
 from s3prl_emotion.mapping import to_mapping
-from s3prl_emotion.upstream_patches._hub import snapshot_source
+from s3prl_emotion.runs.record import read_json
 
 
 def is_export(folder: Path) -> bool:
@@ -66,7 +66,7 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
     temporary.mkdir(parents=True)
     try:
         _save(_head_tensors(parts), temporary / HEAD_FILE)
-        if parts.upstream.fine_tuned:
+        if parts.use.fine_tuned:
             _save(_upstream_tensors(parts), temporary / UPSTREAM_FILE)
         text = json.dumps(to_mapping(config), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(temporary / CONFIG_FILE, text + "\n")
@@ -108,14 +108,14 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         upstream = _load(folder / UPSTREAM_FILE, number) if config.upstream.fine_tuned else None
         folds.append(FoldParts(number, head, logits, upstream))
     return Parts(
-        upstream=config.upstream,
+        upstream=config.upstream.ref(),
+        use=config.upstream.use(),
         downstream=config.downstream,
         model=config.modelrc,
         labels=config.labels,
         folds=tuple(folds),
         corpus=config.corpus.name,
-        max_duration_s=config.max_duration_s,
-        trim_zeros=config.trim_zeros,
+        preparation=Preparation(config.max_duration_s, config.trim_zeros),
         results=config.results,
     )
 
@@ -124,7 +124,7 @@ def read_config(folder: Path) -> ExportConfig:
     """Read and check ``config.json``.
 
     Raises:
-        RunError: if it is none of ours, or of a later version
+        RunError: if it is none of ours, of a later version, or on something that is no upstream
         ConfigError: naming the key that is wrong
     """
     content = read_json(folder / CONFIG_FILE, "an export")
@@ -135,7 +135,11 @@ def read_config(folder: Path) -> ExportConfig:
             f"{folder / CONFIG_FILE}: has version {content.get('version')!r}, this s3prl-emotion reads {VERSION}; "
             "install the one that exported it, see 'versions' there"
         )
-    return from_mapping(ExportConfig, content, str(folder / CONFIG_FILE))
+    config = from_mapping(ExportConfig, content, str(folder / CONFIG_FILE))
+    register()
+    if not is_upstream(config.upstream.name):
+        raise RunError(f"{folder / CONFIG_FILE}: upstream.name: {shown(config.upstream.name)} is no upstream")
+    return config
 
 
 def _recover(folder: Path) -> None:
@@ -166,40 +170,17 @@ def _config(parts: Parts, features: Features) -> ExportConfig:
     return ExportConfig(
         format=FORMAT,
         version=VERSION,
-        upstream=_without_folders(parts.upstream),
+        upstream=ExportedUpstream.of(parts.upstream, parts.use),
         features=features,
         downstream=parts.downstream,
         modelrc=parts.model,
         labels=parts.labels,
         folds=tuple(fold.number for fold in parts.folds),
         corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),
-        max_duration_s=parts.max_duration_s,
-        trim_zeros=parts.trim_zeros,
+        max_duration_s=parts.preparation.max_duration_s,
+        trim_zeros=parts.preparation.trim_zeros,
         results=parts.results,
         versions=versions(),
-    )
-
-
-def _without_folders(use: UpstreamUse) -> UpstreamUse:
-    """Folders of this machine tell others nothing: of a path its last part stays, and the hash of what is there."""
-
-    def shortened(place: str | None, sha256: str | None) -> tuple[str | None, str | None, str | None]:
-        source = None if place is None else snapshot_source(place)
-        if source is not None:
-            return source[0], sha256, source[1]
-        found = sha256 or checkpoint_sha256(place)
-        return (place, None, None) if place is None or found is None else (Path(place).name, found, None)
-
-    checkpoint, checkpoint_hash, checkpoint_revision = shortened(use.checkpoint, use.checkpoint_sha256)
-    model_config, model_config_hash, model_config_revision = shortened(use.model_config, use.model_config_sha256)
-    return dataclasses.replace(
-        use,
-        checkpoint=checkpoint,
-        checkpoint_sha256=checkpoint_hash,
-        checkpoint_revision=checkpoint_revision,
-        model_config=model_config,
-        model_config_sha256=model_config_hash,
-        model_config_revision=model_config_revision,
     )
 
 

@@ -8,12 +8,17 @@ upstream's ``fold<N>.<parameter>``. ``README.md`` is the model card.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.deployment.parts import UpstreamUse
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.runs.results import Results
+from s3prl_emotion.upstreams.hub import snapshot_source
+from s3prl_emotion.upstreams.per_fold import upstream_sha256
+from s3prl_emotion.upstreams.ref import Source, UpstreamRef
 
 FORMAT = "s3prl-emotion head"
 VERSION = 1
@@ -22,6 +27,48 @@ HEAD_FILE = "head.safetensors"
 UPSTREAM_FILE = "upstream.safetensors"
 CARD_FILE = "README.md"
 FILES = (CONFIG_FILE, HEAD_FILE, UPSTREAM_FILE, CARD_FILE)
+
+
+@dataclass(frozen=True)
+class ExportedUpstream:
+    """The upstream that a head was trained on, and what it takes of it."""
+
+    name: str
+    checkpoint: str | None = None  # -k: a URL or Hub id, or the last part of a path
+    checkpoint_sha256: str | None = None  # of the file, or of a folder's files with their names
+    checkpoint_revision: str | None = None  # the commit, of a Hub id
+    model_config: str | None = None  # -g, the same three
+    model_config_sha256: str | None = None
+    model_config_revision: str | None = None
+    fine_tuned: bool = False  # -f: the weights come with the head
+    selection: str = "hidden_states"  # -s
+    layer: int | None = None  # -l
+    normalize: bool = False  # --upstream_feature_normalize
+
+    @classmethod
+    def of(cls, ref: UpstreamRef, use: UpstreamUse) -> ExportedUpstream:
+        """As an export has it.
+
+        Folders of this machine tell others nothing: of a path its last part stays, and the hash of what is there.
+        """
+        checkpoint, model_config = _shortened(ref.checkpoint), _shortened(ref.model_config)
+        return cls(ref.name, *checkpoint, *model_config, **dataclasses.asdict(use))
+
+    def ref(self) -> UpstreamRef:
+        """What was trained on; where it is here is not known."""
+
+        def source(given: str | None, sha256: str | None, revision: str | None) -> Source | None:
+            return None if given is None else Source(given, sha256=sha256, revision=revision)
+
+        return UpstreamRef(
+            self.name,
+            source(self.checkpoint, self.checkpoint_sha256, self.checkpoint_revision),
+            source(self.model_config, self.model_config_sha256, self.model_config_revision),
+        )
+
+    def use(self) -> UpstreamUse:
+        """What the head takes."""
+        return UpstreamUse(self.fine_tuned, self.selection, self.layer, self.normalize)
 
 
 @dataclass(frozen=True)
@@ -49,7 +96,7 @@ class ExportConfig:
 
     format: str
     version: int
-    upstream: UpstreamUse
+    upstream: ExportedUpstream
     features: Features
     downstream: str  # the -d name
     modelrc: ModelConfig
@@ -60,3 +107,15 @@ class ExportConfig:
     trim_zeros: bool = False  # leave out digital zeros at both ends of a recording
     results: Results | None = None  # the run's results.json
     versions: dict[str, Any] | None = None  # of the packages that exported
+
+
+def _shortened(source: Source | None) -> tuple[str | None, str | None, str | None]:
+    """Name, SHA-256 and commit that say what it was, without where it lay."""
+    if source is None:
+        return None, None, None
+    if source.revision is not None:
+        return source.given, source.sha256, source.revision
+    if (hub := snapshot_source(source.place)) is not None:
+        return hub[0], source.sha256, hub[1]
+    found = source.sha256 or upstream_sha256(source.place)
+    return (source.place, None, None) if found is None else (Path(source.place).name, found, None)

@@ -7,21 +7,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.runs.results import Results
+from s3prl_emotion.upstreams.ref import UpstreamRef
 
 
 @dataclass(frozen=True)
 class UpstreamUse:
-    """The upstream that a head was trained on, and what it takes of it; the names are those of S3PRL's options."""
+    """What a head takes of its upstream; the names are those of S3PRL's options."""
 
-    name: str
-    checkpoint: str | None = None  # -k: a path, URL or Hub id; of a path, an export holds the last part only
-    checkpoint_sha256: str | None = None  # of the file, or of a folder's files with their names
-    checkpoint_revision: str | None = None  # the commit, of a Hub id
-    model_config: str | None = None  # -g, the same three
-    model_config_sha256: str | None = None
-    model_config_revision: str | None = None
     fine_tuned: bool = False  # -f: the weights come with the head
     selection: str = "hidden_states"  # -s
     layer: int | None = None  # -l
@@ -42,12 +37,12 @@ class FoldParts:
 class Parts:
     """Everything but the upstream: heads of one or more folds of one run, and how audio is prepared for them."""
 
-    upstream: UpstreamUse
+    upstream: UpstreamRef
+    use: UpstreamUse
     downstream: str  # the -d name
     model: ModelConfig
     labels: tuple[str, ...]
     folds: tuple[FoldParts, ...]
     corpus: str
-    max_duration_s: float | None = None  # the first seconds only, as in training
-    trim_zeros: bool = False  # digital zeros at both ends are left out, as in training
+    preparation: Preparation = WHOLE  # of recordings, as in training
     results: Results | None = None  # the run's results.json

@@ -11,21 +11,23 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, as_waveform, read_segment
+from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError
 from s3prl_emotion.bridge.arguments import resolve_device
-from s3prl_emotion.bridge.selection import probe_waveform, states
-from s3prl_emotion.bridge.trust import trusted_checkpoints
-from s3prl_emotion.corpora.validation import MIN_SAMPLES
+from s3prl_emotion.bridge.building import build_frozen, enter
+from s3prl_emotion.bridge.selection import check_upstream, probe_waveform, states
 from s3prl_emotion.deployment.export import write_export
 from s3prl_emotion.deployment.format import Features
 from s3prl_emotion.deployment.parts import FoldParts, Parts
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.sources import read_parts
-from s3prl_emotion.deployment.upstream import build, find
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.layer_sum import LayerSum
 from s3prl_emotion.features.packed import pack
+from s3prl_emotion.upstreams.per_fold import is_per_fold, ref_of_fold
+from s3prl_emotion.upstreams.ref import Places
+from s3prl_emotion.upstreams.trust import trusted_checkpoints
+from s3prl_emotion.upstreams.verification import check_same_name, verify
 
 
 class EmotionRecogniser:
@@ -40,7 +42,7 @@ class EmotionRecogniser:
     stored states (``-f``, ``--no-cache``) were tested in padded batches, which changes the features of some upstreams.
 
     Args:
-        parts: heads, and what is known about them
+        parts: heads, and what is known about them; the upstream is verified, as :meth:`load` has it
         device: where to compute
 
     Raises:
@@ -51,9 +53,14 @@ class EmotionRecogniser:
     def __init__(self, parts: Parts, device: str) -> None:
         self.parts = parts
         self.device = device
-        use = parts.upstream
-        shared = None if use.fine_tuned else build(use, device)
-        self._upstreams = [build(use, device, fold.upstream) if shared is None else shared for fold in parts.folds]
+        use = parts.use
+        ref = enter(parts.upstream)
+        check_upstream(*ref.options)
+        shared = None if use.fine_tuned or is_per_fold(ref.options[1]) else build_frozen(ref, device)
+        self._upstreams = [
+            build_frozen(ref_of_fold(ref, fold.number), device, fold.upstream) if shared is None else shared
+            for fold in parts.folds
+        ]
         self.rate = int(self._upstreams[0].get_downsample_rates(use.selection))  # samples per frame
         self.layers, _, self.width = self._states(0, probe_waveform(device)).shape
         self._heads = [self._build_head(fold) for fold in parts.folds]
@@ -85,9 +92,10 @@ class EmotionRecogniser:
             UpstreamError: if the upstream cannot be built
         """
         parts = read_parts(source, fold)
-        use = find(parts.upstream, upstream, checkpoint, model_config)
+        check_same_name(parts.upstream, upstream)
         with trusted_checkpoints(trust_checkpoint):
-            return cls(dataclasses.replace(parts, upstream=use), resolve_device(device))
+            ref = verify(parts.upstream, Places(checkpoint, model_config))
+            return cls(dataclasses.replace(parts, upstream=ref), resolve_device(device))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -131,12 +139,13 @@ class EmotionRecogniser:
             AudioError: if it cannot be read, holds less than 25 ms, or is too long for the device's memory
         """
         name = "the array" if isinstance(audio, np.ndarray) else str(audio)
-        samples, start_s, duration_s = self._prepared(audio, name)
+        preparation = self.parts.preparation
+        prepared = preparation.of_array(audio) if isinstance(audio, np.ndarray) else preparation.prepare(audio)
         try:
-            probabilities, weights = self._compute(torch.from_numpy(samples).to(self.device))
+            probabilities, weights = self._compute(torch.from_numpy(prepared.samples).to(self.device))
         except torch.cuda.OutOfMemoryError as error:
             raise AudioError(
-                f"{name}: its {duration_s:.0f} s do not fit into the memory of {self.device}. Cut it, or use "
+                f"{name}: its {prepared.duration_s:.0f} s do not fit into the memory of {self.device}. Cut it, or use "
                 "--device cpu",
                 kind="long",
             ) from error
@@ -147,8 +156,8 @@ class EmotionRecogniser:
             probabilities=dict(zip(self.labels, values, strict=True)),
             frame_weights=tuple(weights.cpu().tolist()),
             frame_rate_hz=SAMPLE_RATE_HZ / self.rate,
-            duration_s=duration_s,
-            start_s=start_s,
+            duration_s=prepared.duration_s,
+            start_s=prepared.start_s,
         )
 
     def _compute(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,7 +165,7 @@ class EmotionRecogniser:
         probabilities, weights = [], []
         block = None
         for index, (layer_sum, head) in enumerate(self._heads):
-            if block is None or self.parts.upstream.fine_tuned:
+            if block is None or self.parts.use.fine_tuned:
                 block = self._states(index, waveform)
             features = pack([layer_sum([block])])
             probabilities.append(head(features)[0].float().softmax(dim=-1))
@@ -164,7 +173,7 @@ class EmotionRecogniser:
         return torch.stack(probabilities).mean(dim=0), torch.stack(weights).mean(dim=0)
 
     def _states(self, index: int, waveform: Tensor) -> Tensor:
-        use = self.parts.upstream
+        use = self.parts.use
         return states(self._upstreams[index], waveform, selection=use.selection, layer=use.layer, rate=self.rate)
 
     def _build_head(self, fold: FoldParts) -> tuple[LayerSum, Head]:
@@ -174,7 +183,7 @@ class EmotionRecogniser:
                 f"fold {fold.number} has weights for {learned} layers, and {self.parts.upstream.name} gives "
                 f"{self.layers}: it is not the upstream that the head was trained on"
             )
-        layer_sum = LayerSum(self.layers, self.parts.upstream.normalize)
+        layer_sum = LayerSum(self.layers, self.parts.use.normalize)
         head = Head(self.width, len(self.labels), self.parts.model)
         try:
             if fold.layer_weights is not None:
@@ -188,28 +197,3 @@ class EmotionRecogniser:
         for module in (layer_sum, head):
             module.to(self.device).eval().requires_grad_(False)
         return layer_sum, head
-
-    def _prepared(self, audio: str | Path | np.ndarray, name: str) -> tuple[np.ndarray, float, float]:
-        """Samples as in training, where they begin in seconds, and the whole recording's duration in seconds."""
-        if isinstance(audio, np.ndarray):
-            if audio.ndim != 1 or audio.dtype.kind != "f" or not np.isfinite(audio).all():
-                raise AudioError(
-                    f"{name}: expected finite floating-point samples in [-1, 1] at 16 kHz of shape (samples,), found "
-                    f"{audio.dtype} of shape {audio.shape}",
-                    kind="array",
-                )
-            stored, rate_hz = audio.astype(np.float32)[:, None], SAMPLE_RATE_HZ
-        else:
-            stored, rate_hz = read_segment(audio)
-        first, last = 0, len(stored)
-        if self.parts.trim_zeros and stored.any():
-            sounding = np.flatnonzero(stored.any(axis=1))
-            first, last = int(sounding[0]), int(sounding[-1]) + 1
-        samples = as_waveform(stored[first:last], rate_hz)
-        if len(samples) < MIN_SAMPLES:
-            raise AudioError(
-                f"{name}: {len(samples)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed", kind="short"
-            )
-        if self.parts.max_duration_s is not None:
-            samples = samples[: max(1, round(self.parts.max_duration_s * SAMPLE_RATE_HZ))]
-        return samples, first / rate_hz, len(stored) / rate_hz

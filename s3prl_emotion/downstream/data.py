@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, read_audio
+from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.features.upstream import ticket
 
@@ -22,7 +22,7 @@ class UtteranceDataset(Dataset[Item]):
     Args:
         manifest: where the audio, labels and speakers are
         ids: the utterances of this split
-        max_duration_s: keep this many seconds from the start of each utterance; None keeps all
+        preparation: of each utterance, from the times that the manifest has for it
         pre_load: keep decoded audio in memory after its first use
         cached: give tickets for stored hidden states instead of waveforms; no audio is read then
     """
@@ -31,7 +31,7 @@ class UtteranceDataset(Dataset[Item]):
         self,
         manifest: Manifest,
         ids: Sequence[str],
-        max_duration_s: float | None = None,
+        preparation: Preparation = WHOLE,
         pre_load: bool = True,
         cached: bool = False,
     ) -> None:
@@ -39,7 +39,7 @@ class UtteranceDataset(Dataset[Item]):
         self.manifest = manifest
         self.utterances = [by_id[item] for item in ids]
         self.labels = [manifest.labels.index(utterance.label) for utterance in self.utterances]
-        self._max_samples = None if max_duration_s is None else max(1, round(max_duration_s * SAMPLE_RATE_HZ))
+        self.preparation = preparation
         self._kept: dict[int, np.ndarray] | None = {} if pre_load else None
         numbers = {utterance.id: number for number, utterance in enumerate(manifest.utterances)}
         self.numbers = [numbers[item] for item in ids]
@@ -56,7 +56,7 @@ class UtteranceDataset(Dataset[Item]):
         if self._kept is not None and index in self._kept:
             return self._kept[index]
         utterance = self.utterances[index]
-        samples = read_audio(self.manifest.path_of(utterance), utterance.start_s, utterance.end_s)[: self._max_samples]
+        samples = self.preparation.waveform(self.manifest.path_of(utterance), utterance.start_s, utterance.end_s)
         if self._kept is not None:
             self._kept[index] = samples
         return samples

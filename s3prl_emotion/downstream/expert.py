@@ -11,16 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.audio.reading import read_audio
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.corpora.manifest import Manifest
-from s3prl_emotion.corpora.validation import MIN_SAMPLES
-from s3prl_emotion.downstream.config import ExpertConfig, fold_number
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
-from s3prl_emotion.downstream.rng import check_random_state, random_state, restore_random_state
-from s3prl_emotion.errors import ConfigError, CorpusError, RunError, nearest
+from s3prl_emotion.downstream.objectives._base import check_objective
+from s3prl_emotion.downstream.rng import (
+    check_random_state,
+    preserved_random_state,
+    random_state,
+    restore_random_state,
+)
+from s3prl_emotion.downstream.settings import read_expert
+from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.features.packed import Packed, pack
 from s3prl_emotion.files import append, write_atomically
@@ -28,6 +32,7 @@ from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.seal import seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 
 logger = logging.getLogger(__name__)
@@ -70,16 +75,16 @@ class DownstreamExpert(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        config = from_mapping(ExpertConfig, downstream_expert, "downstream_expert")
-        self.config = config
+        config, inputs = read_expert(downstream_expert, "downstream_expert")
+        self.config, self.inputs = config, inputs
         self.expdir = Path(expdir)
         self.upstream_rate = upstream_rate
         self.name = downstream
         self.seed = int(seed)
-        self.fold = fold_number(config.datarc.test_fold or downstream_variant or "fold1")
+        self.fold = inputs.number(downstream_variant)
 
-        manifest = Manifest.read(self._input(config.datarc.manifest, "manifest"))
-        folds = Folds.read(self._input(config.datarc.folds, "folds"))
+        manifest = Manifest.read(self._input(inputs.manifest, "manifest"))
+        folds = Folds.read(self._input(inputs.folds, "folds"))
         fold = folds[self.fold]
         self.labels = manifest.labels
         self.corpus = manifest.corpus
@@ -94,9 +99,10 @@ class DownstreamExpert(nn.Module):
                 f"downstream_expert.datarc.labels is soft, but no training utterance of {manifest.corpus} has "
                 "annotators' votes: use labels: hard, or a corpus that has them"
             )
+        self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
         self.datasets = {
             split: UtteranceDataset(
-                manifest, getattr(fold, split), data.max_duration_s, data.pre_load, cached=data.cached is not None
+                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=inputs.cached is not None
             )
             for split in SPLITS
         }
@@ -104,6 +110,9 @@ class DownstreamExpert(nn.Module):
         self.head = Head(upstream_dim, len(self.labels), config.modelrc)
         objective = dict(config.modelrc.objective)
         self.objective: nn.Module = objectives.build(objective.pop("name"), objective, where="objective")
+        with preserved_random_state():
+            told = f"objective {config.modelrc.objective['name']!r}"
+            check_objective(self.objective, len(self.labels), data.labels == "soft", told)
         self.register_buffer("best_score", torch.full((1,), -1.0))
 
         self.layer_weights: Callable[[], Tensor] | None = (
@@ -187,7 +196,7 @@ class DownstreamExpert(nn.Module):
         if split == "dev" and self.training_is_running(global_step) and score > float(self.best_score):
             self.best_score.fill_(score)
             lines.append(f"New best on dev at step {global_step}: {self.selection} {score:.6f}")
-            save_names.append("dev-best.ckpt")
+            save_names.append(BEST)
         append(self.expdir / "log.log", "".join(line + "\n" for line in lines))
         if split != "train":
             self._write_predictions(split, records["ids"], truth, predicted, probabilities)
@@ -210,11 +219,11 @@ class DownstreamExpert(nn.Module):
             )
 
     def load_audio(self, path: str | Path) -> Tensor:
-        """Any audio file as a mono waveform at 16 kHz, ``(samples,)``; the Runner's inference mode uses it."""
-        waveform = torch.from_numpy(read_audio(path))
-        if len(waveform) < MIN_SAMPLES:
-            raise CorpusError(f"{path}: {len(waveform)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed")
-        return waveform
+        """Any audio file as the waveform ``(samples,)`` that training would hear; the Runner's inference mode uses it.
+
+        Whether a run trims zeros is told by its record, which this module does not know: ``predict`` does.
+        """
+        return torch.from_numpy(self.preparation.waveform(path))
 
     # --- state beyond the weights: what makes a resumed run the same run ------------------------------------------
 
@@ -241,17 +250,17 @@ class DownstreamExpert(nn.Module):
             check_random_state(state["random_state"])
         except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"_extra_state is not what a training goes on from: {error}") from error
-        data = self.config.datarc
+        given = self.inputs
         trained = state.get("labels", list(self.labels))  # checkpoints of earlier versions do not hold them
         if trained != list(self.labels):
             raise RunError(
-                f"{data.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
+                f"{given.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
                 f"checkpoint was trained on {', '.join(map(str, trained))}, in this order: the manifest was edited, "
                 "or is another corpus'. Restore it"
             )
         for key, name, beside in (
-            ("manifest_sha256", data.manifest, "../manifest.jsonl"),
-            ("folds_sha256", data.folds, "../folds.json"),
+            ("manifest_sha256", given.manifest, f"../{MANIFEST}"),
+            ("folds_sha256", given.folds, f"../{FOLDS}"),
         ):
             if name == beside and state.get(key, self.seal[key]) != self.seal[key]:  # others are named by -o
                 raise RunError(
@@ -309,7 +318,7 @@ class DownstreamExpert(nn.Module):
             )
             for item, label, guess, row in zip(ids, truth, predicted, probabilities, strict=True)
         ]
-        write_predictions(self.expdir / f"{split}_predictions.csv", rows, self.labels)
+        write_predictions(FoldFolder(self.expdir).scored(split), rows, self.labels)
         for kind, values in (("predict", predicted), ("truth", truth)):  # S3PRL's own files
             lines = [f"{item} {value}\n" for item, value in zip(ids, values, strict=True)]
             write_atomically(self.expdir / f"{split}_fold{self.fold}_{kind}.txt", "".join(lines))

@@ -41,14 +41,16 @@ class Head(nn.Module):
         """
         if not self.pooling.masks_padding:
             x, lengths = pad(features)
-            return self.classifier(self.pooling(self.dropout(self.projector(x)), lengths))
+            logits: Tensor = self.classifier(self.pooling(self.dropout(self.projector(x)), lengths))
+            return logits
         frames = self.dropout(self.projector(features.flat)).split(features.lengths)
         order = sorted(range(len(frames)), key=lambda index: features.lengths[index])
         size = max(GROUP_SIZE, -(-len(order) // GROUPS))
         groups = [order[start : start + size] for start in range(0, len(order), size)]
         pooled = [self.pooling(*pad([frames[index] for index in group])) for group in groups]
         places = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=pooled[0].device)
-        return self.classifier(torch.cat(pooled).index_select(0, places))
+        logits = self.classifier(torch.cat(pooled).index_select(0, places))
+        return logits
 
     @torch.no_grad()
     def frame_weights(self, features: Packed) -> Tensor:

@@ -21,11 +21,15 @@ from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.upstreams.per_fold import is_per_fold
 
 logger = logging.getLogger(__name__)
 
 PRETRAINING_FILE = "pretraining.jsonl"
 """In a checkpoint's folder: the manifest of what it was pretrained on."""
+LABELLED_FILE = "pretraining-labelled.jsonl"
+"""Beside it: the manifest of what of this was heard with its emotion labels."""
 
 
 def prepare(
@@ -33,11 +37,12 @@ def prepare(
     data: Path | None,
     options: Mapping[str, Any],
     protocol: str | None,
-    folder: Path,
+    folder: RunFolder,
     skip_bad: bool = False,
     trim: bool = False,
     drop_leaks: bool = False,
     pretraining: Sequence[Path] = (),
+    checkpoint: Path | None = None,
 ) -> tuple[Manifest, Folds]:
     """Read a corpus, check its audio, divide and audit it, and write ``manifest.jsonl`` and ``folds.json``.
 
@@ -46,11 +51,12 @@ def prepare(
         data: its folder
         options: of its reader
         protocol: a protocol's name; None takes the corpus' own
-        folder: where the files go
+        folder: where the files go; it need not become that of a run
         skip_bad: leave out files that cannot be used
         trim: leave out digital zeros at both ends
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on
+        checkpoint: the upstream's, whose folder may hold such manifests
 
     Raises:
         EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or leaks
@@ -58,7 +64,7 @@ def prepare(
     """
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
-    manifest = entry.read(_data_folder(corpus, data, folder), **options)
+    manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
     logger.info("checking %d audio files of %s", len(manifest.utterances), corpus)
     with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
 
@@ -66,9 +72,9 @@ def prepare(
             bar.update(done - bar.n)
 
         manifest, problems = validate(manifest, show)
-    folder.mkdir(parents=True, exist_ok=True)
-    clean_up(folder)
-    _report(problems, folder / "problems.csv", trim)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    clean_up(folder.path)
+    _report(problems, folder.problems, trim)
     manifest = apply(manifest, problems, skip_bad)
     if trim:
         manifest = trim_zeros(manifest)
@@ -82,20 +88,22 @@ def prepare(
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
-    check_leaks(manifest, folds, folder, pretraining)
-    manifest.write(folder / "manifest.jsonl")
-    folds.write(folder / "folds.json")
+    check_leaks(manifest, folds, folder, pretraining, checkpoint)
+    folder.write_division(manifest, folds)
     return manifest, folds
 
 
-def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Sequence[Path]) -> None:
+def check_leaks(
+    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], checkpoint: Path | None = None
+) -> None:
     """Audit a division before anything is trained on it, into ``audit.json``, and say what train and test share.
 
     Raises:
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    findings = audit.audit_once(manifest, folds, protocol, pretraining, folder / audit.FILE)
+    found = [audit.PretrainingData(path) for path in pretraining] + _heard(checkpoint, folds)
+    findings = audit.audit_once(manifest, folds, protocol, found, folder.audit)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
@@ -104,6 +112,20 @@ def check_leaks(manifest: Manifest, folds: Folds, folder: Path, pretraining: Seq
         elif second == "test":
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
             log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
+
+
+def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.PretrainingData]:
+    """What lies in a checkpoint's folder about its pretraining: of each fold's model, where there are several."""
+    if checkpoint is None or not checkpoint.is_dir():
+        return []
+    numbers: Sequence[int | None] = [fold.number for fold in folds.folds] if is_per_fold(str(checkpoint)) else [None]
+    found = []
+    for number in numbers:
+        place = checkpoint if number is None else checkpoint / f"fold{number}"
+        for name, labelled in ((PRETRAINING_FILE, False), (LABELLED_FILE, True)):
+            if (place / name).is_file():
+                found.append(audit.PretrainingData(place / name, number, labelled))
+    return found
 
 
 def _report(problems: Sequence[Problem], path: Path, trim: bool) -> None:

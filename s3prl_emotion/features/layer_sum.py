@@ -34,7 +34,8 @@ class LayerSum(nn.Module):
             blocks = [F.layer_norm(block.float(), block.shape[-1:]) for block in blocks]
         if self.weights is None:
             return torch.cat([block[0].float() for block in blocks])
-        return _LayerSum.apply(torch.softmax(self.weights, dim=-1), *blocks)
+        summed: Tensor = _LayerSum.apply(torch.softmax(self.weights, dim=-1), *blocks)  # type: ignore[no-untyped-call]
+        return summed
 
 
 class _LayerSum(torch.autograd.Function):

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.store import ABOUT, SCHEMA, DamagedEntry, Store
@@ -73,7 +73,7 @@ def delete(root: Path, name: str) -> bool:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return False
+                return _is_being_deleted(lock)
             aside = root / f"{_DELETED}{uuid.uuid4().hex}"
             folder.rename(aside)  # at once: nobody sees a half of it
             shutil.rmtree(aside, ignore_errors=True)
@@ -84,6 +84,15 @@ def delete(root: Path, name: str) -> bool:
             f"{folder}: cannot be deleted: {error.strerror or error}. Delete it as the user to whom it belongs"
         ) from error
     return True
+
+
+def _is_being_deleted(lock: IO[Any]) -> bool:
+    """Whether the lock that is in the way is that of a process that deletes; those that read share theirs."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def verify(folder: Path) -> tuple[int, list[str]]:

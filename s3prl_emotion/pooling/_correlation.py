@@ -54,7 +54,8 @@ class CorrelationBase(Pooling):
 
     def correlate(self, v: Tensor, weights: Tensor) -> Tensor:
         """Correlations above the diagonal, row by row: ``(batch, frames, d)`` to ``(batch, d(d-1)/2)``."""
-        return _WeightedCorrelation.apply(v, weights, self.eps, self._upper, self._mirror)
+        found: Tensor = _WeightedCorrelation.apply(v, weights, self.eps, self._upper, self._mirror)  # type: ignore[no-untyped-call]
+        return found
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, channel_dropout={self.channel_dropout}, eps={self.eps}, variant={self.variant}"

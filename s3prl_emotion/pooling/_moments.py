@@ -21,7 +21,8 @@ def mean_and_variance(v: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         mean and variance, each ``(batch, features)``
     """
-    return _Moments.apply(v, weights)
+    found: tuple[Tensor, Tensor] = _Moments.apply(v, weights)  # type: ignore[no-untyped-call]
+    return found
 
 
 class _Moments(torch.autograd.Function):

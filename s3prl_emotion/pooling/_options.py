@@ -15,10 +15,10 @@ def check_variant(value: Any) -> Variant:
     Raises:
         ValueError: if it is not
     """
-    known = get_args(Variant)
+    known: tuple[Variant, ...] = get_args(Variant)
     if value not in known:
         raise ValueError(f"variant must be one of {', '.join(known)}, got {value!r}")
-    return value
+    return known[known.index(value)]
 
 
 def check_integer(name: str, value: Any, minimum: int) -> int:

@@ -75,7 +75,7 @@ def _spoken(assignment: Ints, counts: Ints, folds: int) -> Floats:
 
 def _climb(assignment: Ints, counts: Ints, folds: int, level: bool) -> Ints:
     """The best step again and again while less is lacking or, with ``level``, as much and the spread is more equal."""
-    here = assignment.copy()
+    here: Ints = assignment.copy()
     while True:
         spoken = _spoken(here, counts, folds)
         now = int(lacking(spoken)), float(inequality(spoken)) - 1e-9

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -25,7 +25,6 @@ from s3prl_emotion.protocols.split import Folds
 LEAK = "leak"
 DECLARED = "declared"
 REPORTED = "reported"
-FILE = "audit.json"
 UNKNOWN_SPEAKER = "unknown speaker"
 RULES = 2
 """Of what is looked for; an audit by other rules is made again."""
@@ -39,8 +38,8 @@ class Finding:
     ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that differ in case, accents' encoding,
     spaces or leading zeros), ``unknown speaker`` (nobody knows who speaks, so what is shared), ``audio`` (the same
     waveform under two ids), ``segment`` (overlapping stretches of one file), ``sibling`` (made from one recording by
-    augmentation), ``sentence``, ``pretraining`` and ``pretraining speaker``. ``status`` is ``leak``, ``declared`` (the
-    protocol allows it) or ``reported`` (no leak).
+    augmentation), ``sentence``, ``pretraining``, ``pretraining labels`` (heard with their labels) and ``pretraining
+    speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
     """
 
     fold: int
@@ -65,8 +64,34 @@ class Finding:
         )
 
 
+@dataclass(frozen=True)
+class PretrainingData:
+    """Where the manifest of what an upstream heard in pretraining lies."""
+
+    path: Path
+    fold: int | None = None  # of the one fold that it is used for; None: of all
+    labelled: bool = False  # with emotion labels, which no protocol allows of test audio
+
+    def read(self) -> Pretraining:
+        """The manifest itself."""
+        return Pretraining(str(self.path), Manifest.read(self.path), self.fold, self.labelled)
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """What an upstream heard in pretraining."""
+
+    name: str  # for messages
+    manifest: Manifest
+    fold: int | None = None  # as in PretrainingData
+    labelled: bool = False
+
+
 def audit(
-    manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Mapping[str, Manifest] | None = None
+    manifest: Manifest,
+    folds: Folds,
+    protocol: Protocol,
+    pretraining: Sequence[Pretraining] = (),
 ) -> list[Finding]:
     """Look for overlap in every fold.
 
@@ -78,27 +103,28 @@ def audit(
         manifest: the corpus, checked
         folds: its division
         protocol: what the division may share
-        pretraining: what the upstream was pretrained on, by name
+        pretraining: what the upstream heard in pretraining, for all folds or for one
 
     Raises:
         ProtocolError: if a pretraining manifest has utterances without ``content``
     """
-    for name, other in (pretraining or {}).items():
-        unchecked = [item.id for item in other.utterances if item.content is None]
+    for data in pretraining:
+        unchecked = [item.id for item in data.manifest.utterances if item.content is None]
         if unchecked:
             raise ProtocolError(
-                f"{name}: {len(unchecked)} utterances have no 'content', first {unchecked[0]!r}: nothing to compare "
-                "audio by. Make the manifest with the command `prepare`, which fills it in"
+                f"{data.name}: {len(unchecked)} utterances have no 'content', first {unchecked[0]!r}: nothing to "
+                "compare audio by. Make the manifest with the command `prepare`, which fills it in"
             )
     known = facts(manifest)
-    heard = {name: Heard.of(other) for name, other in (pretraining or {}).items()}
+    heard = [(data, Heard.of(data.manifest)) for data in pretraining]
     found: list[Finding] = []
     for fold in folds.folds:
         parts = {part: Part.of(known[name] for name in getattr(fold, part)) for part in ("train", "dev", "test")}
         for first, second in combinations(parts, 2):
             found += _between(fold.number, protocol, (first, second), parts[first], parts[second])
-        for name, sounds in heard.items():
-            found += _pretraining(fold.number, protocol, name, sounds, parts["test"])
+        for data, sounds in heard:
+            if data.fold in (None, fold.number):
+                found += _pretraining(fold.number, protocol, data, sounds, parts["test"])
     return found
 
 
@@ -141,14 +167,16 @@ def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part,
     ]
 
 
-def _pretraining(number: int, protocol: Protocol, name: str, other: Heard, test: Part) -> list[Finding]:
+def _pretraining(number: int, protocol: Protocol, data: Pretraining, other: Heard, test: Part) -> list[Finding]:
     heard = [item.id for item in test.items if item.sound in other.sounds]
-    names = (f"pretraining data {name}", "test")
+    names = (f"pretraining data {data.name}", "test")
     found = []
     if heard:
-        status = DECLARED if protocol.transductive else LEAK
-        examples = tuple(heard[:_SHOWN])
-        found.append(Finding(number, "pretraining", names, status, len(heard), len(test.items), examples))
+        status = DECLARED if protocol.transductive and not data.labelled else LEAK
+        kind = "pretraining labels" if data.labelled else "pretraining"
+        found.append(Finding(number, kind, names, status, len(heard), len(test.items), tuple(heard[:_SHOWN])))
+    if data.labelled:
+        return found
     known = sorted(test.speakers & other.speakers)
     if known and not heard:
         examples = tuple(known[:_SHOWN])
@@ -177,6 +205,11 @@ def refuse_leaks(findings: Sequence[Finding], protocol: Protocol, where: str) ->
         advice.append(
             f"{protocol.name}-transductive declares and shows it, if there is one; or pretrain without test audio"
         )
+    if "pretraining labels" in kinds:
+        advice.append(
+            "the labels of these test utterances were used in pretraining: take the model that was made for the fold "
+            "that is tested, by naming the folder that holds fold1, fold2, ..."
+        )
     if "speaker" in kinds:
         advice.append("give every speaker's utterances one fold")
     raise ProtocolError(
@@ -204,7 +237,7 @@ def summary(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def audit_once(
-    manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[Path], path: Path
+    manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[PretrainingData], path: Path
 ) -> list[Finding]:
     """:func:`audit` into a file, or what an earlier one left there, if manifest, folds and the rest are the same.
 
@@ -212,7 +245,7 @@ def audit_once(
         manifest: the corpus, checked
         folds: its division
         protocol: what the division may share
-        pretraining: manifests of what the upstream was pretrained on
+        pretraining: where what the upstream heard in pretraining is listed
         path: the file of findings
 
     Raises:
@@ -224,21 +257,21 @@ def audit_once(
             return read(path)
     except (ValueError, TypeError, KeyError, ProtocolError):
         pass  # of an earlier version, or damaged: made again
-    findings = audit(manifest, folds, protocol, {str(name): Manifest.read(name) for name in pretraining})
+    findings = audit(manifest, folds, protocol, [data.read() for data in pretraining])
     write(findings, path, of)
     return findings
 
 
-def _fingerprint(manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[Path]) -> str:
+def _fingerprint(manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[PretrainingData]) -> str:
     """SHA-256 of all that an audit looks at."""
     digest = hashlib.sha256(json.dumps([RULES, manifest.root, folds.sha256(), protocol.record()["sha256"]]).encode())
     for item in manifest.utterances:
         row = (item.id, item.path, item.speaker, item.text, item.start_s, item.end_s, item.sound, item.source)
         digest.update(repr(row).encode())
-    for path in pretraining:
-        digest.update(f"{path}\n".encode("utf-8", "surrogateescape"))
-        if path.is_file():
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for data in pretraining:
+        digest.update(f"{data.path} {data.fold} {data.labelled}\n".encode("utf-8", "surrogateescape"))
+        if data.path.is_file():
+            digest.update(hashlib.sha256(data.path.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -65,6 +65,11 @@ class Protocol:
         if self.selection not in SELECTIONS:
             raise ValueError(f"protocol {self.name}: selection must be one of {SELECTIONS}, found {self.selection!r}")
 
+    @property
+    def needs_speakers(self) -> bool:
+        """Whether it keeps speakers apart, so that all of them must be known."""
+        return self.speaker_disjoint_dev or self.speaker_disjoint_test
+
     def as_transductive(self) -> Protocol:
         """The same division, for upstreams whose pretraining may have seen the test audio without its labels."""
         return dataclasses.replace(
@@ -75,7 +80,13 @@ class Protocol:
         )
 
     def record(self) -> dict[str, Any]:
-        """Everything declared, as plain values for ``results.json``, with its fingerprint."""
+        """Everything declared, as plain values for ``results.json``, with its fingerprint.
+
+        ``sha256`` covers what is declared and what is done: ``examples_sha256`` is that of the divisions of a few small
+        corpora that are always the same.
+        """
+        from s3prl_emotion.protocols._examples import behaviour_sha256
+
         declared = {
             "name": self.name,
             "folds": self.folds,
@@ -86,6 +97,7 @@ class Protocol:
             "speaker_disjoint_test": self.speaker_disjoint_test,
             "selection_on_test": self.selection_on_test,
             "transductive": self.transductive,
+            "examples_sha256": behaviour_sha256(self),
         }
         text = json.dumps(declared, sort_keys=True, separators=(",", ":"))
         return {**declared, "sha256": hashlib.sha256(text.encode("utf-8")).hexdigest()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -136,14 +136,26 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
         protocol = protocols.get(protocol)
     if len(manifest.labels) < 2:
         raise ProtocolError(f"{manifest.corpus}: one class only ({manifest.labels[0]}): nothing to tell apart")
-    if manifest.nameless and (protocol.speaker_disjoint_dev or protocol.speaker_disjoint_test):
+    folds = []
+    for fold in divide_unchecked(manifest, protocol):
+        check_fold(manifest, protocol, fold.number, {"train": fold.train, "dev": fold.dev, "test": fold.test})
+        folds.append(fold)
+    return Folds.of(manifest, protocol.name, folds)
+
+
+def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
+    """The folds as the protocol makes them; what they share is not looked at.
+
+    Raises:
+        ProtocolError: if the corpus cannot be divided so
+    """
+    if manifest.nameless and protocol.needs_speakers:
         raise ProtocolError(
             f"{manifest.corpus}: the speakers of {manifest.nameless} of {len(manifest.utterances)} utterances are not "
             f"known, so protocol {protocol.name} cannot keep speakers apart. Use published or paper-d, which do not"
         )
     tests = protocol.test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
-    folds = []
     for number, test in tests.items():
         tested = {item.id for item in test}
         listed = manifest.train_order.get(number) if protocol.follows_lists else None
@@ -155,7 +167,4 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
         )
         part = Training(number, training, test_speakers, tuple(test), tuple(manifest.by_id[name] for name in given_dev))
         train, dev = protocol.divide(part)
-        fold = Fold(number, train, dev, tuple(item.id for item in test))
-        check_fold(manifest, protocol, number, {"train": fold.train, "dev": fold.dev, "test": fold.test})
-        folds.append(fold)
-    return Folds.of(manifest, protocol.name, folds)
+        yield Fold(number, train, dev, tuple(item.id for item in test))

@@ -13,12 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import s3prl_emotion
-from s3prl_emotion.bridge import dropped, registration
+from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.upstreams import dropped
+from s3prl_emotion.upstreams.listing import upstream_rows
+from s3prl_emotion.upstreams.ref import UpstreamRef, place_of
+from s3prl_emotion.upstreams.resolution import resolve
+from s3prl_emotion.upstreams.verification import verify
 
 
 @pytest.fixture(autouse=True)
@@ -35,58 +41,76 @@ def my_hubert(tmp_path, tiny_hubert: Path) -> Path:
 def test_a_dropped_folder_is_found_by_its_name(my_hubert) -> None:
     from s3prl import hub
 
-    found = dropped.resolve("my_hubert", None, None)
+    found = enter(resolve("my_hubert", None, None)).options
     assert found == ("my_hubert", str(my_hubert), None)
     assert hub.my_hubert.__wrapped__ is registration.upstreams()["hf_auto_custom"]
     check_upstream(*found)
     assert "my_hubert" not in registration.upstream_names(), "no name of S3PRL's or ours"
-    assert dropped.resolve("my_hubert", None, None) == found
+    assert resolve("my_hubert", None, None).options == found
 
 
 def test_a_path_and_other_folders(my_hubert, tmp_path, monkeypatch) -> None:
-    assert dropped.resolve("./upstreams/my_hubert", None, None) == ("my_hubert", str(my_hubert), None)
+    assert resolve("./upstreams/my_hubert", None, None).options == ("my_hubert", str(my_hubert), None)
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "upstreams").rename(elsewhere)
-    assert dropped.resolve("my_hubert", None, None).checkpoint is None
+    assert resolve("my_hubert", None, None).checkpoint is None
     monkeypatch.setenv(dropped.FOLDERS, os.pathsep.join(["nowhere", str(elsewhere)]))
-    assert dropped.resolve("my_hubert", None, None).checkpoint == str(elsewhere / "my_hubert")
+    assert place_of(resolve("my_hubert", None, None).checkpoint) == str(elsewhere / "my_hubert")
     with pytest.raises(UpstreamError, match=r"-u ./nowhere/x: no such file or folder"):
-        dropped.resolve("./nowhere/x", None, None)
+        resolve("./nowhere/x", None, None)
 
 
 def test_s3prls_names_come_first(my_hubert, caplog) -> None:
     for name in ("hubert_base", "cpt_hubert"):
         shutil.copytree(my_hubert, my_hubert.with_name(name))
-        assert dropped.resolve(name, None, None) == (name, None, None)
+        assert resolve(name, None, None).options == (name, None, None)
         assert f"{name} is not used, the name is taken" in caplog.text
     # by its path it is found, under a name that is not that of another model
-    assert dropped.resolve("upstreams/hubert_base", None, None).name == "upstreams__hubert_base"
+    assert resolve("upstreams/hubert_base", None, None).name == "upstreams__hubert_base"
+
+
+@pytest.mark.parametrize("name", ["options", "Path", "__class__"])
+def test_what_means_something_else_on_the_hub_is_not_replaced(my_hubert, tmp_path, name: str) -> None:
+    """``s3prl.hub`` holds functions and classes that are no upstreams: a dropped one of that name goes by its path."""
+    from s3prl import hub
+
+    before = getattr(hub, name)
+    shutil.copytree(my_hubert, my_hubert.with_name(name))
+    with pytest.raises(UpstreamError, match=rf"-u {name}: upstreams/{name} cannot have that name, which means .*path"):
+        resolve(name, None, None)
+    with pytest.raises(ValueError, match=f"'{name}' exists in s3prl.hub already"):
+        registration.name_upstream(name, "hf_auto_custom", str(my_hubert), None)
+    found = enter(resolve(f"upstreams/{name}", None, None))
+    assert found.name == f"upstreams__{name}"
+    assert getattr(hub, name) is before
+    (row,) = (row for row in upstream_rows() if row.source == f"dropped: upstreams/{name}")
+    assert row.problem == f"not used: {name} is a name of S3PRL; rename it"
 
 
 def test_two_of_a_name_are_an_error(my_hubert, tmp_path, monkeypatch) -> None:
     shutil.copytree(my_hubert, tmp_path / "more" / "my_hubert")
     monkeypatch.setenv(dropped.FOLDERS, f"upstreams{os.pathsep}more")
     with pytest.raises(UpstreamError, match=r"two have that name: upstreams/my_hubert and more/my_hubert"):
-        dropped.resolve("my_hubert", None, None)
+        resolve("my_hubert", None, None)
 
 
 def test_an_unknown_name_is_answered_with_dropped_ones_too(my_hubert) -> None:
     with pytest.raises(UpstreamError, match=r"-u 'my_huberd' is not an upstream .* Did you mean 'my_hubert'"):
-        check_upstream(*dropped.resolve("my_huberd", None, None))
+        check_upstream(*resolve("my_huberd", None, None).options)
 
 
 def test_options_that_would_be_ignored(my_hubert, tmp_path) -> None:
     (tmp_path / "x.yaml").touch()
     with pytest.raises(UpstreamError, match="-u my_hubert ignores -g"):
-        dropped.resolve("my_hubert", None, "x.yaml")
+        resolve("my_hubert", None, "x.yaml")
     with pytest.raises(UpstreamError, match=r"-k nowhere.pt: no such file"):
-        dropped.resolve("my_hubert", "nowhere.pt", None)
+        resolve("my_hubert", "nowhere.pt", None)
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", ".."])
 def test_what_names_no_upstream(my_hubert, name: str) -> None:
     with pytest.raises(UpstreamError, match=r"names no upstream: expected a name that `s3prl-emotion ls upstreams`"):
-        dropped.resolve(name, None, None)
+        resolve(name, None, None)
 
 
 def test_far_names_are_not_suggested() -> None:
@@ -99,7 +123,7 @@ def test_other_weights_in_the_architecture_of_a_dropped_folder(my_hubert, tmp_pa
 
     weights = {name: value + 1 for name, value in load_file(my_hubert / "model.safetensors").items()}
     torch.save(weights, tmp_path / "epoch3.pt")
-    name, checkpoint, config = dropped.resolve("my_hubert", "epoch3.pt", None)
+    name, checkpoint, config = enter(resolve("my_hubert", "epoch3.pt", None)).options
     assert (name, checkpoint, config) == ("my_hubert", str(tmp_path / "epoch3.pt"), str(my_hubert))
     check_upstream(name, checkpoint, config)
     built = hub.my_hubert(ckpt=checkpoint, model_config=config, refresh=False).model.state_dict()
@@ -124,21 +148,22 @@ def _hub_cache(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_hub_id(tiny_hubert, tmp_path, monkeypatch) -> None:
     snapshot = _hub_cache(tmp_path, tiny_hubert, monkeypatch)
-    assert dropped.resolve("owner/name", None, None) == ("owner__name", str(snapshot), None)
-    assert dropped.resolve("hf_auto_custom", "owner/name", None).checkpoint == str(snapshot)
+    assert resolve("owner/name", None, None).options == ("owner__name", str(snapshot), None)
+    assert place_of(resolve("hf_auto_custom", "owner/name", None).checkpoint) == str(snapshot)
     gone = str(snapshot).replace(str(tmp_path), "/other/home")
-    assert dropped.restore("owner__name", gone, None).checkpoint == str(snapshot), "found again in this cache"
+    recorded = UpstreamRef.recorded("owner__name", gone, None)
+    assert place_of(verify(recorded).checkpoint) == str(snapshot), "found again in this cache"
     with pytest.raises(UpstreamError, match="owner/nothing: neither here nor to be had from the Hugg"):
-        dropped.resolve("owner/nothing", None, None)
+        resolve("owner/nothing", None, None)
 
 
 def test_an_upstream_that_is_gone(my_hubert, tmp_path) -> None:
-    found = dropped.resolve("my_hubert", None, None)
+    found = resolve("my_hubert", None, None).options
     shutil.move(my_hubert, tmp_path / "away")
     with pytest.raises(
         UpstreamError, match=r"upstream of this run is gone: .*/upstreams/my_hubert. Put it back there, or say with -k"
     ):
-        dropped.restore(*found)
+        verify(UpstreamRef.recorded(*found))
 
 
 def _in_a_fresh_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

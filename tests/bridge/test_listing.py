@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from s3prl_emotion.bridge.listing import COLUMNS, Row, upstream_rows
 from s3prl_emotion.cli import main
+from s3prl_emotion.upstreams.listing import COLUMNS, Row, upstream_rows
 
 FIRST = "encoder.layers.0.attention.q_proj.weight"
 
@@ -94,8 +94,8 @@ def test_known_sizes_are_those_of_the_upstream(rows, name, tmp_path, recwarn) ->
     states = upstream([torch.randn(16000)])["hidden_states"]
     count = sum(parameter.numel() for parameter in upstream.parameters())
     row = rows[name]
-    assert (row.states, row.width) == (len(states), states[0].shape[2])
-    assert row.rate_hz == 16000 / upstream.get_downsample_rates("hidden_states")
+    assert (row.facts.states, row.facts.width) == (len(states), states[0].shape[2])
+    assert row.facts.rate_hz == 16000 / upstream.get_downsample_rates("hidden_states")
     assert row.parameters_millions == pytest.approx(count / 1e6, abs=5e-3)
 
 

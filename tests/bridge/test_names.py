@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import names, registration, selection
+from s3prl_emotion.bridge import registration, selection
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams import names
 
 
 def test_every_name_of_the_hub_is_known() -> None:
@@ -45,10 +46,12 @@ def test_a_misspelt_name_is_answered_without_loading_anything_large(command: str
 def test_fbank_does_not_need_transformers() -> None:
     script = (
         "import sys\n"
-        "from s3prl_emotion.bridge import arguments, dropped, selection\n"
-        "found = dropped.resolve('fbank', None, None)\n"
-        "selection.check_upstream(*found)\n"
-        "selection.build_upstream(arguments.arguments(upstream='fbank', device='cpu'))\n"
+        "from s3prl_emotion.bridge.building import build, enter\n"
+        "from s3prl_emotion.bridge.selection import check_upstream\n"
+        "from s3prl_emotion.upstreams.resolution import resolve\n"
+        "found = enter(resolve('fbank', None, None))\n"
+        "check_upstream(*found.options)\n"
+        "build(found, 'cpu')\n"
         "print([name for name in sys.modules if name.partition('.')[0] == 'transformers'])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -56,7 +59,7 @@ def test_fbank_does_not_need_transformers() -> None:
 
 
 def test_advice_names_variants_that_exist() -> None:
-    from s3prl_emotion.bridge.explanation import explained
+    from s3prl_emotion.upstreams.explanation import explained
 
     known = registration.upstream_names()
     for upstream, variants in (("byol_a_512", []), ("hubert_base", ["hubert_custom", "hubert_local"])):
@@ -68,11 +71,12 @@ def test_advice_names_variants_that_exist() -> None:
 
 
 def test_what_ignores_a_checkpoint_says_so_whatever_the_file_is(tmp_path) -> None:
-    from s3prl_emotion.bridge.dropped import resolve
+    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.upstreams.resolution import resolve
 
     (tmp_path / "x.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     with pytest.raises(UpstreamError, match=r"-u fbank ignores -k: it always loads its own checkpoint"):
-        resolve("fbank", "x.safetensors", None)
+        enter(resolve("fbank", "x.safetensors", None))
 
 
 def test_a_folder_where_a_file_is_expected(tmp_path) -> None:
@@ -110,12 +114,13 @@ def test_s3prls_own_interface_finds_what_is_dropped(my_tiny: Path, tmp_path) -> 
 
 
 def test_a_head_whose_adapter_is_not_installed() -> None:
-    from s3prl_emotion.bridge.dropped import restore
+    from s3prl_emotion.upstreams.ref import UpstreamRef
+    from s3prl_emotion.upstreams.verification import verify
 
     with pytest.raises(
         UpstreamError, match=r"theirs: this head was trained on an upstream whose adapter is not installed"
     ):
-        restore("theirs", None, None)
+        verify(UpstreamRef("theirs"))
 
 
 def test_load_speaks_python(tmp_path) -> None:

@@ -18,7 +18,8 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.deployment import export as module
 from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.upstreams.ref import Source
 
 
 def _load(source, **options) -> EmotionRecogniser:
@@ -126,9 +127,9 @@ def test_the_three_lines_of_the_card_run(trained, exported, tiny_hubert, some_te
 def test_an_upstream_from_the_hub_is_exported_as_its_id_and_commit(trained, tmp_path) -> None:
     recogniser = _load(trained, fold=1)
     place = str(tmp_path / "hub" / "models--owner--hubert" / "snapshots" / "abc")
-    use = dataclasses.replace(recogniser.parts.upstream, checkpoint=place)
+    ref = dataclasses.replace(recogniser.parts.upstream, checkpoint=Source("owner/hubert", place))
     features = module.Features(16000, 320, 16, 3)
-    folder = module.write_export(dataclasses.replace(recogniser.parts, upstream=use), features, tmp_path / "head")
+    folder = module.write_export(dataclasses.replace(recogniser.parts, upstream=ref), features, tmp_path / "head")
     upstream = module.read_config(folder).upstream
     assert (upstream.checkpoint, upstream.checkpoint_revision) == ("owner/hubert", "abc")
     card = ModelCard.load(folder / "README.md")
@@ -181,6 +182,10 @@ def test_exports_that_cannot_be_read(exported, tmp_path, tiny_hubert) -> None:
         ({"format": "hubert"}, RunError, "not an export of s3prl-emotion"),
         ({"labes": []}, ConfigError, "unknown key 'labes'. Did you mean 'labels'"),
         ({"folds": [1, 2, 3]}, RunError, "holds nothing of fold 3"),
+        *(
+            ({"upstream": {"name": name}}, RunError, rf"config\.json: upstream\.name: '{name}' is no upstream")
+            for name in ("options", "torch", "Path", "__builtins__", "__class__")
+        ),
     ]:
         changed(**values)
         with pytest.raises(error, match=message):

@@ -17,13 +17,14 @@ import torch
 
 import s3prl_emotion
 from s3prl_emotion.audio import AudioError, read_audio
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.deployment import trained as module
-from s3prl_emotion.deployment.parts import UpstreamUse
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.trained import EmotionRecogniser
-from s3prl_emotion.deployment.upstream import find
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef, place_of
+from s3prl_emotion.upstreams.verification import check_same_name, verify
 
 
 def _load(source, **options) -> EmotionRecogniser:
@@ -56,8 +57,8 @@ def test_fine_tuning_and_the_cut_are_those_of_the_run(tuned, some_test_files) ->
     assert longest.duration_s > 1.1
     assert len(longest.frame_weights) == 49
     frozen = dataclasses.replace(recogniser.parts.folds[0], upstream=None)
-    untuned = dataclasses.replace(recogniser.parts.upstream, fine_tuned=False)
-    other = EmotionRecogniser(dataclasses.replace(recogniser.parts, upstream=untuned, folds=(frozen,)), "cpu")
+    untuned = dataclasses.replace(recogniser.parts.use, fine_tuned=False)
+    other = EmotionRecogniser(dataclasses.replace(recogniser.parts, use=untuned, folds=(frozen,)), "cpu")
     assert np.abs(_rows(other.predict(files)) - _rows(items)).max() > 1e-4, "the run's own upstream was used"
 
 
@@ -76,8 +77,8 @@ def test_layers_are_weighted_as_learned(trained, some_test_files) -> None:
 
     def changed(weights: list[float] | None, layer: int | None) -> np.ndarray:
         fold = dataclasses.replace(parts.folds[0], layer_weights=None if weights is None else torch.tensor(weights))
-        use = dataclasses.replace(parts.upstream, layer=layer)
-        return _rows(EmotionRecogniser(dataclasses.replace(parts, upstream=use, folds=(fold,)), "cpu").predict(files))
+        use = dataclasses.replace(parts.use, layer=layer)
+        return _rows(EmotionRecogniser(dataclasses.replace(parts, use=use, folds=(fold,)), "cpu").predict(files))
 
     last = changed([0.0, 0.0, 60.0], None)
     np.testing.assert_allclose(last, changed(None, 2), atol=1e-6)
@@ -89,15 +90,15 @@ def test_s3prls_own_expert_is_read_too(train, some_test_files) -> None:
     run = train("-u", "fbank_no_cmvn", "-d", "emotion", "--fold", "4", "--trim-zeros", more=alone)
     files, predictions = some_test_files(run, 4)
     recogniser = _load(run)
-    assert recogniser.parts.trim_zeros
+    assert recogniser.parts.preparation.trim_zeros
     np.testing.assert_allclose(_rows(recogniser.predict(files)), _expected(predictions), atol=1e-5, rtol=0)
 
 
 def test_several_folds_are_averaged_on_one_upstream(trained, some_test_files, monkeypatch) -> None:
     files, _ = some_test_files(trained, 1)
     built = []
-    original = module.build
-    monkeypatch.setattr(module, "build", lambda *args: built.append(args) or original(*args))
+    original = module.build_frozen
+    monkeypatch.setattr(module, "build_frozen", lambda *args: built.append(args) or original(*args))
     both = _load(trained)
     assert both.folds == (1, 2)
     assert len(built) == 1
@@ -136,7 +137,7 @@ def test_stereo_at_another_rate(trained, tmp_path) -> None:
 
 def test_digital_zeros_are_left_out_where_training_left_them_out(trained) -> None:
     recogniser = _load(trained, fold=1)
-    trims = EmotionRecogniser(dataclasses.replace(recogniser.parts, trim_zeros=True), "cpu")
+    trims = EmotionRecogniser(dataclasses.replace(recogniser.parts, preparation=Preparation(trim_zeros=True)), "cpu")
     speech = np.random.default_rng(0).uniform(0.1, 0.5, 16000).astype(np.float32)
     padded = np.concatenate([np.zeros(1600, np.float32), speech, np.zeros(800, np.float32)])
     item, bare = trims.predict([padded, speech])
@@ -221,31 +222,32 @@ def test_what_is_not_a_trained_head(trained, tmp_path) -> None:
 
 def test_the_upstreams_checkpoint_must_be_the_same(tiny_hubert, tmp_path, caplog) -> None:
     sha256 = checkpoint_sha256(str(tiny_hubert))
-    use = UpstreamUse("hf_auto_custom", checkpoint=str(tmp_path / "gone"), checkpoint_sha256=sha256)
-    assert find(use, checkpoint=tiny_hubert).checkpoint == str(tiny_hubert)
+    recorded = UpstreamRef("hf_auto_custom", Source(str(tmp_path / "gone"), sha256=sha256))
+    assert place_of(verify(recorded, Places(tiny_hubert)).checkpoint) == str(tiny_hubert)
     with pytest.raises(RunError, match=rf"there is nothing at {tmp_path}/gone: give -k PATH.*{sha256}\)"):
-        find(use)
+        verify(recorded)
     copy = tmp_path / "copy"
     shutil.copytree(tiny_hubert, copy)
-    assert find(use, checkpoint=copy).checkpoint == str(copy)
+    assert place_of(verify(recorded, Places(copy)).checkpoint) == str(copy)
     (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
     with pytest.raises(RunError, match=f"the head was trained on {sha256}"):
-        find(use, checkpoint=copy)
+        verify(recorded, Places(copy))
     with pytest.raises(RunError, match="trained on fbank without -k; leave it out"):
-        find(UpstreamUse("fbank"), checkpoint=copy)
-    url = UpstreamUse("wav2vec2_url", checkpoint="https://host.test/a.pt")
-    assert find(url).checkpoint == "https://host.test/a.pt"
-    assert find(url, checkpoint=copy).checkpoint == str(copy)
+        verify(UpstreamRef("fbank"), Places(copy))
+    url = UpstreamRef("wav2vec2_url", Source("https://host.test/a.pt"))
+    assert place_of(verify(url).checkpoint) == "https://host.test/a.pt"
+    assert place_of(verify(url, Places(copy)).checkpoint) == str(copy)
     assert "not checked" in caplog.text
 
 
 def test_an_upstream_from_the_hub_is_found_by_its_commit(monkeypatch, tiny_hubert) -> None:
-    from s3prl_emotion.experiment import original
+    from s3prl_emotion.upstreams import verification
 
     asked = []
-    monkeypatch.setattr(original, "snapshot", lambda *args, **options: asked.append((args, options)) or tiny_hubert)
-    use = UpstreamUse("me__hubert", checkpoint="me/hubert", checkpoint_sha256="0" * 64, checkpoint_revision="abc")
-    assert find(use, name="me/hubert").checkpoint == str(tiny_hubert)
+    monkeypatch.setattr(verification, "snapshot", lambda *args, **options: asked.append((args, options)) or tiny_hubert)
+    recorded = UpstreamRef("me__hubert", Source("me/hubert", sha256="0" * 64, revision="abc"))
+    check_same_name(recorded, "me/hubert")
+    assert place_of(verify(recorded).checkpoint) == str(tiny_hubert)
     assert asked == [(("me/hubert",), {"revision": "abc"})]
 
 
@@ -270,7 +272,7 @@ def test_a_dropped_upstream(train, cache_root, tiny_hubert, some_test_files, tmp
 def test_a_head_for_other_layers_is_refused(trained) -> None:
     parts = _load(trained, fold=1).parts
     with pytest.raises(RunError, match=r"has weights for 3 layers, and hf_auto_custom gives 1"):
-        EmotionRecogniser(dataclasses.replace(parts, upstream=dataclasses.replace(parts.upstream, layer=1)), "cpu")
+        EmotionRecogniser(dataclasses.replace(parts, use=dataclasses.replace(parts.use, layer=1)), "cpu")
     with pytest.raises(RunError, match=r"its parameters do not fit a head"):
         EmotionRecogniser(dataclasses.replace(parts, labels=parts.labels[:3]), "cpu")
 

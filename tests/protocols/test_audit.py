@@ -15,7 +15,16 @@ from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
 from s3prl_emotion.protocols import audit as audit_module
 from s3prl_emotion.protocols._likeness import Stretches, facts
-from s3prl_emotion.protocols.audit import audit, audit_once, read, refuse_leaks, summary, write
+from s3prl_emotion.protocols.audit import (
+    Pretraining,
+    PretrainingData,
+    audit,
+    audit_once,
+    read,
+    refuse_leaks,
+    summary,
+    write,
+)
 from s3prl_emotion.protocols.leaks import without_leaks
 
 LABELS = ("neu", "ang")
@@ -47,7 +56,8 @@ def altered(manifest, name, **changes):
 
 
 def look(manifest, protocol="strict", pretraining=None):
-    return audit(manifest, make_folds(manifest, protocol), protocols.get(protocol), pretraining)
+    data = [Pretraining(name, other) for name, other in (pretraining or {}).items()]
+    return audit(manifest, make_folds(manifest, protocol), protocols.get(protocol), data)
 
 
 def kinds(findings, status="leak"):
@@ -297,13 +307,13 @@ def test_an_audit_is_made_once_and_again_when_something_changed(tmp_path, monkey
     audit_once(manifest, Folds("strict", folds.folds[:2]), protocol, (), path)
     assert len(made) == 3
     manifest.write(tmp_path / "pretraining.jsonl")
-    audit_once(manifest, folds, protocol, (tmp_path / "pretraining.jsonl",), path)
+    audit_once(manifest, folds, protocol, (PretrainingData(tmp_path / "pretraining.jsonl"),), path)
     manifest.with_utterances(manifest.utterances[:3]).write(tmp_path / "pretraining.jsonl")
-    audit_once(manifest, folds, protocol, (tmp_path / "pretraining.jsonl",), path)
+    audit_once(manifest, folds, protocol, (PretrainingData(tmp_path / "pretraining.jsonl"),), path)
     assert len(made) == 5
     path.write_text(json.dumps(json.loads(path.read_text())["findings"]))  # as an earlier version wrote it
     assert read(path)
-    audit_once(manifest, folds, protocol, (tmp_path / "pretraining.jsonl",), path)
+    audit_once(manifest, folds, protocol, (PretrainingData(tmp_path / "pretraining.jsonl"),), path)
     assert len(made) == 6
 
 

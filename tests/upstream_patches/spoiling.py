@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from s3prl_emotion.bridge.selection import explained
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._formats import adapter_of
+from s3prl_emotion.upstreams.explanation import explained
+from s3prl_emotion.upstreams.formats import adapter_of
 
 Good = dict[str, Path]
 Fault = tuple[str, Callable[[Path, Good], Any], str]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,24 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor, AutoModel
 
 import s3prl_emotion
-from s3prl_emotion.bridge.selection import TOLERANCE_FRAMES, states
-from s3prl_emotion.upstream_patches._facts import facts
-from s3prl_emotion.upstream_patches._formats import adapter_of
+from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge.selection import TOLERANCE_FRAMES, rate_of, states
+from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.formats import adapter_of
 
 FAMILIES = [*tiny.TRANSFORMERS, *tiny.FILES]
+
+
+EXAMPLES = {
+    "hf_auto_custom": tuple(tiny.TRANSFORMERS),
+    "torchaudio_custom": tuple(name for name in tiny.FILES if name.startswith("torchaudio")),
+    "s3prl_converted": tuple(name for name in tiny.FILES if not name.startswith("torchaudio")),
+    "cpt_hubert": ("hubert-layer",),
+    "tapt_hubert": ("hubert-group",),
+    "ge2e": ("ge2e",),
+}
+"""Of every adapter, checkpoints that it reads."""
+PAIRS = [(adapter, family) for adapter, families in EXAMPLES.items() for family in families]
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +49,68 @@ def build(path: Path, **options: Any) -> nn.Module:
     return getattr(hub, adapter_of(path))(ckpt=str(path), model_config=None, refresh=False, **options).eval()
 
 
+def example(adapter: str, family: str, folder: Path, made: dict[str, Path]) -> nn.Module:
+    """An upstream that an adapter builds of a tiny checkpoint."""
+    if family == "ge2e":
+        state = {f"lstm.{name}": value for name, value in nn.LSTM(40, 256, 3).state_dict().items()}
+        torch.save({"model_state": state}, folder / "ge2e.pt")
+        path = folder / "ge2e.pt"
+    elif adapter in ("cpt_hubert", "tapt_hubert"):
+        path = Path(shutil.copytree(made[family], folder / adapter))
+        stage = adapter.removesuffix("_hubert")
+        (path / "pretraining.json").write_text(json.dumps({"recipe": "flea", "stage": stage}))
+    else:
+        path = made[family]
+    return registration.upstreams()[adapter](str(path), model_config=None, refresh=False).eval()
+
+
 def noise(samples: int, seed: int = 0) -> Tensor:
     """Noise whose level changes, so that a misplaced normalisation shows."""
     ramp = torch.linspace(0.1, 1.0, samples)
     return ramp * torch.randn(samples, generator=torch.Generator().manual_seed(seed)) + 0.05
+
+
+def test_every_adapter_has_an_example() -> None:
+    """An adapter that is added comes with a tiny checkpoint, on which the tests below run."""
+    assert set(EXAMPLES) == set(registration.upstreams())
+
+
+@pytest.mark.parametrize(("adapter", "family"), PAIRS)
+def test_the_last_hidden_state_is_the_last_of_the_hidden_states(made, tmp_path, adapter: str, family: str) -> None:
+    """What ``-s last_hidden_state`` trains on: alone, beside others of other lengths, and while it is trained."""
+    upstream = example(adapter, family, tmp_path, made)
+    lengths = (16000, 9000, 1600)
+    for training in (False, True):
+        upstream.train(training)
+        for waveforms in ([noise(16000)], [noise(samples, samples) for samples in lengths]):
+            output = upstream(waveforms)
+            layers = output["hidden_states"]
+            assert set(output) >= {"hidden_states", "last_hidden_state"}
+            assert torch.equal(output["last_hidden_state"], layers[-1])
+            assert all(not torch.equal(layer, layers[-1]) for layer in layers[:-1])
+            assert len({layer.shape for layer in layers}) == 1
+            assert layers[-1].shape[0] == len(waveforms)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("adapter", "family"), PAIRS)
+def test_every_adapter_keeps_the_interface(made, tmp_path, adapter: str, family: str) -> None:
+    """Rate, frames, dtype; two calls agree, and the rest of a batch changes nothing; both ways of ``-s``."""
+    upstream = example(adapter, family, tmp_path, made)
+    rate = rate_of(upstream, "hidden_states", adapter)
+    mates = upstream([noise(400, 1), noise(16000, 2), noise(23456, 3)])
+    for index, (samples, seed) in enumerate(((400, 1), (16000, 2), (23456, 3))):
+        waveform = noise(samples, seed)
+        chosen = states(upstream, waveform, selection="hidden_states", layer=None, rate=rate)
+        again = states(upstream, waveform, selection="hidden_states", layer=None, rate=rate)
+        last = states(upstream, waveform, selection="last_hidden_state", layer=None, rate=rate)
+        assert torch.equal(chosen, again)
+        assert torch.equal(last, chosen[-1:])
+        assert chosen.dtype == torch.float32
+        assert bool(torch.isfinite(chosen).all())
+        assert abs(chosen.shape[1] - max(1, round(samples / rate))) < TOLERANCE_FRAMES
+        beside = torch.stack([layer[index, : chosen.shape[1]] for layer in mates["hidden_states"]])
+        assert torch.allclose(beside, chosen, atol=2e-5), (beside - chosen).abs().max()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -243,8 +316,6 @@ def test_other_weights_for_an_architecture(tmp_path) -> None:
 
 @pytest.mark.parametrize("stage", ["cpt", "tapt"])
 def test_our_pretraining_stages(tmp_path, stage: str) -> None:
-    import json
-
     from s3prl import hub
 
     from s3prl_emotion.errors import UpstreamError

@@ -13,7 +13,7 @@ from spoiling import EXTRACTOR, FIRST, WEIGHTS, Fault, build, change, check, cut
 
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._facts import facts
+from s3prl_emotion.upstreams.facts import facts
 
 
 @pytest.fixture(scope="module")

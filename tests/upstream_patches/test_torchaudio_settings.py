@@ -8,7 +8,7 @@ import torch
 from torchaudio.models import wav2vec2_model
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstream_patches._torchaudio import architecture, encoder_weights
+from s3prl_emotion.upstreams.torchaudio import architecture, encoder_weights
 
 
 @pytest.mark.parametrize(

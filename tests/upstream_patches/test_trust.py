@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 import s3prl_emotion
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.selection import explained
-from s3prl_emotion.bridge.trust import trusted_checkpoints
 from s3prl_emotion.errors import RunError, UpstreamError
-from s3prl_emotion.upstream_patches._expressions import EVALUATED, NAMED, check_expressions
-from s3prl_emotion.upstream_patches._formats import adapter_of
+from s3prl_emotion.upstreams.explanation import explained
+from s3prl_emotion.upstreams.expressions import EVALUATED, NAMED, check_expressions
+from s3prl_emotion.upstreams.formats import adapter_of
+from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,8 @@ def test_a_configuration_that_calls_is_code_too(good, tmp_path, name: str) -> No
     """S3PRL evaluates ``conv_feature_layers``, which a file without any pickled code may hold."""
     from s3prl import hub
 
-    from s3prl_emotion.bridge.dropped import resolve
+    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.upstreams.resolution import resolve
 
     path, marker = tmp_path / "hubert.ckpt", tmp_path / "executed"
     shutil.copy(good["s3prl-hubert"], path)
@@ -80,9 +81,9 @@ def test_a_configuration_that_calls_is_code_too(good, tmp_path, name: str) -> No
     torch.save(content, path)
 
     def load() -> Any:
-        found = resolve(name, str(path), None)
+        found, checkpoint, _ = enter(resolve(name, str(path), None)).options
         with explained(name):
-            return getattr(hub, found.name)(ckpt=found.checkpoint, model_config=None, refresh=False)
+            return getattr(hub, found)(ckpt=checkpoint, model_config=None, refresh=False)
 
     with pytest.raises(
         UpstreamError, match=r"model_cfg.conv_feature_layers is .*__import__.*: expected numb.*Nothing was"
@@ -115,14 +116,15 @@ COMPREHENSION = "[0 for nn.Module.__class_getitem__ in [torch.os.makedirs]] and 
     ids=["bytes", "bytearray", "comprehension", "list", "object", "nested", "name"],
 )
 def test_only_arithmetic_is_evaluated(good, tmp_path, name: str, disguise) -> None:
-    from s3prl_emotion.bridge.dropped import resolve
+    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.upstreams.resolution import resolve
 
     path, marker = tmp_path / "hubert.ckpt", tmp_path / "executed"
     content = torch.load(good["s3prl-hubert"], weights_only=True)
     content["model_cfg"]["conv_feature_layers"] = disguise(CALL.format(str(marker)), str(marker))
     torch.save(content, path)
     with pytest.raises(UpstreamError, match=r"refused, because S3PRL evaluates texts .*model_cfg.conv_feature_layers"):
-        hub_entry(resolve(name, str(path), None).name, path)
+        hub_entry(enter(resolve(name, str(path), None)).name, path)
     assert not marker.exists()
 
 
@@ -189,41 +191,44 @@ def test_a_structure_that_holds_itself_is_walked_once() -> None:
 @pytest.mark.parametrize("name", ["distiller_local", "tera_local", "mockingjay_local"])
 def test_entries_that_would_unpickle_get_no_such_file(tmp_path, name: str) -> None:
     """S3PRL reads these with ``weights_only=False``."""
-    from s3prl_emotion.bridge.dropped import resolve
+    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.upstreams.resolution import resolve
 
     for content in (tiny.Payload(tmp_path / "executed"), {"Config": tiny.Payload(tmp_path / "executed")}):
         torch.save(content, tmp_path / "model.ckpt")
         with pytest.raises(UpstreamError, match=r"model.ckpt: refused, because .* imports os.makedirs"):
-            hub_entry(resolve(name, str(tmp_path / "model.ckpt"), None).name, tmp_path / "model.ckpt")
+            hub_entry(enter(resolve(name, str(tmp_path / "model.ckpt"), None)).name, tmp_path / "model.ckpt")
         assert not (tmp_path / "executed").exists()
 
 
 def test_configuration_files_of_s3prls_entries_are_checked(tmp_path) -> None:
-    from s3prl_emotion.bridge.dropped import resolve
+    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.upstreams.resolution import resolve
 
     path = tmp_path / "model.yaml"
     for text in ("distiller:\n  extractor_conv_feature_layers: '__import__(1)'\n", "kaldi: {feat_type: a.b}\n"):
         path.write_text(text)
         with pytest.raises(UpstreamError, match=r"model.yaml: refused, because S3PRL evaluates"):
-            resolve("distiller_local", None, str(path))
+            enter(resolve("distiller_local", None, str(path)))
     path.write_text("x: !!python/name:os.system\n")
     with pytest.raises(UpstreamError, match=r"model.yaml: not readable as YAML or JSON with plain values"):
-        resolve("distiller_local", None, str(path))
+        enter(resolve("distiller_local", None, str(path)))
     path.write_text("kaldi: {feat_type: fbank, fbank: {num_mel_bins: 80}}\n")
-    assert resolve("baseline_local", None, str(path)).model_config == str(path)
+    assert enter(resolve("baseline_local", None, str(path))).options[2] == str(path)
 
 
 def test_a_download_is_checked_before_it_is_read(good, tmp_path, monkeypatch) -> None:
     from s3prl.util import download
 
-    from s3prl_emotion.bridge.dropped import resolve
+    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.upstreams.resolution import resolve
 
     content = torch.load(good["s3prl-hubert"], weights_only=True)
     content["model_cfg"]["conv_feature_layers"] = "f()"
     torch.save(content, tmp_path / "downloaded")
     monkeypatch.setattr(download, "_urls_to_filepaths", lambda *_, **__: str(tmp_path / "downloaded"))
     with pytest.raises(UpstreamError, match=r"downloaded: refused, because S3PRL evaluates"):
-        resolve("hubert_url", "https://host.test/hubert.ckpt", None)
+        enter(resolve("hubert_url", "https://host.test/hubert.ckpt", None))
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from spoiling import FIRST, WEIGHTS, Fault, build, check
 
 import s3prl_emotion
-from s3prl_emotion.upstream_patches._facts import facts
-from s3prl_emotion.upstream_patches._hub import snapshot
+from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.hub import snapshot
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,31 @@
 """Training objectives: ``forward(logits (batch, classes), labels) -> scalar loss``, mean over the batch.
 
-``labels`` are class indices ``(batch,)``; where annotators' votes are the target, rates ``(batch, classes)`` that sum
-to 1.
+One public file per objective; its name in a configuration is the name it registers under. A new one is one new file:
+
+.. code-block:: python
+
+    from torch import Tensor
+    from torch.nn import functional
+
+    from s3prl_emotion.downstream.objectives import Objective, objectives
+
+
+    @objectives.register("brier")
+    class Brier(Objective):
+        soft = True
+
+        def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+            rates = labels if labels.ndim == 2 else functional.one_hot(labels, logits.shape[1]).to(logits)
+            return (logits.softmax(dim=-1) - rates).square().sum(dim=-1).mean()
+
+``tests/downstream/test_objective_contract.py`` holds every registered objective to what :class:`Objective` promises.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from s3prl_emotion.downstream.objectives._base import Objective
 from s3prl_emotion.registry import Registry
 
-__all__ = ["objectives"]
+__all__ = ["Objective", "objectives"]
 
-objectives: Registry[Any] = Registry("objective", "s3prl_emotion.downstream.objectives")
+objectives: Registry[type[Objective]] = Registry("objective", "s3prl_emotion.downstream.objectives")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from s3prl_emotion.downstream.objectives import objectives
+from s3prl_emotion.downstream.objectives import Objective, objectives
 
 
 @objectives.register("label_smoothing")
-class LabelSmoothing(nn.Module):
+class LabelSmoothing(Objective):
     """Cross-entropy against ``y (1 - p_l) + p_l / K`` for one-hot or soft ``y``, ``K`` classes, batch mean (nats).
 
     Args:
@@ -18,6 +18,8 @@ class LabelSmoothing(nn.Module):
     Raises:
         ValueError: if ``smoothing`` is out of range
     """
+
+    soft = True
 
     def __init__(self, smoothing: float = 0.25) -> None:
         super().__init__()

@@ -1,0 +1,115 @@
+"""From a reference to a module: an upstream put on ``s3prl.hub``, and built there as S3PRL's Runner builds it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from s3prl_emotion.bridge.registration import name_upstream, register, upstream_names
+from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams.explanation import explained, not_built
+from s3prl_emotion.upstreams.expressions import check_s3prl_file, check_s3prl_settings
+from s3prl_emotion.upstreams.formats import check_rate
+from s3prl_emotion.upstreams.names import check_reads
+from s3prl_emotion.upstreams.ref import UpstreamRef
+from s3prl_emotion.upstreams.trust import is_trusting, reading_upstream, trusted_checkpoints
+
+
+def enter(ref: UpstreamRef, refresh: bool = False) -> UpstreamRef:
+    """Make an upstream one that S3PRL finds under its name, and check the files that S3PRL's own entries read.
+
+    Args:
+        ref: from :func:`~s3prl_emotion.upstreams.resolution.resolve` or
+            :func:`~s3prl_emotion.upstreams.verification.verify`
+        refresh: download what a URL names again
+
+    Returns:
+        the same
+
+    Raises:
+        UpstreamError: if S3PRL would ignore ``-k`` or ``-g``, or a file of theirs would execute code
+    """
+    name, checkpoint, model_config = ref.options
+    if ref.adapter is not None and checkpoint is not None:
+        name_upstream(name, ref.adapter, checkpoint, model_config)
+    elif upstream_names().get(name) is False:
+        check_reads(name, checkpoint, model_config)
+        _check_for_s3prl(checkpoint, model_config, refresh)
+    return ref
+
+
+def ref_of(args: argparse.Namespace) -> UpstreamRef:
+    """What S3PRL's arguments name; it is on the hub already."""
+    return UpstreamRef.recorded(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+
+
+def build(ref: UpstreamRef, device: str, refresh: bool = False) -> Any:
+    """The upstream on a device, in evaluation mode.
+
+    Args:
+        ref: it is on the hub, see :func:`enter`
+        device: where to
+        refresh: download again
+
+    Raises:
+        UpstreamError: whatever goes wrong, see :func:`~s3prl_emotion.upstreams.explanation.explained`
+    """
+    register()
+    hub = importlib.import_module("s3prl.hub")
+    name, checkpoint, model_config = ref.options
+    with trusted_checkpoints(ref.trusted or is_trusting()), explained(name, not_built(checkpoint)):
+        upstream = getattr(hub, name)(ckpt=checkpoint, model_config=model_config, refresh=refresh)
+        check_interface(upstream, name)
+        return upstream.to(device).eval()
+
+
+def build_frozen(ref: UpstreamRef, device: str, weights: Mapping[str, Tensor] | None = None) -> Any:
+    """The upstream, frozen, with the weights of fine-tuning if there are any.
+
+    Raises:
+        UpstreamError: if it cannot be built, or the weights are not its own
+    """
+    upstream = build(ref, device)
+    if weights is not None:
+        try:
+            upstream.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UpstreamError(
+                f"-u {ref.name}: the fine-tuned weights do not fit it: {' '.join(str(error).split())[:300]}"
+            ) from error
+    for parameter in upstream.parameters():
+        parameter.requires_grad_(False)
+    return upstream
+
+
+def check_interface(upstream: Any, name: str) -> None:
+    """Check that what an entry of the hub returned can be used as an upstream.
+
+    Raises:
+        UpstreamError: naming what it lacks
+    """
+    if not isinstance(upstream, nn.Module):
+        raise UpstreamError(f"-u {name} gives a {type(upstream).__name__}, expected a torch.nn.Module")
+    if not callable(getattr(upstream, "get_downsample_rates", None)):
+        raise UpstreamError(
+            f"-u {name}: {type(upstream).__name__} has no get_downsample_rates(key), which says how many samples there "
+            "are to a frame"
+        )
+
+
+def _check_for_s3prl(checkpoint: str | None, model_config: str | None, refresh: bool) -> None:
+    """Before S3PRL's own entries read a file, also one of the web: they evaluate what its configuration says."""
+    if checkpoint is not None and checkpoint.startswith("http"):
+        with explained(f"{checkpoint}: download"):
+            download = importlib.import_module("s3prl.util.download")
+            checkpoint = str(download._urls_to_filepaths(checkpoint, refresh=refresh))
+    with reading_upstream():
+        if checkpoint is not None and Path(checkpoint).is_file():
+            check_rate(check_s3prl_file(Path(checkpoint)), checkpoint)
+        if model_config is not None and Path(model_config).is_file():
+            check_s3prl_settings(Path(model_config))

@@ -1,0 +1,1 @@
+"""Recipes that make new upstreams from speech: what they share is here, one folder per recipe beside it."""

@@ -1,0 +1,40 @@
+"""Stage 4: masked prediction of the emotion-tuned clusters, started from the base (continued pretraining)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.pretraining.flea import cluster
+from s3prl_emotion.pretraining.flea.cluster import Cell
+from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
+from s3prl_emotion.pretraining.flea.training import train_stage
+from s3prl_emotion.pretraining.lineage import Stage, hash_of
+
+
+def stage_of(plan: Plan, fold: int, cell: Cell) -> Stage:
+    """The stage for a fold and a cell."""
+    inputs = {"labels": hash_of(cluster.labels_of(cluster.stage_of(plan, fold, cell)) / "labels.npy")}
+    return plan.stage("cpt", fold, settings_of(plan.settings.cpt), inputs, cell.below)
+
+
+def run(plan: Plan, fold: int, cell: Cell) -> dict[str, Any]:
+    """Train.
+
+    Returns:
+        the stage's record
+
+    Raises:
+        RunError: if stage 3 is not finished
+    """
+    before = cluster.stage_of(plan, fold, cell)
+    if before.finished() is None:
+        raise RunError(f"cpt, fold {fold}: stage cluster is not finished: run it first (--stage cluster)")
+    stage = stage_of(plan, fold, cell)
+
+    def labels() -> Path:
+        return cluster.labels_of(before)
+
+    training = plan.settings.cpt.training
+    return train_stage(stage, plan.base, plan.heard(fold), labels, training, plan.wanted.seed, plan.device)

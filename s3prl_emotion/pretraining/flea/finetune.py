@@ -1,0 +1,82 @@
+"""Stage 2: stage 1 fine-tuned for emotion on a fold's training part, by S3PRL's Runner."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.bridge.checkpoints import load_checkpoint
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.experiment.run import run as run_experiment
+from s3prl_emotion.pretraining.flea import export, tapt
+from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
+from s3prl_emotion.pretraining.flea.settings import override_of
+from s3prl_emotion.pretraining.hubert import new_folder, read_base, write_model
+from s3prl_emotion.pretraining.lineage import Stage, hash_of
+from s3prl_emotion.pretraining.masked import MODEL
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.record import read_json
+
+logger = logging.getLogger(__name__)
+
+
+def stage_of(plan: Plan, fold: int) -> Stage:
+    """The stage for a fold."""
+    inputs = {"tapt": hash_of(export.folder_of(plan, "tapt", fold)), "folds": plan.folds.sha256()}
+    return plan.stage("finetune", fold, settings_of(plan.settings.finetune), inputs)
+
+
+def run_folder(plan: Plan, upstream: str, downstream: str) -> Path:
+    """Where a system of the last table is trained and tested."""
+    return plan.folder / "runs" / f"{upstream}-{downstream}"
+
+
+def fine_tune(plan: Plan, upstream: dict[str, Any], downstream: str, config: Any, folder: Path, folds: Any) -> None:
+    """Fine-tune an upstream on folds, ``-f -s last_hidden_state``, and test it; finished folds are not run again."""
+    s3prl = {
+        **upstream,
+        "downstream": downstream,
+        "upstream_trainable": True,
+        "upstream_feature_selection": "last_hidden_state",
+        "override": override_of(config),
+        "expdir": str(folder),
+    }
+    run_experiment(*plan.request(s3prl, folds))
+
+
+def run(plan: Plan, fold: int) -> dict[str, Any]:
+    """Fine-tune, then write the dev-best checkpoint's HuBERT as a folder in transformers format.
+
+    Returns:
+        the stage's record
+
+    Raises:
+        RunError: if stage 1 is not finished
+    """
+    if tapt.stage_of(plan, fold).finished() is None:
+        raise RunError(f"finetune, fold {fold}: stage tapt is not finished: run it first (--stage tapt)")
+    stage = stage_of(plan, fold)
+    done = stage.finished()
+    if done is not None:
+        logger.info("%s: finished already", stage)
+        return done
+    settings = plan.settings.finetune
+    place = run_folder(plan, "tapt", settings.downstream)
+    with stage.working():
+        fine_tune(plan, export.upstream_of(plan, "tapt"), settings.downstream, settings.config, place, [fold])
+        trained = RunFolder(place).fold(fold)
+        weights = {
+            name.removeprefix("model."): value for name, value in load_checkpoint(trained.best)["Upstream"].items()
+        }
+        with new_folder(stage.folder / MODEL) as temporary:
+            write_model(read_base(export.folder_of(plan, "tapt", fold)), temporary, weights)
+        about = read_json(trained.record, "a finished fold")
+        return stage.finish(
+            {
+                "run": place.relative_to(plan.folder).as_posix(),
+                "step": about["step"],
+                "dev_score": about["dev_score"],
+                "checkpoint_sha256": about["checkpoint_sha256"],
+            }
+        )

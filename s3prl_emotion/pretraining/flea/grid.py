@@ -1,0 +1,184 @@
+"""Layers x numbers of clusters: one extraction and one fine-tuning, many clusterings and continued pretrainings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.files import write_atomically
+from s3prl_emotion.locks import only_here
+from s3prl_emotion.pretraining.flea import cluster, cpt, export, finetune, recipe
+from s3prl_emotion.pretraining.flea.cluster import Cell
+from s3prl_emotion.pretraining.flea.plan import Plan
+from s3prl_emotion.pretraining.loop import processes
+from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.results import read_results
+
+logger = logging.getLogger(__name__)
+
+CSV_FILE = "grid.csv"
+KEYS = ("layers", "clusters")
+COLUMNS = (
+    *("layer", "clusters", "ua", "ua_ci95_low", "ua_ci95_high", "wa", "folds", "inertia", "silhouette"),
+    *("ami_emotion", "ami_speaker", "ami_sentence", "masked_accuracy", "unigram", "chance"),
+)
+
+
+def parse(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """``layers=1-3,6 clusters=50,100`` as layers and numbers of clusters.
+
+    Raises:
+        ConfigError: naming what is wrong
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        if not equals or key not in KEYS:
+            raise ConfigError(f"--grid {text!r}: expected layers=1-12 or clusters=50,100. {nearest(key, KEYS)}")
+        if key in found:
+            raise ConfigError(f"--grid {text!r}: {key} is given twice")
+        numbers: list[int] = []
+        for part in values.split(","):
+            match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+            span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+            if not span or span[0] < 1:
+                raise ConfigError(f"--grid {text!r}: {part!r} is neither a number nor a span such as 1-12")
+            numbers += span
+        if len(set(numbers)) != len(numbers):
+            raise ConfigError(f"--grid {text!r}: a number is named twice")
+        found[key] = tuple(numbers)
+    for key in KEYS:
+        if key not in found:
+            raise ConfigError(f"--grid: {key}=... is missing")
+    return found["layers"], found["clusters"]
+
+
+def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
+    """Run every cell that no other process has taken, and lay out all that are finished.
+
+    Returns:
+        the table; ``grid.csv`` in the run's folder holds the same
+    """
+    if processes() > 1:
+        raise ConfigError("--grid: start independent processes, each with the same command: they share the cells")
+    for fold in plan.numbers:
+        with only_here(plan.folder / f"fold{fold}", wait=True):  # what all cells share is made by one process
+            recipe.run_stage(plan, "tapt", fold, Cell(layers[0], clusters[0]))
+            recipe.run_stage(plan, "finetune", fold, Cell(layers[0], clusters[0]))
+    cells = [Cell(layer, count, f"grid/layer{layer}-clusters{count}") for layer in layers for count in clusters]
+    waiting: list[Cell] = []
+    for cell in cells:
+        if not _take(plan, cell, layers):
+            waiting.append(cell)
+    rows = [row for cell in cells if (row := figures(plan, cell)) is not None]
+    _write_csv(plan.folder / CSV_FILE, rows)
+    return _table(plan, rows, [cell for cell in waiting if figures(plan, cell) is None])
+
+
+def _take(plan: Plan, cell: Cell, layers: tuple[int, ...]) -> bool:
+    """Run a cell to its end, unless another process is at it."""
+    folder = plan.folder / cell.below
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_here(folder, skip=True) as taken:
+        if not taken:
+            logger.info("%s: another process is at it", cell.below)
+            return False
+        for fold in plan.numbers:
+            for name in ("cluster", "cpt", "export"):
+                recipe.run_stage(plan, name, fold, cell, layers)
+        settings = plan.settings
+        finetune.fine_tune(
+            plan,
+            export.upstream_of(plan, "cpt", cell.below),
+            settings.finetune.downstream,
+            settings.evaluate.config,
+            folder / "run",
+            plan.numbers,
+        )
+    return True
+
+
+def figures(plan: Plan, cell: Cell) -> dict[str, Any] | None:
+    """A finished cell's row: figures of its run, and means over folds of its stages'; None if it is not finished."""
+    path = RunFolder(plan.folder / cell.below / "run").results
+    if not path.is_file():
+        return None
+    results = read_results(path)
+    tested = [fold.fold for fold in results.folds]
+    if not set(plan.numbers) <= set(tested):
+        return None
+    clusterings, trainings = [], []
+    for fold in tested:
+        clusterings.append((cluster.stage_of(plan, fold, cell).finished() or {})["metrics"])
+        trainings.append((cpt.stage_of(plan, fold, cell).finished() or {})["metrics"])
+    low, high = results.rates["ua"].ci95 or (None, None)
+    return {
+        "layer": cell.layer,
+        "clusters": cell.clusters,
+        "ua": results.rates["ua"].mean,
+        "ua_ci95_low": low,
+        "ua_ci95_high": high,
+        "wa": results.rates["wa"].mean,
+        "folds": " ".join(map(str, tested)),
+        "inertia": _mean([item["inertia"] for item in clusterings]),
+        "silhouette": _mean([item["silhouette"] for item in clusterings]),
+        **{
+            f"ami_{name}": _mean([item["ami"][name] for item in clusterings])
+            for name in ("emotion", "speaker", "sentence")
+        },
+        "masked_accuracy": _mean([item["dev"]["masked_accuracy"] for item in trainings]),
+        "unigram": _mean([item["unigram"] for item in trainings]),
+        "chance": _mean([item["chance"] for item in trainings]),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) and known else None
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+    write_atomically(path, buffer.getvalue())
+
+
+def _table(plan: Plan, rows: Sequence[dict[str, Any]], waiting: Sequence[Cell]) -> str:
+    def rounded(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    cells = [
+        [
+            f"layer {row['layer']}, K = {row['clusters']}",
+            percent(row["ua"]),
+            interval(None if row["ua_ci95_low"] is None else (row["ua_ci95_low"], row["ua_ci95_high"])),
+            percent(row["wa"]),
+            f"{row['inertia']:.4g}",
+            *(rounded(row[key]) for key in ("silhouette", "ami_emotion", "ami_speaker", "ami_sentence")),
+            *(percent(row[key]) for key in ("masked_accuracy", "unigram")),
+        ]
+        for row in rows
+    ]
+    head = ["cell", "UA %", "95 % interval", "WA %", "inertia", "silhouette", "AMI emotion", "speaker", "sentence"]
+    lines = [
+        f"FLEA on {plan.manifest.corpus}, protocol {plan.folds.protocol}, {plan.settings.finetune.downstream}",
+        "",
+        tabulated([*head, "masked %", "unigram %"], cells),
+        "",
+        wrap(
+            "the cell with the best UA here was chosen on the test sets: its figure flatters. Choose by dev figures,"
+            " or name the cell beforehand"
+        ),
+    ]
+    if waiting:
+        lines.append(wrap(f"other processes are at {', '.join(cell.below for cell in waiting)}: not in the table yet"))
+    return "\n".join([*lines, "", str(plan.folder / CSV_FILE)])

@@ -1,0 +1,88 @@
+"""All stages of FLEA, or one of them, for the folds that are worked on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from s3prl_emotion.errors import ConfigError, RunError
+from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, tapt
+from s3prl_emotion.pretraining.flea.cluster import Cell
+from s3prl_emotion.pretraining.flea.plan import Plan
+from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.loop import processes
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("tapt", "finetune", "cluster", "cpt", "export", "evaluate")
+DISTRIBUTED = ("tapt", "cpt")
+"""Stages that several processes can work on together."""
+
+
+def run(plan: Plan, stage: str | None = None) -> None:
+    """Run one stage, or all, on every fold that is worked on; what is finished is not done again.
+
+    Raises:
+        ConfigError: if several processes were started for a stage that one does
+        RunError: if an earlier stage is not finished
+    """
+    if processes() > 1 and stage not in DISTRIBUTED:
+        raise ConfigError(
+            f"{processes()} processes: only --stage {' and --stage '.join(DISTRIBUTED)} work in several; start the "
+            "others, or the whole recipe, in one"
+        )
+    cell = cluster.cell_of(plan)
+    for name in STAGES if stage is None else (stage,):
+        if name == "evaluate":
+            check_exports(plan)
+            evaluate.run(plan)
+            continue
+        for fold in plan.numbers:
+            run_stage(plan, name, fold, cell)
+
+
+def run_stage(plan: Plan, name: str, fold: int, cell: Cell, layers: tuple[int, ...] = ()) -> None:
+    """One stage of one fold."""
+    logger.info("stage %s, fold %d", name, fold)
+    if name == "tapt":
+        tapt.run(plan, fold)
+        if processes() == 1:
+            export.run(plan, [tapt.stage_of(plan, fold)], fold)
+    elif name == "finetune":
+        export.run(plan, [tapt.stage_of(plan, fold)], fold)
+        finetune.run(plan, fold)
+    elif name == "cluster":
+        cluster.run(plan, fold, cell, layers)
+    elif name == "cpt":
+        cpt.run(plan, fold, cell)
+    else:
+        export.run(plan, chain(plan, fold, cell), fold, cell.below)
+
+
+def chain(plan: Plan, fold: int, cell: Cell) -> list[Stage]:
+    """The stages that a model of continued pretraining goes back to."""
+    found = [tapt.stage_of(plan, fold)]
+    later: tuple[tuple[str, Callable[[], Stage]], ...] = (
+        ("finetune", lambda: finetune.stage_of(plan, fold)),
+        ("cluster", lambda: cluster.stage_of(plan, fold, cell)),
+        ("cpt", lambda: cpt.stage_of(plan, fold, cell)),
+    )
+    for name, stage_of in later:
+        if found[-1].finished() is None:
+            raise RunError(f"export, fold {fold}: stage {found[-1].name} is not finished, which {name} needs")
+        found.append(stage_of())
+    return found
+
+
+def check_exports(plan: Plan) -> None:
+    """Refuse to evaluate before every fold has its models.
+
+    Raises:
+        RunError: naming the fold
+    """
+    for fold in plan.numbers:
+        for name in ("tapt", "cpt"):
+            if not (export.folder_of(plan, name, fold) / "pretraining.json").is_file():
+                raise RunError(
+                    f"evaluate, fold {fold}: no exported {name} model: run its stages and --stage export first"
+                )

@@ -1,0 +1,103 @@
+"""The settings of ``pretraining_configs/flea.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.errors import nearest
+from s3prl_emotion.pretraining.settings import KMeansSettings, Training
+
+
+@dataclass(frozen=True)
+class TaptSettings:
+    """Stage 1."""
+
+    layer: int = 9
+    clusters: int = 500
+    kmeans: str | None = None  # a file: a given k-means
+    training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        _check_clusters(self.layer, self.clusters)
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Stage 2."""
+
+    downstream: str = "emotion_attn_pool"
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_downstream(self.downstream)
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Stage 3."""
+
+    layer: int = 9
+    clusters: int = 50
+    kmeans: KMeansSettings = field(default_factory=KMeansSettings)
+
+    def __post_init__(self) -> None:
+        _check_clusters(self.layer, self.clusters)
+
+
+@dataclass(frozen=True)
+class CptSettings:
+    """Stage 4."""
+
+    training: Training = field(default_factory=Training)
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What the last table compares."""
+
+    downstreams: tuple[str, ...] = ("emotion_mean_pool", "emotion_attn_pool")
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.downstreams:
+            raise ValueError("downstreams: expected at least one")
+        for name in self.downstreams:
+            _check_downstream(name)
+
+
+@dataclass(frozen=True)
+class FleaSettings:
+    """All stages."""
+
+    tapt: TaptSettings = field(default_factory=TaptSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    cpt: CptSettings = field(default_factory=CptSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+
+
+def override_of(config: Mapping[str, Any]) -> str | None:
+    """Nested changes of a downstream's configuration as the text of ``-o``."""
+
+    def flat(value: Any, key: str) -> list[str]:
+        if isinstance(value, Mapping):
+            return [line for name, item in value.items() for line in flat(item, f"{key}.{name}")]
+        return [f"{key}={value!r}"]
+
+    return ",,".join(flat(config, "config")) or None
+
+
+def _check_clusters(layer: int, clusters: int) -> None:
+    if layer < 1:
+        raise ValueError(f"layer must be at least 1, the output of the first transformer block, got {layer}")
+    if clusters < 2:
+        raise ValueError(f"clusters must be at least 2, got {clusters}")
+
+
+def _check_downstream(name: str) -> None:
+    known = downstream_configs()
+    if name not in known:
+        raise ValueError(f"unknown downstream {name!r}. {nearest(name, known)}")

@@ -1,0 +1,119 @@
+"""A stage that trains a HuBERT by masked prediction of frame labels: data, loop, and the best weights as a folder."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s3prl_emotion.audio import read_audio
+from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.pretraining.batches import Batches, Clip, divided
+from s3prl_emotion.pretraining.checkpoints import load
+from s3prl_emotion.pretraining.clustering import unigram_accuracy
+from s3prl_emotion.pretraining.hubert import Base, new_folder, read_base, seeded, write_model
+from s3prl_emotion.pretraining.labels import PseudoLabels, check_labels
+from s3prl_emotion.pretraining.loop import BEST, CHECKPOINT, Loop
+from s3prl_emotion.pretraining.objective import MaskedPrediction
+from s3prl_emotion.pretraining.settings import Training
+
+logger = logging.getLogger(__name__)
+
+MODEL = "model"
+"""In a stage's folder: the weights of the best dev loss, in transformers format."""
+
+
+def clips_of(base: Base, manifest: Manifest, labels: PseudoLabels, min_s: float) -> list[Clip]:
+    """What there is to train on, in the manifest's order; clips shorter than ``min_s`` are left out.
+
+    Raises:
+        RunError: if labels are missing, or are not one for each frame
+    """
+    chosen = [item for item in manifest.utterances if (item.duration_s or 0.0) >= min_s]
+    if len(chosen) < len(manifest.utterances):
+        logger.info("%d clips are shorter than %g s and left out", len(manifest.utterances) - len(chosen), min_s)
+    waveforms = {
+        item.id: functools.partial(read_audio, manifest.path_of(item), item.start_s, item.end_s) for item in chosen
+    }
+    samples = {name: len(read()) for name, read in waveforms.items()}
+    check_labels(labels, manifest, list(waveforms), samples, base.framing)
+
+    def prepared(name: str) -> np.ndarray:
+        return base.prepared(waveforms[name]())
+
+    return [Clip(name, samples[name], labels.of[name], functools.partial(prepared, name)) for name in waveforms]
+
+
+def train(
+    base_folder: Path,
+    manifest: Manifest,
+    labels: PseudoLabels,
+    settings: Training,
+    seed: int,
+    folder: Path,
+    accelerator: Any,
+    name: str,
+) -> dict[str, Any]:
+    """Train from ``base_folder`` to the last step, going on where an earlier start was stopped.
+
+    Args:
+        base_folder: the HuBERT to start from
+        manifest: the utterances to train on and to choose by
+        labels: of their frames
+        settings: of the training
+        seed: of batches, crops, masks, dropout and the head's weights
+        folder: the stage's
+        accelerator: from :func:`~s3prl_emotion.pretraining.loop.make_accelerator`
+        name: for messages
+
+    Returns:
+        figures of the best step on dev beside what guessing gives; ``model`` in the folder holds its weights
+    """
+    base = read_base(base_folder)
+    clips = clips_of(base, manifest, labels, settings.batch.min_s)
+    train_ids, dev_ids = divided([clip.id for clip in clips], settings.batch.dev_share, seed)
+    by_id = {clip.id: clip for clip in clips}
+
+    def batches(ids: Sequence[str]) -> Batches:
+        return Batches([by_id[item] for item in ids], settings.batch, settings.mask, base.framing, seed)
+
+    base.model.config.layerdrop = settings.layerdrop
+    model = MaskedPrediction(
+        base.model,
+        labels.classes,
+        settings.projection,
+        settings.temperature,
+        settings.freeze_convolutions,
+        seeded(seed),
+    )
+    loop = Loop(model, batches(train_ids), batches(dev_ids), settings, folder, seed, accelerator, name)
+    progress = loop.run()
+    if accelerator.is_main_process:
+        best = load(folder / BEST)
+        weights = {
+            key.removeprefix("hubert."): value for key, value in best["model"].items() if key.startswith("hubert.")
+        }
+        fresh = read_base(base_folder)
+        with new_folder(folder / MODEL) as temporary:
+            write_model(fresh, temporary, weights)
+    accelerator.wait_for_everyone()
+    return {
+        "best_step": progress.best_step,
+        "steps": progress.step,
+        "dev": progress.best,
+        **unigram_accuracy(labels, train_ids, dev_ids),
+        "train_clips": len(train_ids),
+        "dev_clips": len(dev_ids),
+        "seconds": sum(clip.samples for clip in clips) / 16000,
+        "parameters": sum(item.numel() for item in model.parameters()),
+    }
+
+
+def forget_checkpoints(folder: Path) -> None:
+    """Remove what a training goes on from; called when its stage is finished."""
+    for name in (CHECKPOINT, BEST):
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""Which frames are masked: transformers' rule, which the paper's code uses, and fairseq's.
+
+Both mask ``prob * frames / length`` spans of ``length`` frames that may overlap, rounded up or down at random. fairseq
+then trims every utterance's mask to the smallest of its batch. An utterance's draws come from its own generator alone, so
+they do not depend on batch mates, processes or what was drawn before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from s3prl_emotion.pretraining.settings import MaskSettings
+
+
+def transformers_mask(
+    lengths: Sequence[int], settings: MaskSettings, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
+    """``_compute_mask_indices`` of transformers: every utterance keeps the spans it drew.
+
+    Args:
+        lengths: frames of each utterance
+        settings: ``prob``, ``length`` and ``min_masks``
+        generators: one for each utterance
+
+    Returns:
+        ``(batch, frames)``, true where masked; never behind an utterance's end
+    """
+    mask = np.zeros((len(lengths), max(lengths)), dtype=bool)
+    span = settings.length
+    for row, frames, generator in zip(mask, lengths, generators, strict=True):
+        count = max(int(settings.prob * frames / span + generator.random()), settings.min_masks)
+        count = min(count, frames // span, max(frames - (span - 1), 0))
+        if count < 1:
+            continue
+        starts = generator.choice(frames - (span - 1), count, replace=False)
+        row[(starts[:, None] + np.arange(span)).ravel()] = True
+    return mask
+
+
+def fairseq_mask(
+    lengths: Sequence[int], settings: MaskSettings, generators: Sequence[np.random.Generator]
+) -> np.ndarray:
+    """``compute_mask_indices`` of fairseq (and torchaudio): masks are trimmed to the batch's smallest.
+
+    Arguments and result are those of :func:`transformers_mask`.
+    """
+    found: list[np.ndarray] = []
+    span = settings.length
+    for frames, generator in zip(lengths, generators, strict=True):
+        count = max(int(settings.prob * frames / span + generator.random()), settings.min_masks)
+        width = span if frames - span > count else max(frames - count - 1, 0)
+        starts = generator.permutation(frames - width)[:count]
+        covered = (starts[:, None] + np.arange(span)).ravel()
+        found.append(np.unique(covered[covered < frames]))
+    smallest = min(len(item) for item in found)
+    mask = np.zeros((len(lengths), max(lengths)), dtype=bool)
+    for row, covered, generator in zip(mask, found, generators, strict=True):
+        row[covered if len(covered) == smallest else generator.choice(covered, smallest, replace=False)] = True
+    return mask
+
+
+RULES: Mapping[str, Callable[[Sequence[int], MaskSettings, Sequence[np.random.Generator]], np.ndarray]] = {
+    "transformers": transformers_mask,
+    "fairseq": fairseq_mask,
+}
+"""Mask rules by name."""

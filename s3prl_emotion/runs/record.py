@@ -1,0 +1,123 @@
+"""``run.json`` and ``fold.json``: what a run is for, and what its finished folds are, read with every key checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.files import parse_json
+from s3prl_emotion.protocols.seal import MADE
+
+_TEXT, _OPTIONAL_TEXT, _OBJECT = (str,), (str, type(None)), (dict,)
+_RUN_KEYS: dict[str, tuple[type, ...]] = {
+    "upstream": _TEXT,
+    "checkpoint_sha256": _OPTIONAL_TEXT,
+    "downstream": _TEXT,
+    "config": _OBJECT,
+    "seed": (int,),
+    "corpus": _OBJECT,
+    "protocol": _TEXT,
+    "settings": _OBJECT,
+}
+_RUN_OPTIONAL: dict[str, tuple[type, ...]] = {
+    "checkpoint": _OPTIONAL_TEXT,
+    "model_config_sha256": _OPTIONAL_TEXT,
+    "trim_zeros": (bool,),
+    MADE: _OBJECT,
+}
+_FOLD_KEYS: dict[str, tuple[type, ...]] = {
+    "step": (int, type(None)),
+    "dev_score": (int, float),
+    "checkpoint_sha256": _TEXT,
+    "predictions_sha256": _TEXT,
+    "differs": (list,),
+}
+_FOLD_OPTIONAL: dict[str, tuple[type, ...]] = {"fold": (int,), "run_sha256": _OPTIONAL_TEXT, MADE: _OBJECT}
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        RunError: naming the file, if it is missing or holds something else
+    """
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent}: not {what}: {path.name} is missing") from None
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def read_run_file(path: Path) -> dict[str, Any]:
+    """What a run folder is for: the file ``run.json``.
+
+    Raises:
+        RunError: naming file and key, if something is missing or of another type
+    """
+    content = read_json(path, "a run folder")
+    _check_types(content, _RUN_KEYS, _RUN_OPTIONAL, path, "restore it, or start anew in another folder")
+    for key in ("runner", "downstream_expert"):
+        if not isinstance(content["config"].get(key), dict):
+            raise RunError(f"{path}: key 'config.{key}': expected an object, found {content['config'].get(key)!r}")
+    deviations = content["settings"].get("deviations")
+    if not isinstance(deviations, list) or not all(isinstance(item, str) for item in deviations):
+        raise RunError(f"{path}: key 'settings.deviations': expected a list of texts, found {deviations!r}")
+    return content
+
+
+def read_fold_file(path: Path) -> dict[str, Any]:
+    """What a finished fold is: the file ``fold.json``.
+
+    Raises:
+        RunError: naming file and key, if something is missing or of another type
+    """
+    content = read_json(path, "a finished fold")
+    remedy = "score the fold again: repeat the command that trained it with -m evaluate"
+    _check_types(content, _FOLD_KEYS, _FOLD_OPTIONAL, path, remedy)
+    if not math.isfinite(content["dev_score"]):
+        raise RunError(f"{path}: key 'dev_score': expected a finite number, found {content['dev_score']!r}")
+    if not all(isinstance(item, str) for item in content["differs"]):
+        raise RunError(f"{path}: key 'differs': expected texts, found {content['differs']!r}")
+    return content
+
+
+def _check_types(
+    content: Mapping[str, Any],
+    needed: Mapping[str, tuple[type, ...]],
+    optional: Mapping[str, tuple[type, ...]],
+    path: Path,
+    remedy: str,
+) -> None:
+    for key, kinds in {**needed, **optional}.items():
+        if key not in content:
+            if key in needed:
+                raise RunError(f"{path}: key {key!r} is missing: {remedy}")
+            continue
+        value = content[key]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise RunError(f"{path}: key {key!r}: expected {expected}, found {str(value)[:80]!r}: {remedy}")
+
+
+def run_sha256(about: Mapping[str, Any]) -> str:
+    """The hash of what a run is for, less where its files were."""
+    corpus = {key: value for key, value in about.get("corpus", {}).items() if key != "data"}
+    content = {**{key: value for key, value in about.items() if key != "checkpoint"}, "corpus": corpus}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def differences(key: str, earlier: Any, now: Any) -> list[str]:
+    """What differs between two plain values, by dotted key."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        keys = sorted({*earlier, *now})
+        return [line for name in keys for line in differences(f"{key}.{name}", earlier.get(name), now.get(name))]
+    return [] if earlier == now else [f"{key} was {earlier!r} and is {now!r}"]

@@ -1,0 +1,85 @@
+"""One upstream, from what was typed to what is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s3prl_emotion.upstreams.hub import snapshot_source
+
+
+class Places(NamedTuple):
+    """Where the user says that the files of an upstream are now: paths or Hub ids; None: where they were."""
+
+    checkpoint: str | Path | None = None  # -k
+    model_config: str | Path | None = None  # -g
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an upstream is made from: a file, a folder, a URL or a Hub id."""
+
+    given: str  # as it was typed, or as the record of a training has it
+    found: str | None = None  # where it is on this machine; None: not looked for
+    sha256: str | None = None  # that was recorded, of the file, or of a folder's files with their names
+    revision: str | None = None  # the commit, of a Hub id; it stands for the content
+
+    @property
+    def place(self) -> str:
+        """What an adapter, or S3PRL, is given."""
+        return self.given if self.found is None else self.found
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a file or folder on this machine."""
+        return Path(self.place).exists()
+
+
+@dataclass(frozen=True)
+class UpstreamRef:
+    """An upstream as it was asked for or recorded, and as it was found."""
+
+    name: str  # on s3prl.hub, in results and stores
+    checkpoint: Source | None = None  # -k
+    model_config: Source | None = None  # -g
+    typed: str | None = None  # -u as given; None of a recorded one
+    adapter: str | None = None  # which of ours reads what was found; None of a name that the hub has by itself
+    trusted: bool = False  # --trust-checkpoint: files may execute the code that they bring along
+
+    @property
+    def options(self) -> tuple[str, str | None, str | None]:
+        """What S3PRL is given: a name on its hub, ``-k`` and ``-g``."""
+        return self.name, place_of(self.checkpoint), place_of(self.model_config)
+
+    @classmethod
+    def recorded(
+        cls, name: str, checkpoint: str | None, model_config: str | None, hashes: Mapping[str, Any] | None = None
+    ) -> UpstreamRef:
+        """What S3PRL was given in a training, from the arguments in its checkpoint.
+
+        Args:
+            name: on its hub
+            checkpoint: ``-k``
+            model_config: ``-g``
+            hashes: ``checkpoint_sha256`` and ``model_config_sha256``, as ``run.json`` has them
+        """
+        about = hashes or {}
+        return cls(
+            name,
+            _recorded(checkpoint, about.get("checkpoint_sha256")),
+            _recorded(model_config, about.get("model_config_sha256")),
+        )
+
+
+def place_of(source: Source | None) -> str | None:
+    """Where a source is; None where there is none."""
+    return None if source is None else source.place
+
+
+def _recorded(place: str | None, sha256: str | None) -> Source | None:
+    if place is None:
+        return None
+    hub = snapshot_source(place)
+    return Source(place, sha256=sha256) if hub is None else Source(hub[0], place, sha256, hub[1])

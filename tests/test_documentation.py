@@ -22,9 +22,10 @@ from s3prl_emotion.cli import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 DEMO = ["run", "-u", "fbank", "-d", "emotion_attn_corr", "--demo"]
+PRETRAINING_DEMO = ["pretrain", "flea", "--demo"]
 OTHERS = {"pip install .", "tests/run.sh"}
 ELSEWHERE = {"--iskmean"}  # an option of another program
-LANGUAGES = {"", "bash", "csv", "python", "text"}
+LANGUAGES = {"", "bash", "csv", "python", "text", "py", "toml", "yaml"}  # the last three: tests/test_plugins.py
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Page:
         return plain + [line for block in scripts for line in block.splitlines() if _is_command(line)]
 
     def commands(self, on_a_users_corpus: bool) -> list[str]:
-        """Our commands in their order, the whole demo left out."""
-        found = [line for line in self.lines if _is_command(line) and _arguments(line) != DEMO]
+        """Our commands in their order, the whole demos left out."""
+        found = [line for line in self.lines if _is_command(line) and _arguments(line) not in (DEMO, PRETRAINING_DEMO)]
         return [line for line in found if ("/path/to" in line) == on_a_users_corpus]
 
 

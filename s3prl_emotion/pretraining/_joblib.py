@@ -1,7 +1,7 @@
 """The centroids in a file of joblib, without executing what the file asks for.
 
-A joblib file is a pickle in which each array is a description followed by the array's bytes. Here every class but numpy's
-own arrays becomes an inert record of what it was given; whatever else the pickle imports is refused.
+A joblib file is a pickle in which each array is a description followed by the array's bytes. Here every class but
+numpy's own arrays becomes an inert record of what it was given; whatever else the pickle imports is refused.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
         free = shutil.disk_usage(path.parent).free
         kept = "the one before is whole" if path.is_file() else "there is none before it"
         raise RunError(
-            f"{path}: the checkpoint cannot be written ({str(error).splitlines()[0] if str(error) else error!r}; "
+            f"{path}: the checkpoint cannot be written ({str(error).splitlines()[0]}; "
             f"{human(free)} free there); {kept}. Make room, then repeat the command: it goes on from there"
         ) from error
     finally:

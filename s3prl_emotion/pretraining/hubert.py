@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Base:
 
     model: Any  # transformers' HubertModel, float32
     extractor: Any
+    layerdrop: float = 0.0  # as its configuration says; while it is loaded, it is off
 
     @property
     def blocks(self) -> int:
@@ -71,7 +73,10 @@ def read_base(folder: Path) -> Base:
         model.masked_spec_embed = nn.Parameter(stored[MASK_EMBEDDING].float().clone())
     elif hasattr(model, MASK_EMBEDDING):
         del model.masked_spec_embed  # drawn by transformers from the global generator
-    return Base(model, encoder.extractor)
+    from transformers import HubertConfig
+
+    own = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return Base(model, encoder.extractor, float(own.get("layerdrop", HubertConfig().layerdrop)))
 
 
 def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
@@ -88,6 +93,7 @@ def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = No
         base.model.load_state_dict(weights)
     from s3prl_emotion.upstreams.transformers import _quiet
 
+    base.model.config.layerdrop = base.layerdrop
     with _quiet():
         base.model.save_pretrained(folder)
     base.extractor.save_pretrained(folder)

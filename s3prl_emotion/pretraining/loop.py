@@ -1,7 +1,8 @@
 """The training loop: steps of accumulated parts over any number of processes, resumable as the same run.
 
 Every process computes its share of a step's parts; gradients, and the number of masked frames that they are divided by,
-are summed over processes. Nothing depends on what was drawn before: a checkpoint holds weights, optimiser and step alone.
+are summed over processes. Nothing depends on what was drawn before, so a checkpoint holds weights,
+optimiser and step alone.
 """
 
 from __future__ import annotations
@@ -253,7 +254,8 @@ class Loop:
         return RunError(
             f"{self.name}: {what} at step {step + 1}, learning rate {self.settings.rate(step):g}: the training "
             f"diverges. Nothing was updated with it; {state}. Lower the rate (-o "
-            f"...training.optimiser.lr={self.settings.optimiser.lr / 10:g}) and remove {self.folder}, so that the stage begins anew"
+            f"...training.optimiser.lr={self.settings.optimiser.lr / 10:g}) and remove {self.folder}, so that the "
+            "stage begins anew"
         )
 
     @torch.no_grad()

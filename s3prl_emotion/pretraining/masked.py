@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from s3prl_emotion.audio import read_audio
+from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.pretraining.batches import Batches, Clip, divided
 from s3prl_emotion.pretraining.checkpoints import load
@@ -37,7 +37,7 @@ def clips_of(base: Base, manifest: Manifest, labels: PseudoLabels, min_s: float)
     if len(chosen) < len(manifest.utterances):
         logger.info("%d clips are shorter than %g s and left out", len(manifest.utterances) - len(chosen), min_s)
     waveforms = {
-        item.id: functools.partial(read_audio, manifest.path_of(item), item.start_s, item.end_s) for item in chosen
+        item.id: functools.partial(WHOLE.waveform, manifest.path_of(item), item.start_s, item.end_s) for item in chosen
     }
     samples = {name: len(read()) for name, read in waveforms.items()}
     check_labels(labels, manifest, list(waveforms), samples, base.framing)

@@ -1,4 +1,4 @@
-"""Frames to cluster: a layer's hidden states of many utterances, from the store, in a file that memory need not hold."""
+"""Frames to cluster: a layer's hidden states of many utterances, from the store, in a file beyond memory."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import clustering
 from s3prl_emotion.pretraining.flea import finetune
 from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
@@ -58,12 +57,7 @@ def run(plan: Plan, fold: int, cell: Cell, layers: Sequence[int] = ()) -> dict[s
 
     Returns:
         the stage's record
-
-    Raises:
-        RunError: if stage 2 is not finished
     """
-    if finetune.stage_of(plan, fold).finished() is None:
-        raise RunError(f"cluster, fold {fold}: stage finetune is not finished: run it first (--stage finetune)")
     stage = stage_of(plan, fold, cell)
     done = stage.finished()
     if done is not None:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.run import run as run_experiment
-from s3prl_emotion.pretraining.flea import export, tapt
+from s3prl_emotion.pretraining.flea import export
 from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
 from s3prl_emotion.pretraining.flea.settings import override_of
 from s3prl_emotion.pretraining.hubert import new_folder, read_base, write_model
@@ -46,16 +45,11 @@ def fine_tune(plan: Plan, upstream: dict[str, Any], downstream: str, config: Any
 
 
 def run(plan: Plan, fold: int) -> dict[str, Any]:
-    """Fine-tune, then write the dev-best checkpoint's HuBERT as a folder in transformers format.
+    """Fine-tune stage 1, then write the dev-best checkpoint's HuBERT as a folder in transformers format.
 
     Returns:
         the stage's record
-
-    Raises:
-        RunError: if stage 1 is not finished
     """
-    if tapt.stage_of(plan, fold).finished() is None:
-        raise RunError(f"finetune, fold {fold}: stage tapt is not finished: run it first (--stage tapt)")
     stage = stage_of(plan, fold)
     done = stage.finished()
     if done is not None:

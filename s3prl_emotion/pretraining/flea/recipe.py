@@ -42,7 +42,14 @@ def run(plan: Plan, stage: str | None = None) -> None:
 
 
 def run_stage(plan: Plan, name: str, fold: int, cell: Cell, layers: tuple[int, ...] = ()) -> None:
-    """One stage of one fold."""
+    """One stage of one fold.
+
+    Raises:
+        RunError: if an earlier one is not finished
+    """
+    before = STAGES[: STAGES.index(name)]
+    if before:
+        chain(plan, fold, cell, before[-1], f"{name}, fold {fold}")
     logger.info("stage %s, fold %d", name, fold)
     if name == "tapt":
         tapt.run(plan, fold)
@@ -56,21 +63,26 @@ def run_stage(plan: Plan, name: str, fold: int, cell: Cell, layers: tuple[int, .
     elif name == "cpt":
         cpt.run(plan, fold, cell)
     else:
-        export.run(plan, chain(plan, fold, cell), fold, cell.below)
+        export.run(plan, chain(plan, fold, cell, "cpt", f"export, fold {fold}"), fold, cell.below)
 
 
-def chain(plan: Plan, fold: int, cell: Cell) -> list[Stage]:
-    """The stages that a model of continued pretraining goes back to."""
-    found = [tapt.stage_of(plan, fold)]
-    later: tuple[tuple[str, Callable[[], Stage]], ...] = (
-        ("finetune", lambda: finetune.stage_of(plan, fold)),
-        ("cluster", lambda: cluster.stage_of(plan, fold, cell)),
-        ("cpt", lambda: cpt.stage_of(plan, fold, cell)),
-    )
-    for name, stage_of in later:
+def chain(plan: Plan, fold: int, cell: Cell, last: str, what: str) -> list[Stage]:
+    """The finished stages up to ``last``, each of which says what it was made from.
+
+    Raises:
+        RunError: naming the first that is not finished; ``what`` needs it
+    """
+    stage_of: dict[str, Callable[[], Stage]] = {
+        "tapt": lambda: tapt.stage_of(plan, fold),
+        "finetune": lambda: finetune.stage_of(plan, fold),
+        "cluster": lambda: cluster.stage_of(plan, fold, cell),
+        "cpt": lambda: cpt.stage_of(plan, fold, cell),
+    }
+    found: list[Stage] = []
+    for name in list(stage_of)[: list(stage_of).index(last) + 1]:
+        found.append(stage_of[name]())
         if found[-1].finished() is None:
-            raise RunError(f"export, fold {fold}: stage {found[-1].name} is not finished, which {name} needs")
-        found.append(stage_of())
+            raise RunError(f"{what}: stage {name} is not finished: run it first (--stage {name})")
     return found
 
 

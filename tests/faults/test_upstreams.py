@@ -96,9 +96,10 @@ def test_another_checkpoint_for_a_trained_run(
         about = json.loads((run / "run.json").read_text())
         (run / "run.json").write_text(json.dumps({**about, "checkpoint_sha256": None}))
     fold, bad = str(run / "fold1" / "dev-best.ckpt"), ("-k", "{here}/bad.pt")
+    source = str(run) if recorded else fold  # a fold knows the settings of its run
     argv = {
-        "predict": ("predict", "--run", str(run), "{audio}", "--device", "cpu", *bad),
-        "export": ("export", str(run), "--out", "{here}/out", *bad),
+        "predict": ("predict", "--run", source, "{audio}", "--device", "cpu", *bad),
+        "export": ("export", source, "--out", "{here}/out", *bad),
         "evaluate": ("run", "-m", "evaluate", "-e", fold, "--device", "cpu", *bad),
         "inference": ("run", "-m", "inference", "-e", fold, "-t", "{audio}", "--device", "cpu", *bad),
         "resume": ("run", "-e", fold, "--device", "cpu", "--cache-root", "{here}/cache", *bad),

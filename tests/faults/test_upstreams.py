@@ -329,6 +329,12 @@ def test_settings_beside_torchaudios_file(name: str, places: dict[str, Path], tm
     Fault("settings that are not there", ("run", "-u", "baseline_local", "-g", "{here}/no", *REST), ("no such file",)),
     Fault("a checkpoint that is not there", ("run", "-u", "hubert_local", "-k", "{here}/no", *REST), ("no such file",)),
     Fault("no checkpoint", ("run", "-u", "hubert_local", *REST), ("needs a checkpoint",)),
+    Fault(
+        "a name that means something else on the hub",
+        ("run", "-u", "options", *REST),
+        ("upstreams/options cannot have that name",),
+        lambda here: (here / "upstreams" / "options").mkdir(parents=True),
+    ),
     Fault("-l beyond", ("run", "-u", "{hubert}", "-l", "9", *REST), ("layers 0 to 2",)),
     Fault("-s of another", ("run", "-u", "{hubert}", "-s", "nonsense", *REST), ("the upstream gives hidden_states",)),
     Fault("-s of another, no cache", ("run", "-u", "{hubert}", "-s", "x", "--no-cache", *REST), ("-s x",)),

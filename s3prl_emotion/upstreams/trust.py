@@ -29,11 +29,6 @@ def trusted_checkpoints(trusted: bool) -> Iterator[None]:
         _trusted.reset(token)
 
 
-def is_trusted() -> bool:
-    """Whether what an upstream brings along may be executed here."""
-    return _trusted.get()
-
-
 @contextlib.contextmanager
 def reading_upstream() -> Iterator[None]:
     """While an upstream is looked at or built, if it is trusted: torch's own switch, which S3PRL heeds too."""

@@ -37,8 +37,9 @@ from s3prl_emotion.bridge.selection import states
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.validation import validate
-from s3prl_emotion.downstream.config import ModelConfig, check_config
+from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import sees_only_means
+from s3prl_emotion.downstream.settings import check_config
 from s3prl_emotion.features.extraction import human
 from s3prl_emotion.protocols.split import make_folds
 

@@ -7,7 +7,7 @@ import functools
 import math
 import reprlib
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -16,6 +16,7 @@ import yaml
 
 from s3prl_emotion._yaml import MAX_DEPTH, MAX_VALUES, load_yaml
 from s3prl_emotion.errors import ConfigError, EmotionError, nearest
+from s3prl_emotion.mapping import GATHERS, GIVEN
 
 D = TypeVar("D")
 
@@ -96,17 +97,6 @@ def check_plain(value: Any, where: str, key: str = "") -> None:
 
 
 @dataclass(frozen=True)
-class Check:
-    """In a field's ``Annotated[type, Check(...), ...]``: what its value must be, checked before it is converted.
-
-    A text, number or truth value that passes stays as it is.
-    """
-
-    holds: Callable[[Any], bool]
-    expected: str  # in words, for the message
-
-
-@dataclass(frozen=True)
 class Reading:
     """Of what :func:`from_mapping` reads: a configuration, unless said otherwise."""
 
@@ -115,28 +105,13 @@ class Reading:
 
 
 CONFIGURATION = Reading()
-_GATHERS, _GIVEN = "gathers", "given"
-REST = {_GATHERS: (None, ())}
-"""Metadata of a dataclass's field: a dict of the keys that no other field takes. Without one they are unknown."""
-GIVEN = {_GIVEN: True}
-"""Metadata of a field that is no key: the keys that there were, in their order, for :func:`to_mapping`."""
-
-
-def gathers(takes: Callable[[str, Any], bool], needed: Sequence[str] = ()) -> dict[str, Any]:
-    """Metadata of a dataclass's field: a dict of further keys, by their names.
-
-    Args:
-        takes: whether the field takes a key, by its name and value; fields are asked in their order
-        needed: keys that must be there
-    """
-    return {_GATHERS: (takes, tuple(needed))}
 
 
 def from_mapping(cls: type[D], mapping: Any, where: str, reading: Reading = CONFIGURATION) -> D:
     """Build the dataclass ``cls`` from a mapping, converting and checking every value.
 
     A string such as ``"1e-4"``, which YAML 1.1 does not read as a number, is accepted for a float without a
-    :class:`Check`.
+    :class:`~s3prl_emotion.mapping.Check`.
 
     Args:
         cls: a dataclass; its own ``__post_init__`` may raise ``ValueError`` for values out of range
@@ -158,7 +133,7 @@ def from_mapping(cls: type[D], mapping: Any, where: str, reading: Reading = CONF
         if required and field.name not in values:
             missing.append(field.name)
         if field.name in gathers:
-            missing += [key for key in field.metadata[_GATHERS][1] if key not in values[field.name]]
+            missing += [key for key in field.metadata[GATHERS][1] if key not in values[field.name]]
     if missing and reading.schema:
         raise reading.error(f"{at}: missing {', '.join(missing)} of {reading.schema}")
     if missing:
@@ -178,10 +153,10 @@ def _values(
     fields: dict[str, Any] = {}
     gathers: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        if _GATHERS in field.metadata:
-            gathers[field.name] = field.metadata[_GATHERS][0]
+        if GATHERS in field.metadata:
+            gathers[field.name] = field.metadata[GATHERS][0]
             values[field.name] = {}
-        elif _GIVEN in field.metadata:
+        elif field.metadata == GIVEN:
             values[field.name] = tuple(mapping)
         else:
             fields[field.name] = field
@@ -198,44 +173,6 @@ def _values(
             )
         values[name][key] = _convert(get_args(hints[name])[1], value, place, reading)
     return values, gathers
-
-
-def to_mapping(record: Any) -> dict[str, Any]:
-    """A dataclass as plain values, the inverse of :func:`from_mapping`: gathered keys stand beside the others.
-
-    What was read from a file is written with the keys that it had, in their order; a key that it lacked follows if its
-    value is no longer the default.
-    """
-    values: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    lacked: set[str] = set()
-    given: tuple[str, ...] = ()
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if _GIVEN in field.metadata:
-            given = value
-        elif _GATHERS in field.metadata:
-            found = {key: _plain(item) for key, item in value.items()}
-            (rest if field.metadata == REST else values).update(found)
-        else:
-            values[field.name] = _plain(value)
-            if value == field.default:
-                lacked.add(field.name)
-    values |= rest
-    if not given:
-        return values
-    kept = [key for key in given if key in values]
-    return {key: values[key] for key in [*kept, *(key for key in values if key not in {*given, *lacked})]}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return to_mapping(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _found(value: Any) -> str:

@@ -9,9 +9,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from s3prl_emotion.files import is_read_only, named
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.files import clean_up, is_read_only, named
 
 logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
+"""Held alone by who prepares, claims or collects in a run folder, and by who computes in a fold's folder."""
 
 
 class HeldError(Exception):
@@ -62,6 +66,35 @@ def shared(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def only_here(folder: Path, wait: bool = False, skip: bool = False) -> Iterator[bool]:
+    """Hold a folder for this process; folds can be trained by several processes at once, a fold by one only.
+
+    Args:
+        folder: which; it is made if it is not there
+        wait: for another process that holds it
+        skip: yield False if another process holds it, in place of an error
+
+    Yields:
+        whether the folder is this process'
+
+    Raises:
+        RunError: if another process holds it, unless ``wait`` or ``skip``
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as holding:
+        try:
+            held = holding.enter_context(exclusive(folder / LOCK, wait=wait))
+        except HeldError as error:
+            if not skip:
+                raise RunError(f"{folder}: another process is working on this fold") from error
+            yield False
+            return
+        if held:
+            clean_up(folder)
+        yield True
 
 
 def is_held(path: Path) -> bool:

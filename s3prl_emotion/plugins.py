@@ -102,9 +102,7 @@ def files(kind: str, suffix: str = ".py") -> Iterator[Plugin]:
     """The plugins of one of :data:`KINDS`; files that begin with an underscore or a dot are helpers of theirs."""
     for root in roots():
         folder = root.folder / kind
-        if folder.resolve() in (_SHIPPED / kind, _SHIPPED / "s3prl_emotion" / kind):
-            continue  # ours, named as a plugin
-        if folder.is_dir():
+        if folder.is_dir() and not _is_ours(folder):
             for path in sorted(folder.glob(f"*{suffix}")):
                 if not path.name.startswith(("_", ".")):
                     yield Plugin(root, kind, path)
@@ -116,7 +114,7 @@ def plugin_of(file: str | Path | None) -> Plugin | None:
         return None
     path = Path(file)
     for root in roots():
-        if path.parent.parent == root.folder and path.parent.name in KINDS:
+        if path.parent.parent == root.folder and path.parent.name in KINDS and not _is_ours(path.parent):
             return Plugin(root, path.parent.name, path)
     return None
 
@@ -127,6 +125,11 @@ def record(file: str | Path | None) -> dict[str, str] | None:
     if plugin is None:
         return None
     return {"file": plugin.place, "sha256": hashlib.sha256(plugin.path.read_bytes()).hexdigest()}
+
+
+def _is_ours(folder: Path) -> bool:
+    """A folder of ours, named as one of plugins."""
+    return folder.resolve().parent in (_SHIPPED, _SHIPPED / "s3prl_emotion", _SHIPPED / "s3prl_emotion" / "downstream")
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 # Several workers on few cores: the threads of one must not wait for those of another.
@@ -12,6 +13,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 from s3prl_emotion.corpora import Manifest, corpora
+
+
+def pytest_report_header() -> str:
+    """Which libraries the tests ran on."""
+    names = ("torch", "torchaudio", "transformers", "s3prl", "huggingface_hub", "numpy", "scikit-learn")
+    return ", ".join(f"{name} {metadata.version(name)}" for name in names)
 
 
 @pytest.fixture(scope="session")

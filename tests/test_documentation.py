@@ -25,7 +25,7 @@ DEMO = ["run", "-u", "fbank", "-d", "emotion_attn_corr", "--demo"]
 PRETRAINING_DEMO = ["pretrain", "flea", "--demo"]
 OTHERS = {"pip install .", "tests/run.sh"}
 ELSEWHERE = {"--iskmean"}  # an option of another program
-LANGUAGES = {"", "bash", "csv", "python", "text"}
+LANGUAGES = {"", "bash", "csv", "python", "text", "py", "toml", "yaml"}  # the last three: tests/test_plugins.py
 
 
 @dataclass(frozen=True)

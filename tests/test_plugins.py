@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -21,6 +24,7 @@ from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.registry import Registry
 
+SHORT = "config.runner.total_steps=4,,config.runner.eval_step=2"
 FILES = {
     "pooling/my_max.py": """
         from torch import Tensor
@@ -132,6 +136,7 @@ def _forgotten(monkeypatch):
         registry.names()
     kept = [(dict(registry._entries), dict(registry._files), registry._scanned) for registry in registries]
     modules, path = set(sys.modules), list(sys.path)
+    registration.register()
     from s3prl import hub
 
     names = set(vars(hub))
@@ -224,7 +229,7 @@ def test_ls_says_where_an_entry_comes_from(kind, name, file, tmp_path, monkeypat
 # --- a run with parts of one's own ------------------------------------------------------------------------------------
 
 
-def test_a_run_uses_and_records_them(run, tmp_path, monkeypatch, capsys) -> None:
+def test_a_run_uses_and_records_them(run, demo_root, tmp_path, monkeypatch, capsys) -> None:
     folder = write(tmp_path / "mine")
     monkeypatch.setenv(plugins.FOLDERS, str(folder))
     options = (
@@ -253,10 +258,7 @@ def test_a_run_uses_and_records_them(run, tmp_path, monkeypatch, capsys) -> None
     for content in (record, results):
         assert {key: told["file"] for key, told in content["settings"]["plugins"].items()} == expected
         for key, told in content["settings"]["plugins"].items():
-            path = tmp_path / told["file"]
-            import hashlib
-
-            assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), key
+            assert told["sha256"] == hashlib.sha256((tmp_path / told["file"]).read_bytes()).hexdigest(), key
     assert run(*options) == 0, "the same files: the run goes on"
     capsys.readouterr()
 
@@ -266,8 +268,8 @@ def test_a_run_uses_and_records_them(run, tmp_path, monkeypatch, capsys) -> None
     said = " ".join(capsys.readouterr().err.split())
     assert "holds a run with other settings: settings.plugins.pooling my_max.sha256 was '" in said
 
-    audio = next((tmp_path.parent).rglob("*.wav"), None) or next(Path(record["corpus"]["data"]).rglob("*.wav"))
-    assert main(["predict", str(tmp_path / "run"), str(audio), "--device", "cpu"]) == 0
+    audio = next(demo_root.rglob("*.wav"))
+    assert main(["predict", "--run", str(tmp_path / "run"), str(audio), "--device", "cpu"]) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "the pooling my_max is not the file mine/pooling/my_max.py that this was trained with" in said
 
@@ -434,3 +436,39 @@ def test_an_unknown_name_is_told_with_the_plugins_in_the_list(tmp_path, monkeypa
     monkeypatch.setenv(plugins.FOLDERS, str(write(tmp_path / "mine")))
     with pytest.raises(ConfigError, match=r"unknown pooling 'my_mex'\. Did you mean 'my_max'\?"):
         poolings.get("my_mex")
+
+
+# --- the guide --------------------------------------------------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "plugins.md"
+
+
+def test_the_parts_of_the_guide_work(tmp_path, monkeypatch, capsys) -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    blocks = re.findall(r"^`(\w+/\w+\.(?:py|yaml))`.*?^```(?:py|yaml)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert {Path(name).parent.name for name, _ in blocks} == set(plugins.KINDS), "a recipe for each"
+    for name, block in blocks:
+        (tmp_path / "parts" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "parts" / name).write_text(block, encoding="utf-8")
+    commands = re.findall(rf"^{plugins.FOLDERS}=/path/to/my_parts s3prl-emotion (.*)$", text, re.MULTILINE)
+    assert len(commands) == 2
+    monkeypatch.setenv(plugins.FOLDERS, str(tmp_path / "parts"))
+    for line in commands:
+        words = shlex.split(line)
+        if words[0] == "run":
+            words[words.index("fbank")] = "my_upstream"
+            words += ["--protocol", "my_protocol", "--fold", "1", "--device", "cpu", "-n", "mine", "-o", SHORT]
+        assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "my_max" in out
+    assert "protocol my_protocol" in out
+    (tmp_path / "data").mkdir()
+    for take in range(3):
+        for label in ("calm", "cross"):
+            (tmp_path / "data" / f"{take}_{label}_1.wav").touch()
+    assert corpora.get("my_corpus").read(tmp_path / "data").counts() == {"calm": 3, "cross": 3}
+
+
+def test_the_entry_point_of_the_guide_is_ours() -> None:
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert f'[project.entry-points."{plugins.GROUP}"]' in block

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from s3prl_emotion.bridge.registration import name_upstream, register, upstream_names
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams import code
 from s3prl_emotion.upstreams.explanation import explained, not_built
 from s3prl_emotion.upstreams.expressions import check_s3prl_file, check_s3prl_settings
 from s3prl_emotion.upstreams.formats import check_rate
@@ -36,7 +37,9 @@ def enter(ref: UpstreamRef, refresh: bool = False) -> UpstreamRef:
     """
     name, checkpoint, model_config = ref.options
     if ref.adapter is not None and checkpoint is not None:
-        name_upstream(name, ref.adapter, checkpoint, model_config)
+        path = Path(ref.adapter)
+        adapter = code.function_in(path) if code.is_code(path) else ref.adapter
+        name_upstream(name, adapter, checkpoint, model_config)
     elif upstream_names().get(name) is False:
         check_reads(name, checkpoint, model_config)
         _check_for_s3prl(checkpoint, model_config, refresh)

@@ -17,6 +17,7 @@ import torch
 from s3prl_emotion.bridge.arguments import ARGUMENTS, check_arguments
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import is_upstream, register
+from s3prl_emotion.bridge.translation import mapping, training_of
 from s3prl_emotion.config import shown
 from s3prl_emotion.downstream.config import MAX_LEARNING_RATE
 from s3prl_emotion.errors import EmotionError, RunError
@@ -36,7 +37,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read one of the Runner's checkpoints on the CPU, and check it: what S3PRL would be given of it can be given.
 
     Returns:
-        its content, with ``Args`` completed by S3PRL's defaults, and ``Config`` as plain values
+        its content, with ``Args`` completed by S3PRL's defaults, ``Config`` as plain values, and what both describe
+        as ``Training`` and ``Inputs`` (:class:`~s3prl_emotion.downstream.config.FoldInputs`)
 
     Raises:
         ConfigError: if ``Args`` or ``Config`` hold what S3PRL's Runner must not be given
@@ -70,8 +72,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: it was fine-tuned (upstream_trainable), and Upstream is missing")
     if not is_upstream(args.upstream):
         raise RunError(f"{path}: argument upstream: {shown(args.upstream)} is no upstream")
-    config = check_settings(content["Config"], args.downstream, str(path))
-    return {**content, "Args": args, "Config": config}
+    settings, inputs = check_settings(content["Config"], args.downstream, str(path))
+    config = mapping(args.downstream, settings, inputs)
+    return {**content, "Args": args, "Config": config, "Training": training_of(args, settings), "Inputs": inputs}
 
 
 _KINDS: dict[str, type] = {

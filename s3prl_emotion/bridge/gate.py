@@ -21,6 +21,7 @@ place.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import inspect
 import io
@@ -32,17 +33,13 @@ from typing import Any
 import torch
 
 from s3prl_emotion.bridge.arguments import check_arguments
-from s3prl_emotion.bridge.registration import (
-    STOCK_DOWNSTREAMS,
-    downstream_configs,
-    named_upstreams,
-    register,
-    upstream_names,
-)
-from s3prl_emotion.bridge.stock_config import check_stock_expert
+from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.bridge.registration import downstream_configs, named_upstreams, register, upstream_names
+from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.config import from_mapping, shown
-from s3prl_emotion.downstream.config import as_number, check_config, is_like
+from s3prl_emotion.downstream.config import as_number, is_like
 from s3prl_emotion.downstream.rng import preserved_random_state
+from s3prl_emotion.downstream.settings import FoldInputs, Settings, read_settings
 from s3prl_emotion.errors import ConfigError, UpstreamError, nearest
 
 FAILURES = (
@@ -111,10 +108,12 @@ def check_run(args: argparse.Namespace, config: Any, where: str) -> tuple[argpar
     if args.upstream not in upstream_names() and args.upstream not in named_upstreams():
         raise UpstreamError(f"{where}: upstream {shown(args.upstream)} is neither one of S3PRL's nor one of ours")
     device = args.device if args.mode == "train" else None
-    return args, check_settings(config, args.downstream, where, device)
+    return args, mapping(args.downstream, *check_settings(config, args.downstream, where, device))
 
 
-def check_settings(config: Any, downstream: str, where: str, device: str | None = None) -> dict[str, Any]:
+def check_settings(
+    config: Any, downstream: str, where: str, device: str | None = None
+) -> tuple[Settings[Any], FoldInputs]:
     """Check a configuration for a ``-d`` name: its values, and by trying them what S3PRL itself interprets.
 
     Args:
@@ -124,7 +123,7 @@ def check_settings(config: Any, downstream: str, where: str, device: str | None 
         device: where it will be trained; None if it will not
 
     Returns:
-        the configuration as plain values, numbers converted
+        the settings, and what stands there of one fold
 
     Raises:
         ConfigError: if a part of it is unknown, or could not work
@@ -137,30 +136,27 @@ def check_settings(config: Any, downstream: str, where: str, device: str | None 
     if not isinstance(config, Mapping):
         raise ConfigError(f"{where}: expected a mapping of keys to values, found {shown(config)}")
     register()
-    stock = downstream in STOCK_DOWNSTREAMS
-    checked = check_config(config, where, ours=not stock)
-    if stock:
-        checked["downstream_expert"] = check_stock_expert(checked["downstream_expert"], f"{where}: downstream_expert")
-    if checked["runner"]["fp16"] and device is not None and not device.startswith("cuda"):
+    settings, inputs = read_settings(config, where, expert_of(downstream).read)
+    if settings.runner.fp16 and device is not None and not device.startswith("cuda"):
         raise ConfigError(f"{where}: runner.fp16 needs a CUDA device, the device is {device}")
     with preserved_random_state(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        optimizer = _try_optimizer(checked, where)
-        if checked.get("scheduler"):
-            checked["scheduler"] = _check_scheduler(checked, optimizer, f"{where}: scheduler")
-        if checked.get("specaug"):
-            checked["specaug"] = _check_specaug(checked["specaug"], f"{where}: specaug")
-    return checked
+        optimizer = _try_optimizer(settings, where)
+        if settings.scheduler:
+            checked = _check_scheduler(settings, optimizer, f"{where}: scheduler")
+            settings = dataclasses.replace(settings, scheduler=checked)
+        if settings.specaug:
+            settings = dataclasses.replace(settings, specaug=_check_specaug(settings.specaug, f"{where}: specaug"))
+    return settings, inputs
 
 
-def _try_optimizer(config: dict[str, Any], where: str) -> torch.optim.Optimizer:
+def _try_optimizer(settings: Settings[Any], where: str) -> torch.optim.Optimizer:
     """Two steps of the optimiser as the Runner makes them, and its state through a checkpoint."""
     from s3prl.optimizers import get_optimizer
 
     model = torch.nn.Linear(3, 2)
-    settings = config["optimizer"]
     try:
-        optimizer: torch.optim.Optimizer = get_optimizer([model], config["runner"]["total_steps"], settings)
+        optimizer: torch.optim.Optimizer = get_optimizer([model], settings.runner.total_steps, settings.optimizer)
         for _ in range(2):
             model(torch.ones(4, 3)).sum().backward()
             optimizer.step()
@@ -170,23 +166,23 @@ def _try_optimizer(config: dict[str, Any], where: str) -> torch.optim.Optimizer:
         file.seek(0)
         torch.load(file, weights_only=True)
     except FAILURES as error:
-        name = settings.get("torch_optim_name", settings["name"])
+        name = settings.optimizer.get("torch_optim_name", settings.optimizer["name"])
         raise ConfigError(
             f"{where}: optimizer: {name} cannot work with S3PRL's Runner: {_first_line(error)}. Use Adam, AdamW or SGD"
         ) from error
     return optimizer
 
 
-def _check_scheduler(config: dict[str, Any], optimizer: torch.optim.Optimizer, where: str) -> dict[str, Any]:
+def _check_scheduler(settings: Settings[Any], optimizer: torch.optim.Optimizer, where: str) -> dict[str, Any]:
     from s3prl.schedulers import get_scheduler
 
-    given = config["scheduler"]
+    given: Any = settings.scheduler
     name = given.get("name") if isinstance(given, dict) else None
     if not isinstance(name, str) or name not in SCHEDULERS:
         raise ConfigError(f"{where}: unknown scheduler {shown(name)}. {nearest(str(name)[:80], SCHEDULERS)}")
     typed = from_mapping(SCHEDULERS[name], given, where)
     checked = {item.name: getattr(typed, item.name) for item in fields(typed) if item.name in given}
-    steps = config["runner"]["total_steps"]
+    steps = settings.runner.total_steps
     warmup = checked["num_warmup_steps"]
     try:
         (rate,) = get_scheduler(optimizer, steps, checked).lr_lambdas

@@ -15,12 +15,15 @@ import yaml
 
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.checkpoints import newest_checkpoint
+from s3prl_emotion.bridge.experts import Rows, expert_of
 from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.bridge.stock import collected_probabilities
+from s3prl_emotion.bridge.translation import mapping, namespace
 from s3prl_emotion.downstream.rng import seed_everything
+from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
+from s3prl_emotion.runs.plan import Training
 
 logger = logging.getLogger(__name__)
 
@@ -55,40 +58,65 @@ def start(
     return EmotionRunner(args, config, cached)
 
 
-def train(
-    args: argparse.Namespace, config: dict[str, Any], cached: CachedUpstream | AloneUpstream | None = None
-) -> None:
-    """Train one fold in ``args.expdir``, from its newest checkpoint that loads, if there is one."""
-    folder = Path(args.expdir)
-    folder.mkdir(parents=True, exist_ok=True)
+def train(training: Training, inputs: FoldInputs, folder: Path, cached: CachedUpstream | None = None) -> None:
+    """Train one fold in ``folder``, from its newest checkpoint that loads, if there is one."""
     resumed = newest_checkpoint(folder)
     if resumed is not None:
-        args.init_ckpt = str(resumed)
         logger.info("%s: going on from %s", folder.name, resumed.name)
+    resume(training, inputs, folder, resumed, cached)
+
+
+def resume(
+    training: Training,
+    inputs: FoldInputs,
+    folder: Path,
+    checkpoint: Path | None,
+    cached: CachedUpstream | None = None,
+) -> None:
+    """Train one fold in ``folder`` from a checkpoint; None begins anew."""
+    init = None if checkpoint is None else str(checkpoint)
+    args = namespace(training, expdir=str(folder), expname=None, init_ckpt=init)
+    config = mapping(training.downstream, training.settings, inputs)
     save_command(folder, args, config)
     start(args, config, cached).train()
 
 
 def evaluate(
-    args: argparse.Namespace,
-    config: dict[str, Any],
+    training: Training,
+    inputs: FoldInputs,
     checkpoint: Path,
     split: str,
     cached: CachedUpstream | AloneUpstream | None = None,
-) -> Any:
-    """Score ``split`` with a checkpoint of ``args.expdir``; the prediction files there then belong to that checkpoint.
+) -> Rows:
+    """Score ``split`` with a checkpoint; the prediction files in its folder then belong to that checkpoint.
 
     Returns:
-        the Runner, for what it holds
+        the class probabilities that the expert did not write itself
     """
-    args = argparse.Namespace(
-        **{**vars(args), "mode": "evaluate", "evaluate_split": split, "init_ckpt": str(checkpoint)}
-    )
-    runner = start(args, config, cached)
-    with collected_probabilities(runner) as probabilities:
+    runner = _on(training, inputs, checkpoint, "evaluate", split, cached)
+    with expert_of(training.downstream).probabilities(runner) as rows:
         runner.evaluate()
-    runner.stock_probabilities = probabilities
-    return runner
+    return rows
+
+
+def infer(training: Training, inputs: FoldInputs, checkpoint: Path, audio: Path) -> list[dict[str, Any]]:
+    """Probabilities and frame weights of one audio file."""
+    runner = _on(training, inputs, checkpoint, "inference", str(audio))
+    runner.inference()
+    return list(runner.downstream.model.inferred)
+
+
+def _on(
+    training: Training,
+    inputs: FoldInputs,
+    checkpoint: Path,
+    mode: str,
+    what: str,
+    cached: CachedUpstream | AloneUpstream | None = None,
+) -> Any:
+    """The Runner on a checkpoint, in its folder."""
+    args = namespace(training, mode=mode, evaluate_split=what, init_ckpt=str(checkpoint), expdir=str(checkpoint.parent))
+    return start(args, mapping(training.downstream, training.settings, inputs), cached)
 
 
 def save_command(folder: Path, args: argparse.Namespace, config: dict[str, Any]) -> None:

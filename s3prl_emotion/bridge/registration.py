@@ -34,7 +34,7 @@ def register() -> None:
         sys.meta_path.append(_DownstreamFinder())
     hub = importlib.import_module("s3prl.hub")
     for name, function in upstreams().items():
-        existing = getattr(hub, name, None)
+        existing = vars(hub).get(name)
         if existing is not None and existing is not function:
             raise NameClashError(f"upstream {name!r} of {inspect.getfile(function)} exists in {hub.__file__} already")
         setattr(hub, name, function)
@@ -109,12 +109,12 @@ def is_upstream(name: str) -> bool:
     return not is_taken(name) or name in upstream_names()
 
 
-def name_upstream(name: str, adapter: str, checkpoint: str, model_config: str | None) -> None:
+def name_upstream(name: str, adapter: str | Callable[..., Any], checkpoint: str, model_config: str | None) -> None:
     """Put one of our adapters on ``s3prl.hub`` under a further name: what S3PRL's Runner looks up, and results show.
 
     Args:
         name: of what was found
-        adapter: ours, which reads it
+        adapter: ours, which reads it, by name; or a function
         checkpoint: what was found; used where the entry is called without ``ckpt``
         model_config: used where the entry is called without ``model_config``
 
@@ -124,7 +124,7 @@ def name_upstream(name: str, adapter: str, checkpoint: str, model_config: str | 
     register()
     if is_taken(name):
         raise ValueError(f"{name!r} exists in s3prl.hub already")
-    function = upstreams()[adapter]
+    function = upstreams()[adapter] if isinstance(adapter, str) else adapter
 
     @functools.wraps(function)
     def build(ckpt: str | None = None, **given: Any) -> Any:

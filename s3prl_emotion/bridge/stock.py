@@ -19,17 +19,18 @@ import soundfile
 
 from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info
+from s3prl_emotion.bridge.stock_config import StockModelConfig
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
-from s3prl_emotion.downstream.expert import DownstreamExpert
 from s3prl_emotion.errors import ProtocolError, RunError
 from s3prl_emotion.protocols.split import Fold, Folds
+from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 
 PROTOCOL = "superb"
 
 
-def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str, Any], number: int) -> dict[str, Any]:
-    """Write the metadata of one fold and return the configuration that points S3PRL's expert at it.
+def prepare(manifest: Manifest, folds: Folds, run: RunFolder, number: int) -> None:
+    """Write the metadata of one fold, which S3PRL's expert is pointed at.
 
     Raises:
         ProtocolError: if the protocol is not the one that this expert implements
@@ -40,13 +41,13 @@ def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str
             f"not {folds.protocol!r}. Use -d emotion_mean for the same head under another protocol"
         )
     fold = folds[number]
-    folder = run_folder / "stock" / f"Session{number}"
+    folder = run.stock / f"Session{number}"
     folder.mkdir(parents=True, exist_ok=True)
     labels = {label: index for index, label in enumerate(manifest.labels)}
     for split, ids in (("train", training_list(manifest, fold)), ("test", fold.test)):
         entries = [
             {
-                "path": str(_whole_file(manifest, manifest.by_id[item], run_folder / "stock" / "audio")),
+                "path": str(_whole_file(manifest, manifest.by_id[item], run.stock / "audio")),
                 "label": manifest.by_id[item].label,
                 "speaker": manifest.by_id[item].speaker,
             }
@@ -54,21 +55,12 @@ def prepare(manifest: Manifest, folds: Folds, run_folder: Path, config: dict[str
         ]
         content = json.dumps({"labels": labels, "meta_data": entries}, ensure_ascii=False)
         (folder / f"{split}_meta_data.json").write_text(content, encoding="utf-8")
-    expert = dict(config["downstream_expert"])
-    expert["datarc"] = {
-        **expert.get("datarc", {}),
-        "root": str(run_folder / "stock"),
-        "meta_data": str(run_folder / "stock"),
-        "test_fold": f"fold{number}",
-    }
-    return {**config, "downstream_expert": expert}
 
 
-def sees_only_means(expert: dict[str, Any]) -> bool:
+def sees_only_means(model: StockModelConfig) -> bool:
     """Whether S3PRL's expert is a function of the features' time mean alone, as it is with SUPERB's settings."""
-    model = expert.get("modelrc", {})
-    head = model.get("UtteranceLevel", {})
-    return model.get("select") == "UtteranceLevel" and head.get("pooling") == "MeanPooling" and not head.get("pre_net")
+    head = model.UtteranceLevel
+    return model.select == "UtteranceLevel" and head.pooling == "MeanPooling" and head.pre_net is None
 
 
 def training_list(manifest: Manifest, fold: Fold) -> Sequence[str]:
@@ -79,7 +71,7 @@ def training_list(manifest: Manifest, fold: Fold) -> Sequence[str]:
 
 
 def write_stock_predictions(
-    expdir: Path, manifest: Manifest, fold: Fold, split: str, probabilities: Sequence[Sequence[float]]
+    folder: FoldFolder, manifest: Manifest, fold: Fold, split: str, probabilities: Sequence[Sequence[float]]
 ) -> None:
     """Turn S3PRL's two text files, and the probabilities that it does not write, into ``<split>_predictions.csv``.
 
@@ -89,31 +81,27 @@ def write_stock_predictions(
     if split not in ("dev", "test"):
         raise RunError(f"-t {split}: S3PRL's own expert writes no predictions for it, only for dev and test")
     ids = getattr(fold, split)
-    lines = (expdir / f"{split}_fold{fold.number}_predict.txt").read_text(encoding="utf-8").splitlines()
+    lines = (folder.path / f"{split}_fold{fold.number}_predict.txt").read_text(encoding="utf-8").splitlines()
     if len(lines) != len(ids) or len(probabilities) != len(ids):
-        raise RunError(f"{expdir}: {len(lines)} predictions for {len(ids)} {split} utterances; run the fold again")
+        raise RunError(f"{folder.path}: {len(lines)} predictions for {len(ids)} {split} utterances; run the fold again")
     rows = []
     for item, line, row in zip(ids, lines, probabilities, strict=True):
         utterance = manifest.by_id[item]
         predicted = line.rpartition(" ")[2]
         soft = utterance.rates(manifest.labels) if utterance.soft else None
         rows.append(Prediction(fold.number, item, utterance.speaker, utterance.label, predicted, tuple(row), soft))
-    write_predictions(expdir / f"{split}_predictions.csv", rows, manifest.labels)
+    write_predictions(folder.scored(split), rows, manifest.labels)
 
 
 @contextlib.contextmanager
 def collected_probabilities(runner: Any) -> Iterator[list[list[float]]]:
-    """Collect the class probabilities that S3PRL's own expert computes and does not write; of ours, nothing."""
+    """Collect the class probabilities that S3PRL's own expert computes and does not write."""
     rows: list[list[float]] = []
-    expert = runner.downstream.model
-    if isinstance(expert, DownstreamExpert):
-        yield rows
-        return
 
     def collect(_module: Any, _inputs: Any, output: Any) -> None:
         rows.extend(output[0].detach().float().softmax(-1).cpu().tolist())
 
-    handle = expert.model.register_forward_hook(collect)
+    handle = runner.downstream.model.model.register_forward_hook(collect)
     try:
         yield rows
     finally:

@@ -6,11 +6,13 @@ It evaluates the texts ``select``, ``pooling`` and ``model_type`` as Python, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from s3prl_emotion.config import from_mapping, shown
-from s3prl_emotion.downstream.config import MAX_WORKERS, fold_number
+from s3prl_emotion.downstream.config import MAX_WORKERS
+from s3prl_emotion.downstream.settings import FoldInputs, split_inputs
 from s3prl_emotion.errors import nearest
 
 VALID_RATIO = 0.2
@@ -118,10 +120,6 @@ class StockDataConfig:
     num_workers: int
     pre_load: bool
     valid_ratio: float
-    test_fold: str | None = None
-    root: str | None = None  # filled by the launcher, as is meta_data
-    meta_data: str | None = None
-    cached: str | None = None  # filled by the launcher
 
     def __post_init__(self) -> None:
         for name in ("train_batch_size", "eval_batch_size"):
@@ -135,8 +133,6 @@ class StockDataConfig:
                 "other utterances than folds.json, the audit and the result name. Another division is another "
                 "protocol: use -d emotion_mean, the same head, with --protocol"
             )
-        if self.test_fold is not None:
-            fold_number(self.test_fold)
 
 
 @dataclass(frozen=True)
@@ -147,14 +143,33 @@ class StockExpertConfig:
     modelrc: StockModelConfig
 
 
-def check_stock_expert(expert: Any, where: str) -> dict[str, Any]:
-    """The same mapping, with numbers converted and nothing added: S3PRL fills in its own defaults.
+@dataclass(frozen=True)
+class StockExpert:
+    """The configuration of S3PRL's own expert, and the same as it was given: S3PRL fills in its own defaults."""
+
+    config: StockExpertConfig
+    given: Mapping[str, Any]
+
+
+INPUTS = ("root", "meta_data", "test_fold", "cached")
+"""What S3PRL's own expert is given in a fold."""
+
+
+def read_stock_expert(expert: Any, where: str) -> tuple[StockExpert, FoldInputs]:
+    """``downstream_expert`` of ``-d emotion``.
 
     Raises:
         ConfigError: naming the key, and the nearest known name
     """
-    given: dict[str, Any] = _as_given(from_mapping(StockExpertConfig, expert, where), expert)
-    return given
+    configured, inputs = split_inputs(expert, INPUTS, where)
+    config = from_mapping(StockExpertConfig, configured, where)
+    return StockExpert(config, _as_given(config, configured)), inputs
+
+
+def plain_stock_expert(expert: StockExpert, inputs: FoldInputs | None = None) -> dict[str, Any]:
+    """``downstream_expert`` as S3PRL has it, nothing added; without ``inputs``, of no fold."""
+    filled = {key: value for key in INPUTS if (value := getattr(inputs or FoldInputs(), key)) is not None}
+    return {**expert.given, "datarc": {**expert.given["datarc"], **filled}}
 
 
 def _as_given(checked: Any, given: Any) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from s3prl_emotion.errors import ConfigError
-
-_RUN_FILES = ("run.json", "results.json", "fold.json")
+from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 
 
 def check_not_of_a_run(out: Path) -> None:
@@ -15,5 +14,6 @@ def check_not_of_a_run(out: Path) -> None:
     Raises:
         ConfigError: naming the file
     """
-    if out.exists() and any((folder / name).is_file() for folder in out.absolute().parents[:2] for name in _RUN_FILES):
+    near = out.absolute().parents[:2]
+    if out.exists() and any(RunFolder(folder).is_one or FoldFolder(folder).is_finished for folder in near):
         raise ConfigError(f"--out {out}: a file of a run, which it would overwrite; name another file")

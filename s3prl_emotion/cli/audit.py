@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print every finding. Leaks that the protocol does not declare are an error, status 2."""
     set_up_logging()
-    from s3prl_emotion.corpora import Manifest
     from s3prl_emotion.protocols import protocols
     from s3prl_emotion.protocols.audit import REPORTED, PretrainingData, audit, refuse_leaks
     from s3prl_emotion.protocols.split import Folds
+    from s3prl_emotion.runs.folder import RunFolder
 
-    manifest, folds = Manifest.read(args.folder / "manifest.jsonl"), Folds.read(args.folder / "folds.json")
+    manifest, folds = RunFolder(args.folder).division()
     protocol = protocols.get(folds.protocol)
     pretraining = [PretrainingData(path).read() for path in args.pretraining_data]
     findings = audit(manifest, folds, protocol, pretraining)

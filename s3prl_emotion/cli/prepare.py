@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Write ``manifest.jsonl``, ``folds.json`` and, where there is something to say, ``problems.csv``."""
     set_up_logging()
-    if any((folder / "run.json").is_file() for folder in (args.out, args.out.absolute().parent)):
+    from s3prl_emotion.runs.folder import RunFolder
+
+    if any(RunFolder(folder).is_begun for folder in (args.out, args.out.absolute().parent)):
         raise ConfigError(f"--out {args.out}: is the folder of a run, whose manifest and folds must stay. Name another")
     from s3prl_emotion.experiment.preparation import prepare
 
@@ -45,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
         args.data,
         corpus_options(args.corpus_option),
         args.protocol,
-        args.out,
+        RunFolder(args.out),
         args.skip_bad,
         args.trim_zeros,
         args.drop_leaks,

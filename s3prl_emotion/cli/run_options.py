@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from s3prl_emotion.bridge.cache import CacheOptions
     from s3prl_emotion.experiment import Request
 
-OURS = ("corpus", "data", "corpus_option", "protocol", "fold", "root", "demo", "skip_bad", "trim_zeros", "command")
-OURS_BESIDES = ("trust_checkpoint", "drop_leaks", "pretraining_data", "seeds", "lr")
-OURS_TOO = ("cache", "cache_root", "cache_dtype", "cache_limit", "cache_device")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """S3PRL's options keep their names, short forms and defaults; a test compares them with S3PRL's own parser."""
@@ -160,10 +156,11 @@ def request_of(args: argparse.Namespace) -> Request:
         check_name(name)  # before torch is loaded
     if args.init_ckpt:
         raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
+    from s3prl_emotion.bridge.arguments import ARGUMENTS
     from s3prl_emotion.experiment import Request
 
     return Request(
-        s3prl={key: value for key, value in vars(args).items() if key not in (*OURS, *OURS_TOO, *OURS_BESIDES)},
+        s3prl={key: value for key, value in vars(args).items() if key in ARGUMENTS},
         corpus=args.corpus or ("demo" if args.demo else "iemocap"),
         data=args.data,
         corpus_options=corpus_options(args.corpus_option),

@@ -6,15 +6,10 @@ from typing import Any
 
 from s3prl_emotion.deployment.format import UPSTREAM_FILE, ExportConfig
 from s3prl_emotion.evaluation.comparability import headline
+from s3prl_emotion.evaluation.metrics import rates
 from s3prl_emotion.evaluation.published import superb_rows
 from s3prl_emotion.reporting.table import confusion_table, results_table
 
-METRICS = {
-    "ua": ("recall", "UA (mean of per-class recalls)"),
-    "wa": ("accuracy", "WA (accuracy)"),
-    "macro_f1": ("f1", "macro-F1"),
-}
-"""Rates that the Hub lists: its own name of each, and what the card calls it."""
 OF = {"mean": "mean over folds", "pooled": "over the predictions of all folds together"}
 
 
@@ -45,7 +40,7 @@ def _eval_results(config: ExportConfig) -> list[Any] | None:
     if config.results is None or config.results.is_demo:
         return None  # figures of a demo are none to be listed beside others
     results = config.results
-    quoted = {rate: headline(results, rate) for rate in METRICS}
+    listed = [(rate, *headline(results, name)) for name, rate in rates().items() if rate.hub and name in results.rates]
     return [
         EvalResult(
             task_type="audio-classification",
@@ -53,11 +48,11 @@ def _eval_results(config: ExportConfig) -> list[Any] | None:
             dataset_type=config.corpus.name,
             dataset_name=f"{config.corpus.name}, {len(config.labels)} classes, protocol {results.protocol.name}",
             dataset_split="test",
-            metric_type=kind,
-            metric_name=f"{name}, {OF[quoted[rate][1]]}",
-            metric_value=round(quoted[rate][0], 4),
+            metric_type=rate.hub,
+            metric_name=f"{rate.title}{f' ({rate.meaning})' if rate.meaning else ''}, {OF[of]}",
+            metric_value=round(value, 4),
         )
-        for rate, (kind, name) in METRICS.items()
+        for rate, value, of in listed
     ]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.registration import is_upstream, register
-from s3prl_emotion.config import from_mapping, shown, to_mapping
+from s3prl_emotion.config import from_mapping, shown
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.deployment.card import model_card
 from s3prl_emotion.deployment.format import (
@@ -34,8 +34,9 @@ from s3prl_emotion.deployment.format import (
 from s3prl_emotion.deployment.parts import FoldParts, Parts
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
-from s3prl_emotion.experiment.record import read_json
 from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
+from s3prl_emotion.mapping import to_mapping
+from s3prl_emotion.runs.record import read_json
 
 
 def is_export(folder: Path) -> bool:

@@ -6,30 +6,25 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from s3prl_emotion.audio.preparation import Preparation
-from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
-from s3prl_emotion.downstream.config import ModelConfig, fold_number
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.brought import warn_of_changes
-from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, finished_fold, read_fold_file, read_run_file
-from s3prl_emotion.experiment.sweep import CHOICE_FILE, chosen_runs
+from s3prl_emotion.experiment.sweep import chosen_runs
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.protocols.seal import MADE, check_seal, manifest_sha256
-from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.protocols.seal import MADE, manifest_sha256
+from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolder, RunFolder
+from s3prl_emotion.runs.plan import Training
+from s3prl_emotion.runs.record import read_fold_file
 from s3prl_emotion.runs.results import read_results
 from s3prl_emotion.upstreams.ref import UpstreamRef
 
 logger = logging.getLogger(__name__)
-
-BEST = "dev-best.ckpt"
 
 
 def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
@@ -47,17 +42,19 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     if is_export(path):
         parts = read_export(path, wanted)
     elif path.is_file():
-        parts = _from_checkpoints([path], path.absolute().parent.parent)
-    elif (path / RUN_FILE).is_file():
-        parts = _from_checkpoints(_scored(path, wanted), path)
-    elif (path / CHOICE_FILE).is_file():
+        parts = _from_checkpoints([path], FoldFolder(path.absolute().parent).run)
+    elif (run := RunFolder(path)).is_begun:
+        parts = _from_checkpoints(_scored(run, wanted), run)
+    elif run.rates.is_file():
         runs = chosen_runs(path)
         if wanted is not None and wanted not in runs:
             raise RunError(f"--fold {wanted}: {path} holds fold {', '.join(map(str, runs))}")
         numbers = list(runs) if wanted is None else [wanted]
-        parts = _from_checkpoints([item for number in numbers for item in _scored(runs[number], number)], path)
-    elif (path / BEST).is_file():
-        parts = _from_checkpoints([path / BEST], path.absolute().parent)
+        parts = _from_checkpoints(
+            [item for number in numbers for item in _scored(RunFolder(runs[number]), number)], run
+        )
+    elif (fold_folder := FoldFolder(path)).best.is_file():
+        parts = _from_checkpoints([fold_folder.best], FoldFolder(path.absolute()).run)
     else:
         raise RunError(
             f"{path}: neither a run folder ({RUN_FILE}), a fold's folder ({BEST}), a checkpoint nor an export "
@@ -78,32 +75,30 @@ def _number(fold: int | str | None) -> int:
         raise RunError(f"--fold {fold!r}: expected all, or the number of one fold") from None
 
 
-def _scored(folder: Path, wanted: int | None) -> list[Path]:
+def _scored(folder: RunFolder, wanted: int | None) -> list[Path]:
     """The checkpoints behind a run's result, by fold.
 
     Raises:
         RunError: if a fold is another run's or a copy, or the manifest or the folds were changed
     """
-    about = read_run_file(folder)
-    manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
-    check_seal(about.get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
+    about, manifest, folds = folder.whole()
     known_folds = {fold.number for fold in folds.folds}
-    finished = {_fold_of(path): path for path in folder.glob(f"fold[1-9]*/{FOLD_FILE}")}
+    finished = {_fold_of(fold.path): fold for fold in folder.finished()}
     surplus = sorted(set(finished) - known_folds)
     if surplus:
         raise RunError(
-            f"{finished[surplus[0]].parent}: folds.json has no fold {surplus[0]}, only "
+            f"{finished[surplus[0]].path}: {FOLDS} has no fold {surplus[0]}, only "
             f"{', '.join(map(str, sorted(known_folds)))}: the folder was copied or renamed. Take it away"
         )
     if not finished:
-        raise RunError(f"{folder}: no fold is finished yet; repeat the command that trains it")
+        raise RunError(f"{folder.path}: no fold is finished yet; repeat the command that trains it")
     if wanted is not None and wanted not in finished:
         known = ", ".join(map(str, sorted(finished)))
-        raise RunError(f"--fold {wanted}: not finished, or no fold of {folder}; finished: {known}")
+        raise RunError(f"--fold {wanted}: not finished, or no fold of {folder.path}; finished: {known}")
     checkpoints = []
     for number in sorted(finished) if wanted is None else [wanted]:
-        checkpoint = finished[number].with_name(BEST)
-        record = finished_fold(checkpoint.parent, number, about, manifest, folds)
+        checkpoint = finished[number].best
+        record = finished[number].finished(number, about, manifest, folds)
         if checkpoint_sha256(str(checkpoint)) != record["checkpoint_sha256"]:
             raise RunError(
                 f"{checkpoint} is missing, or not the one that fold {number} was scored with. Let its training end, "
@@ -113,10 +108,10 @@ def _scored(folder: Path, wanted: int | None) -> list[Path]:
     return checkpoints
 
 
-def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
+def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
     """Heads of one run; what the checkpoints do not hold (hashes, results) comes from its run folder."""
-    places = (run_folder, checkpoints[0].absolute().parent.parent)
-    about: dict[str, Any] = next((read_run_file(place) for place in places if (place / RUN_FILE).is_file()), {})
+    places = (run, FoldFolder(checkpoints[0].absolute().parent).run)
+    about: dict[str, Any] = next((place.about() for place in places if place.is_begun), {})
     if not about:
         logger.warning(
             "%s: without the %s of its run it is not known which upstream checkpoint was used, and whether digital "
@@ -124,13 +119,13 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
             checkpoints[0],
             RUN_FILE,
         )
-    folds, args, config = [], {}, {}
+    folds = []
     labels: tuple[str, ...] = ()
     corpus = ""
     for checkpoint in checkpoints:
         content = load_checkpoint(checkpoint)
-        args, config = vars(content["Args"]), content["Config"]
-        folds.append(_fold(content, args, checkpoint))
+        training: Training = content["Training"]
+        folds.append(_fold(content, training, checkpoint))
         known = _classes(checkpoint, content)
         if labels not in ((), known[0]):
             raise RunError(
@@ -140,62 +135,34 @@ def _from_checkpoints(checkpoints: list[Path], run_folder: Path) -> Parts:
         labels, corpus = known
     numbers = [item.number for item in folds]
     if len(set(numbers)) < len(numbers):
-        raise RunError(f"{run_folder}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
-    expert = config["downstream_expert"]
-    is_stock = args["downstream"] in STOCK_DOWNSTREAMS
-    if is_stock:
-        model = ModelConfig(pooling={"name": "mean"}, projector_dim=expert["modelrc"]["projector_dim"])
-    else:
-        model = from_mapping(ModelConfig, expert["modelrc"], f"{checkpoints[-1]}: downstream_expert.modelrc")
-    results = run_folder / "results.json"
+        raise RunError(f"{run.path}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
+    use, settings, expert = training.upstream, training.settings.expert, expert_of(training.downstream)
     return Parts(
-        upstream=UpstreamRef.recorded(args["upstream"], args["upstream_ckpt"], args["upstream_model_config"], about),
+        upstream=UpstreamRef.recorded(use.name, use.checkpoint, use.model_config, about),
         use=UpstreamUse(
-            fine_tuned=args["upstream_trainable"],
-            selection=args["upstream_feature_selection"],
-            layer=args["upstream_layer_selection"],
-            normalize=args["upstream_feature_normalize"],
+            fine_tuned=use.trainable,
+            selection=use.selection,
+            layer=use.layer,
+            normalize=use.normalize,
         ),
-        downstream=args["downstream"],
-        model=model,
+        downstream=training.downstream,
+        model=expert.model(settings),
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        preparation=Preparation(
-            None if is_stock else expert["datarc"].get("max_duration_s"), bool(about.get("trim_zeros", False))
-        ),
-        results=read_results(results) if results.is_file() else None,
+        preparation=Preparation(expert.cut_s(settings), bool(about.get("trim_zeros", False))),
+        results=read_results(run.results) if run.results.is_file() else None,
     )
 
 
-def _fold(content: dict[str, Any], args: dict[str, Any], checkpoint: Path) -> FoldParts:
-    state, expert = content["Downstream"], content["Config"]["downstream_expert"]
-    if args["downstream"] in STOCK_DOWNSTREAMS:
-        head = _from_stock(state, expert, checkpoint)
-    else:
-        head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
+def _fold(content: dict[str, Any], training: Training, checkpoint: Path) -> FoldParts:
+    expert = expert_of(training.downstream)
     return FoldParts(
-        number=fold_number(expert["datarc"].get("test_fold") or args["downstream_variant"] or "fold1"),
-        head=head,
+        number=content["Inputs"].number(training.further["downstream_variant"]),
+        head=expert.head(content["Downstream"], training.settings.expert, checkpoint),
         layer_weights=content.get("Featurizer", {}).get("weights"),
-        upstream=content["Upstream"] if args["upstream_trainable"] else None,
+        upstream=content["Upstream"] if training.upstream.trainable else None,
     )
-
-
-def _from_stock(state: dict[str, Any], expert: dict[str, Any], checkpoint: Path) -> dict[str, Tensor]:
-    """S3PRL's own expert as our head with mean pooling; with SUPERB's settings they are the same function."""
-    names = {
-        "projector.weight": "projector.weight",
-        "projector.bias": "projector.bias",
-        "model.post_net.linear.weight": "classifier.weight",
-        "model.post_net.linear.bias": "classifier.bias",
-    }
-    if not stock.sees_only_means(expert) or set(state) != {*names, "best_score"}:
-        raise RunError(
-            f"{checkpoint}: of S3PRL's own emotion expert, only SUPERB's settings (mean pooling, one linear layer) can "
-            "be used here; train one of ours, see `s3prl-emotion ls downstreams`"
-        )
-    return {ours: state[theirs] for theirs, ours in names.items()}
 
 
 def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...], str]:
@@ -209,7 +176,7 @@ def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...]
     """
     state = content["Downstream"].get("_extra_state")
     held: dict[str, Any] = state if isinstance(state, dict) and "labels" in state else {}
-    relative = content["Config"]["downstream_expert"].get("datarc", {}).get("manifest") or "../manifest.jsonl"
+    relative = content["Inputs"].manifest or f"../{MANIFEST}"
     near = checkpoint.absolute().parent / relative
     path = next((place for place in (near, Path(relative)) if place.is_file()), None)
     if held and (path is None or path != near):
@@ -233,19 +200,19 @@ def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...]
 
 def _recorded_manifest(checkpoint: Path) -> str | None:
     """The hash of the manifest in the record of the checkpoint's fold, or in that of its run."""
-    fold, run_folder = checkpoint.absolute().with_name(FOLD_FILE), checkpoint.absolute().parent.parent
-    if fold.is_file() and (made := read_fold_file(fold).get(MADE)):
+    fold = FoldFolder(checkpoint.absolute().parent)
+    if fold.is_finished and (made := read_fold_file(fold.record).get(MADE)):
         return str(made["manifest_sha256"])
-    if (run_folder / RUN_FILE).is_file() and (made := read_run_file(run_folder).get(MADE)):
+    if fold.run.is_begun and (made := fold.run.about().get(MADE)):
         return str(made["manifest_sha256"])
     return None
 
 
 def _fold_of(path: Path) -> int:
     try:
-        return fold_number(path.parent.name)
+        return fold_number(path.name)
     except ValueError:
         raise RunError(
-            f"{path.parent}: is called like no fold of a run (fold1, fold2, ...): the folder was copied or renamed. "
+            f"{path}: is called like no fold of a run (fold1, fold2, ...): the folder was copied or renamed. "
             "Take it away"
         ) from None

@@ -1,7 +1,8 @@
-"""The configuration of a ``-d`` name: S3PRL's YAML layout, typed and checked.
+"""The parts of a ``-d`` name's configuration, typed and checked.
 
 The layout is S3PRL's (``runner``, ``optimizer``, ``downstream_expert: {datarc, modelrc}``), so that ``-o`` works as its
-users know it. Every key is checked before anything is trained; an unknown one is an error that names the nearest.
+users know it; :mod:`s3prl_emotion.downstream.settings` reads a whole one. Every key is checked before anything is
+trained; an unknown one is an error that names the nearest.
 """
 
 from __future__ import annotations
@@ -10,16 +11,15 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from s3prl_emotion.config import check_plain, from_mapping, shown
+from s3prl_emotion.config import shown
 from s3prl_emotion.errors import ConfigError, nearest
 
 SAMPLERS = ("shuffle", "class_weighted")
 TARGETS = ("hard", "soft")
 MIN_DURATION_S = 0.025
-CACHED = (None, "float16", "float32")
 MAX_WORKERS = 256
 MAX_LEARNING_RATE = 1e3
 """Above it, float32 parameters are gone after a few steps; the bound is ours."""
@@ -69,11 +69,8 @@ class RunnerConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """``downstream_expert.datarc``: where the utterances are, and how batches are made."""
+    """``downstream_expert.datarc``: how batches are made."""
 
-    manifest: str | None = None  # filled by the launcher; relative paths start at the fold's folder
-    folds: str | None = None  # filled by the launcher
-    test_fold: str | None = None  # "fold1", ...; as in S3PRL, -v says the same
     train_batch_size: int = 32
     eval_batch_size: int = 32
     num_workers: int = 0  # audio is decoded once and kept, so workers rarely pay
@@ -81,7 +78,6 @@ class DataConfig:
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
-    cached: str | None = None  # filled by the launcher: dtype of the stored hidden states, null if they are not stored
 
     def __post_init__(self) -> None:
         for name in ("train_batch_size", "eval_batch_size"):
@@ -89,8 +85,6 @@ class DataConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.num_workers <= MAX_WORKERS:
             raise ValueError(f"num_workers must be in 0 to {MAX_WORKERS}, got {self.num_workers}")
-        if self.cached not in CACHED:
-            raise ValueError(f"cached must be float16, float32 or null, got {self.cached!r}")
         if self.sampler not in SAMPLERS:
             raise ValueError(f"unknown sampler {self.sampler!r}. {nearest(self.sampler, SAMPLERS)}")
         if self.labels not in TARGETS:
@@ -100,8 +94,6 @@ class DataConfig:
                 f"max_duration_s must be at least {MIN_DURATION_S}, one frame, and finite, got {self.max_duration_s}; "
                 "null keeps whole utterances"
             )
-        if self.test_fold is not None:
-            fold_number(self.test_fold)
 
 
 @dataclass(frozen=True)
@@ -131,38 +123,6 @@ class ExpertConfig:
     datarc: DataConfig = field(default_factory=DataConfig)
 
 
-_TOP_LEVEL = ("runner", "optimizer", "scheduler", "specaug", "downstream_expert")
-
-
-def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) -> dict[str, Any]:
-    """Check a whole configuration and return it as plain values, numbers converted.
-
-    Args:
-        config: the content of the YAML file, ``-o`` applied
-        where: the file's name, for messages
-        ours: whether ``downstream_expert`` is read by our expert (S3PRL's own experts read it themselves)
-
-    Raises:
-        ConfigError: naming the file, the key, and the nearest known key
-    """
-    check_plain(config, where)
-    for key in config:
-        if key not in _TOP_LEVEL:
-            raise ConfigError(f"{where}: unknown key {shown(key)}. {nearest(key[:80], _TOP_LEVEL)}")
-    for key in ("runner", "optimizer", "downstream_expert"):
-        if key not in config:
-            raise ConfigError(f"{where}: missing key {key!r}")
-    checked = dict(config)
-    checked["runner"] = _plain(from_mapping(RunnerConfig, config["runner"], f"{where}: runner"))
-    checked["optimizer"] = _check_optimizer(config["optimizer"], f"{where}: optimizer")
-    if ours:
-        expert = from_mapping(ExpertConfig, config["downstream_expert"], f"{where}: downstream_expert")
-        _check_parts(expert.modelrc, f"{where}: downstream_expert.modelrc")
-        _check_targets(expert, f"{where}: downstream_expert")
-        checked["downstream_expert"] = _plain(expert)
-    return checked
-
-
 def fold_number(name: str) -> int:
     """``"fold3"`` or ``"3"`` to 3.
 
@@ -175,7 +135,7 @@ def fold_number(name: str) -> int:
     return int(match[1])
 
 
-def _check_parts(model: ModelConfig, where: str) -> None:
+def check_parts(model: ModelConfig, where: str) -> None:
     """Build the pooling and the objective once, without memory, so that a wrong option is reported before anything is
     loaded, and a size that no machine has before it is tried.
     """
@@ -203,7 +163,7 @@ def _check_parts(model: ModelConfig, where: str) -> None:
             )
 
 
-def _check_targets(expert: ExpertConfig, where: str) -> None:
+def check_targets(expert: ExpertConfig, where: str) -> None:
     """Votes need an objective that takes them."""
     from s3prl_emotion.downstream.objectives import objectives
 
@@ -220,7 +180,7 @@ OPTIMIZERS = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", 
 """S3PRL's ``get_<name>`` functions, which it finds by evaluating the name."""
 
 
-def _check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
+def check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
     """Check a ``optimizer`` mapping against S3PRL's ``get_<name>`` functions and torch's optimisers.
 
     Whether S3PRL's Runner can work with it is tried in :mod:`s3prl_emotion.bridge.gate`.
@@ -305,15 +265,4 @@ def as_number(value: Any) -> Any:
             return value
     if isinstance(value, (list, tuple)):
         return [as_number(item) for item in value]
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses and tuples to dicts and lists: checkpoints hold them, and must load without pickled classes."""
-    if hasattr(value, "__dataclass_fields__"):
-        value = {item.name: getattr(value, item.name) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
     return value

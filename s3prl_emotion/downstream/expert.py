@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio.preparation import Preparation
-from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora.manifest import Manifest
-from s3prl_emotion.downstream.config import ExpertConfig, fold_number
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
@@ -25,14 +23,16 @@ from s3prl_emotion.downstream.rng import (
     random_state,
     restore_random_state,
 )
+from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.errors import ConfigError, RunError, nearest
-from s3prl_emotion.evaluation.metrics import macro_f1, ua, wa
+from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.features.packed import Packed, pack
 from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.seal import seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 
 logger = logging.getLogger(__name__)
@@ -75,16 +75,16 @@ class DownstreamExpert(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        config = from_mapping(ExpertConfig, downstream_expert, "downstream_expert")
-        self.config = config
+        config, inputs = read_expert(downstream_expert, "downstream_expert")
+        self.config, self.inputs = config, inputs
         self.expdir = Path(expdir)
         self.upstream_rate = upstream_rate
         self.name = downstream
         self.seed = int(seed)
-        self.fold = fold_number(config.datarc.test_fold or downstream_variant or "fold1")
+        self.fold = inputs.number(downstream_variant)
 
-        manifest = Manifest.read(self._input(config.datarc.manifest, "manifest"))
-        folds = Folds.read(self._input(config.datarc.folds, "folds"))
+        manifest = Manifest.read(self._input(inputs.manifest, "manifest"))
+        folds = Folds.read(self._input(inputs.folds, "folds"))
         fold = folds[self.fold]
         self.labels = manifest.labels
         self.corpus = manifest.corpus
@@ -102,7 +102,7 @@ class DownstreamExpert(nn.Module):
         self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
         self.datasets = {
             split: UtteranceDataset(
-                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=data.cached is not None
+                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=inputs.cached is not None
             )
             for split in SPLITS
         }
@@ -174,15 +174,13 @@ class DownstreamExpert(nn.Module):
     def log_records(
         self, split: str, records: dict[str, list[Any]], logger: Any, global_step: int, **_: Any
     ) -> list[str]:
-        """Write loss, UA, WA and macro-F1 of a split; on dev, ask for a checkpoint at the best selected figure."""
+        """Write loss and rates of a split; on dev, ask for a checkpoint at the best selected figure."""
         probabilities = torch.cat(records["probabilities"]).cpu().numpy()
         truth = [self.labels[index] for index in records["truth"]]
         predicted = [self.labels[index] for index in probabilities.argmax(axis=1)]
         values = {
             "loss": float(torch.stack(records["loss"]).mean()),
-            "ua": ua(truth, predicted, self.labels),
-            "wa": wa(truth, predicted, self.labels),
-            "macro_f1": macro_f1(truth, predicted, self.labels),
+            **{name: rate(truth, predicted, self.labels) for name, rate in columns().items()},
         }
         when = f" at step {global_step}" if self.training_is_running(global_step) else ""
         if not np.isfinite(values["loss"]):
@@ -198,7 +196,7 @@ class DownstreamExpert(nn.Module):
         if split == "dev" and self.training_is_running(global_step) and score > float(self.best_score):
             self.best_score.fill_(score)
             lines.append(f"New best on dev at step {global_step}: {self.selection} {score:.6f}")
-            save_names.append("dev-best.ckpt")
+            save_names.append(BEST)
         append(self.expdir / "log.log", "".join(line + "\n" for line in lines))
         if split != "train":
             self._write_predictions(split, records["ids"], truth, predicted, probabilities)
@@ -252,17 +250,17 @@ class DownstreamExpert(nn.Module):
             check_random_state(state["random_state"])
         except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"_extra_state is not what a training goes on from: {error}") from error
-        data = self.config.datarc
+        given = self.inputs
         trained = state.get("labels", list(self.labels))  # checkpoints of earlier versions do not hold them
         if trained != list(self.labels):
             raise RunError(
-                f"{data.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
+                f"{given.manifest}, seen from {self.expdir}, has the classes {', '.join(self.labels)}; the "
                 f"checkpoint was trained on {', '.join(map(str, trained))}, in this order: the manifest was edited, "
                 "or is another corpus'. Restore it"
             )
         for key, name, beside in (
-            ("manifest_sha256", data.manifest, "../manifest.jsonl"),
-            ("folds_sha256", data.folds, "../folds.json"),
+            ("manifest_sha256", given.manifest, f"../{MANIFEST}"),
+            ("folds_sha256", given.folds, f"../{FOLDS}"),
         ):
             if name == beside and state.get(key, self.seal[key]) != self.seal[key]:  # others are named by -o
                 raise RunError(
@@ -320,7 +318,7 @@ class DownstreamExpert(nn.Module):
             )
             for item, label, guess, row in zip(ids, truth, predicted, probabilities, strict=True)
         ]
-        write_predictions(self.expdir / f"{split}_predictions.csv", rows, self.labels)
+        write_predictions(FoldFolder(self.expdir).scored(split), rows, self.labels)
         for kind, values in (("predict", predicted), ("truth", truth)):  # S3PRL's own files
             lines = [f"{item} {value}\n" for item, value in zip(ids, values, strict=True)]
             write_atomically(self.expdir / f"{split}_fold{self.fold}_{kind}.txt", "".join(lines))

@@ -6,23 +6,19 @@ Neither torch nor s3prl is imported here. What a run leaves behind is in :mod:`s
 from __future__ import annotations
 
 from s3prl_emotion.evaluation.calibration import brier, ece, kl_to_annotators
-from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.evaluation.metrics import confusion_matrix, macro_f1, recalls, ua, ua_plus_wa, wa
 from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
-from s3prl_emotion.evaluation.rescore import recompute
 from s3prl_emotion.evaluation.summary import summarise, versions
 
 __all__ = [
     "PublishedResult",
     "brier",
-    "compare",
     "confusion_matrix",
     "ece",
     "kl_to_annotators",
     "macro_f1",
     "paper_rows",
     "recalls",
-    "recompute",
     "summarise",
     "superb_rows",
     "ua",

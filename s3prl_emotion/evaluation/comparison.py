@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import metrics
 from s3prl_emotion.evaluation.comparability import (
@@ -35,6 +34,8 @@ from s3prl_emotion.evaluation.systems import (
     figures,
     group,
 )
+from s3prl_emotion.mapping import to_mapping
+from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import Results
 
 SCHEMA = 1
@@ -69,7 +70,7 @@ def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, met
         raise RunError(f"metric {metric!r}: expected one of {', '.join(metrics.columns())}")
     wanted = None
     if baseline is not None:
-        if not (Path(baseline) / "results.json").is_file():
+        if not RunFolder(Path(baseline)).results.is_file():
             raise RunError(f"{baseline}: the baseline must be the folder of one run, which holds results.json")
         wanted = Path(baseline).resolve()
     folders, unfinished = find_runs([*([] if baseline is None else [baseline]), *paths])

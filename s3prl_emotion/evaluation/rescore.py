@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from s3prl_emotion.evaluation.runs import RESULTS, read_run
+from s3prl_emotion.evaluation.runs import read_run
 from s3prl_emotion.files import is_read_only
+from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import Results, write_results
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def recompute(run_folder: str | Path) -> Results:
     """
     run = read_run(run_folder)
     try:
-        write_results(run.folder / RESULTS, run.results)
+        write_results(RunFolder(run.folder).results, run.results)
     except OSError as error:
         if not is_read_only(error):
             raise

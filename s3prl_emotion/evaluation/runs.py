@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise
 from s3prl_emotion.files import parse_json
-from s3prl_emotion.protocols.seal import MADE, check_run_folder
+from s3prl_emotion.mapping import to_mapping
+from s3prl_emotion.protocols.seal import MADE
+from s3prl_emotion.runs.folder import FOLDS, MANIFEST, PREDICTIONS, RESULTS, RUN_FILE, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, read_predictions
 from s3prl_emotion.runs.results import RATES, Results, read_results
 
 logger = logging.getLogger(__name__)
 
-PREDICTIONS = "predictions.csv"
-RESULTS = "results.json"
-STARTED = "run.json"
 _TIE = 1e-6  # probabilities that close together are equal
 
 
@@ -40,7 +38,7 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What ``run.json`` records, by dotted key, less the seed and the place of the corpus; empty without it."""
-        path = self.folder / STARTED
+        path = self.folder / RUN_FILE
         if not path.is_file():
             return {}
         flat = _flat(_read_json(path))
@@ -82,7 +80,7 @@ def find_runs(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
         if not path.is_dir():
             raise RunError(f"{path}: no such folder. Expected the folder of a run, or a folder that holds several")
         inside = [path] if (path / RESULTS).is_file() else sorted(file.parent for file in path.rglob(RESULTS))
-        for file in sorted(path.rglob(STARTED)):
+        for file in sorted(path.rglob(RUN_FILE)):
             if not (file.parent / RESULTS).is_file():
                 begun.setdefault(file.parent.resolve(), file.parent)
         if not inside and begun:
@@ -129,7 +127,7 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(
             f"{folder}: {PREDICTIONS} has folds {unknown}, which {RESULTS} does not list: run those folds again"
         )
-    check_run_folder(folder)
+    RunFolder(folder).check_scored()
     folds = _folds(folder, old)
     _check_utterances(folder, predictions, old, folds)
     try:
@@ -157,12 +155,13 @@ def read_run(folder: str | Path) -> Run:
 
 def _again(old: Results, new: Results) -> Results:
     """The new record with what only the old one has, in the old one's order of keys."""
+    given = old.given or ()
     return dataclasses.replace(
         new,
         rates={**old.rates, **new.rates},
         measures={**old.measures, **new.measures},
         further=old.further,
-        given=(*old.given, *(key for key in to_mapping(new) if key not in old.given)),
+        given=(*given, *(key for key in to_mapping(new) if key not in given)),
     )
 
 
@@ -188,8 +187,8 @@ def _check_utterances(
                 f"{folder}: fold {number} of {PREDICTIONS} does not hold exactly the {len(ids)} test utterances of "
                 f"folds.json: {len(differing)} differ, first {differing[0]!r}. Restore the file"
             )
-    if (folder / "manifest.jsonl").is_file():
-        manifest = Manifest.read(folder / "manifest.jsonl")
+    if (folder / MANIFEST).is_file():
+        manifest = Manifest.read(folder / MANIFEST)
         if manifest.labels != old.labels:
             raise RunError(
                 f"{folder}: manifest.jsonl has the classes {', '.join(manifest.labels)}, {RESULTS} "
@@ -232,7 +231,7 @@ def _is_stale(old: Results, new: Results) -> bool:
 
 def _folds(folder: Path, results: Results) -> list[dict[str, Any]]:
     """The folds beside a run, if they are those of its division."""
-    path = folder / "folds.json"
+    path = folder / FOLDS
     if not path.is_file():
         return []
     content = _read_json(path)

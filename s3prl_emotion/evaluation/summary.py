@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from s3prl_emotion.config import from_mapping, to_mapping
+from s3prl_emotion.config import from_mapping
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import intervals, metrics
 from s3prl_emotion.evaluation.metrics import Rate
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.prediction import Prediction, check_predictions
 from s3prl_emotion.runs.results import (
     RECORD,

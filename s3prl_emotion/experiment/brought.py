@@ -73,5 +73,5 @@ def warn_of_changes(settings: Mapping[str, Any], where: str) -> None:
 
 def _file_of_upstream(name: str) -> str | None:
     register()
-    function = getattr(importlib.import_module("s3prl.hub"), name, None)
+    function = vars(importlib.import_module("s3prl.hub")).get(name)
     return inspect.getfile(inspect.unwrap(function)) if inspect.isfunction(function) else None

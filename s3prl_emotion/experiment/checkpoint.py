@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, launch, stock
+from s3prl_emotion.bridge import arguments, launch
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
+from s3prl_emotion.bridge.translation import mapping, namespace, training_of
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.experiment.folder import (
-    FOLD_FILE,
-    PREDICTIONS,
-    RUN_FILE,
-    checkpoint_sha256,
-    collect,
-    differences,
-    only_here,
-)
+from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.kept import check_kept_upstream
-from s3prl_emotion.experiment.record import fold_seal, read_run_file
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
-from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.files import checkpoint_sha256, write_atomically
+from s3prl_emotion.runs.folder import MANIFEST, FoldFolder, RunFolder
+from s3prl_emotion.runs.plan import Training
+from s3prl_emotion.runs.record import differences
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 from s3prl_emotion.upstreams.ref import Places, UpstreamRef
@@ -66,24 +58,20 @@ def evaluate_checkpoint(
         RunError: if the upstream is not the one of the training any more
     """
     if checkpoint.is_dir():
-        checkpoint = checkpoint / "dev-best.ckpt"
-    args, config = from_checkpoint(checkpoint, device, override, places)
+        checkpoint = FoldFolder(checkpoint).best
+    training, inputs = from_checkpoint(checkpoint, device, override, places)
     if split not in ("train", "dev", "test"):
         raise RunError(f"-t {split}: expected test, dev or train")
-    folder = Path(args.expdir)
-    datarc = config["downstream_expert"]["datarc"]
+    folder = FoldFolder(checkpoint.parent)
     upstream: CachedUpstream | AloneUpstream | None = cached
-    if datarc.get("cached") and cached is None:
+    number = inputs.number(training.further["downstream_variant"])
+    if inputs.cached is not None and cached is None:
         # Trained and scored on states of one utterance at a time, batched afterwards: so they are now, without a store.
-        upstream = states_alone(args, config, datarc["cached"])
-        datarc["cached"] = None  # waveforms, not the numbers of stored utterances
-    runner = launch.evaluate(args, config, checkpoint, split, upstream)
-    if args.downstream in STOCK_DOWNSTREAMS:
-        run_folder = folder.parent
-        number = fold_number(config["downstream_expert"]["datarc"]["test_fold"])
-        manifest, folds = Manifest.read(run_folder / "manifest.jsonl"), Folds.read(run_folder / "folds.json")
-        stock.write_stock_predictions(folder, manifest, folds[number], split, runner.stock_probabilities)
-    return folder / f"{split}_predictions.csv"
+        upstream = states_alone(training, inputs.cached, number)
+        inputs = dataclasses.replace(inputs, cached=None)  # waveforms, not the numbers of stored utterances
+    rows = launch.evaluate(training, inputs, checkpoint, split, upstream)
+    expert_of(training.downstream).write_predictions(folder, number, split, rows)
+    return folder.scored(split)
 
 
 def infer(
@@ -91,19 +79,12 @@ def infer(
 ) -> list[dict[str, Any]]:
     """Emotion probabilities and frame weights of one audio file (S3PRL's ``-m inference -e CKPT -t FILE``)."""
     if checkpoint.is_dir():
-        checkpoint = checkpoint / "dev-best.ckpt"
-    args, config = from_checkpoint(checkpoint, device, override, places)
-    if args.downstream in STOCK_DOWNSTREAMS:
-        raise RunError(
-            "-m inference: S3PRL's own emotion expert has no inference; train one of ours, such as emotion_mean"
-        )
+        checkpoint = FoldFolder(checkpoint).best
+    training, inputs = from_checkpoint(checkpoint, device, override, places)
+    expert_of(training.downstream).check_infers()
     if not audio.is_file():
         raise RunError(f"-t {audio}: no such audio file")
-    args.evaluate_split, args.mode, args.init_ckpt = str(audio), "inference", str(checkpoint)
-    config["downstream_expert"]["datarc"]["cached"] = None
-    runner = launch.start(args, config)
-    runner.inference()
-    return list(runner.downstream.model.inferred)
+    return launch.infer(training, dataclasses.replace(inputs, cached=None), checkpoint, audio)
 
 
 def resume(
@@ -131,71 +112,65 @@ def resume(
         if newest is None:
             raise RunError(f"-e {checkpoint}: no states-<step>.ckpt in this folder can be read")
         checkpoint = newest
-    args, config = from_checkpoint(checkpoint, device, override, places)
-    folder = Path(args.expdir)
-    with only_here(folder):
-        args.init_ckpt = str(checkpoint)
-        launch.save_command(folder, args, config)
-        datarc = config["downstream_expert"]["datarc"]
+    training, inputs = from_checkpoint(checkpoint, device, override, places)
+    folder = FoldFolder(checkpoint.parent)
+    with folder.only_here():
         cached = None
-        if datarc.get("cached"):
-            manifest = Manifest.read(folder / datarc.get("manifest", "../manifest.jsonl"))
-            options = dataclasses.replace(cache_options, dtype=datarc["cached"])
-            cached = stored_states(args, config, manifest, options, fold_number(datarc["test_fold"]))
-        launch.start(args, config, cached).train()
+        if inputs.cached is not None:
+            manifest = Manifest.read(folder.path / (inputs.manifest or f"../{MANIFEST}"))
+            options = dataclasses.replace(cache_options, dtype=inputs.cached)
+            number = inputs.number(training.further["downstream_variant"])
+            cached = stored_states(training, manifest, options, number)
+        launch.resume(training, inputs, folder.path, checkpoint, cached)
         score_best(folder, device, cached, places)
-    return folder, (collect(folder.parent) if (folder.parent / RUN_FILE).is_file() else None)
+    return folder.path, (collect(folder.run) if folder.run.is_begun else None)
 
 
 def score_best(
-    expdir: Path, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_THEY_WERE
+    fold: FoldFolder, device: str | None, cached: CachedUpstream | None = None, places: Places = WHERE_THEY_WERE
 ) -> None:
     """Score the test set once, with the checkpoint that dev selected.
 
     The fold's result is ``predictions.csv`` with ``fold.json``, which marks the fold as finished. Later evaluations,
     with whatever checkpoint, write S3PRL's ``test_*`` files only.
     """
-    best = expdir / "dev-best.ckpt"
+    best = fold.best
     if not best.is_file():
         raise RunError(
-            f"{expdir}: there is no dev-best.ckpt: the fold was not trained, or not up to its first evaluation"
+            f"{fold.path}: there is no dev-best.ckpt: the fold was not trained, or not up to its first evaluation"
             " (S3PRL's own expert saves none as long as dev accuracy is 0)"
         )
     written = evaluate_checkpoint(best, "test", device, None, cached, places)
     text = written.read_text(encoding="utf-8")
     content = load_checkpoint(best)
-    last = load_checkpoint(newest_checkpoint(expdir) or best)
-    write_atomically(expdir / PREDICTIONS, text)
+    last = load_checkpoint(newest_checkpoint(fold.path) or best)
+    write_atomically(fold.predictions, text)
     about = {
         "step": int(content["Step"]),
         "dev_score": float(content["Downstream"]["best_score"]),
         "checkpoint": best.name,
         "checkpoint_sha256": checkpoint_sha256(str(best)),
-        "predictions_sha256": checkpoint_sha256(str(expdir / PREDICTIONS)),
-        "differs": _differs_from_run(expdir.parent / RUN_FILE, last["Config"]),
-        **fold_seal(expdir, fold_number(content["Config"]["downstream_expert"]["datarc"].get("test_fold") or "fold1")),
+        "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
+        "differs": _differs_from_run(fold.run, last["Training"]),
     }
-    write_atomically(expdir / FOLD_FILE, json.dumps(about, indent=1) + "\n")
+    fold.finish(content["Inputs"].number(content["Args"].downstream_variant), about)
 
 
-def _differs_from_run(run_file: Path, config: dict[str, Any]) -> list[str]:
+def _differs_from_run(run: RunFolder, training: Training) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
-    if not run_file.is_file():
+    if not run.is_begun:
         return []
-    given = read_run_file(run_file.parent)["config"]
-    ignored = ("test_fold", "manifest", "folds", "cached", "root", "meta_data")
-    found = [*differences("runner", given["runner"], config["runner"])]
+    given, now = run.about()["config"], mapping(training.downstream, training.settings)
+    found = differences("runner", given["runner"], now["runner"])
     for part in ("datarc", "modelrc"):
-        parts = [source["downstream_expert"].get(part, {}) for source in (given, config)]
-        before, after = ({key: value for key, value in item.items() if key not in ignored} for item in parts)
-        found += differences(part, before, after)
+        found += differences(part, *(source["downstream_expert"].get(part, {}) for source in (given, now)))
     return found
 
 
 def from_checkpoint(
     checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_THEY_WERE
-) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """Arguments and configuration that a checkpoint was trained with; its folder is where it lies now.
+) -> tuple[Training, FoldInputs]:
+    """What a checkpoint was trained by, and on, with what ``-o`` changes.
 
     Raises:
         RunError: if it cannot be read, or its upstream is not the one that ``run.json`` has the hashes of
@@ -203,21 +178,26 @@ def from_checkpoint(
     if not checkpoint.is_file():
         raise RunError(f"-e {checkpoint}: no such checkpoint")
     content = load_checkpoint(checkpoint)
-    stored = vars(content["Args"])
-    args = arguments.arguments(**{**stored, "expdir": str(checkpoint.parent), "past_exp": str(checkpoint)})
-    config = content["Config"]
-    stock_data = checkpoint.parent.parent / "stock"
-    if args.downstream in STOCK_DOWNSTREAMS and stock_data.is_dir():
-        config["downstream_expert"]["datarc"].update(root=str(stock_data), meta_data=str(stock_data))
+    training, fold = content["Training"], FoldFolder(checkpoint.parent)
+    inputs = expert_of(training.downstream).found(content["Inputs"], fold.run)
     if override is not None:
+        args = namespace(training)
+        config = mapping(training.downstream, training.settings, inputs)
         arguments.override(config, args, override)
-        config = check_settings(config, args.downstream, f"{checkpoint} with -o")
-    run_folder = checkpoint.absolute().parent.parent
-    hashes = read_run_file(run_folder) if (run_folder / RUN_FILE).is_file() else {}
-    recorded = UpstreamRef.recorded(args.upstream, args.upstream_ckpt, args.upstream_model_config, hashes)
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(verify(recorded, places)).options
-    test_fold = config["downstream_expert"].get("datarc", {}).get("test_fold")
-    if is_per_fold(args.upstream_ckpt) and test_fold is not None:
-        check_kept_upstream(checkpoint.parent, of_fold(args.upstream_ckpt, fold_number(test_fold)))
-    args.device = arguments.resolve_device(device)
-    return args, config
+        settings, inputs = check_settings(config, training.downstream, f"{checkpoint} with -o")
+        training = training_of(args, settings)
+    upstream, run = training.upstream, FoldFolder(checkpoint.absolute().parent).run
+    hashes = run.about() if run.is_begun else {}
+    recorded = UpstreamRef.recorded(upstream.name, upstream.checkpoint, upstream.model_config, hashes)
+    name, weights, model_config = enter(verify(recorded, places)).options
+    if inputs.test_fold is not None and is_per_fold(weights):
+        check_kept_upstream(fold, of_fold(weights, inputs.number()))
+    return (
+        dataclasses.replace(
+            training,
+            upstream=dataclasses.replace(upstream, name=name, checkpoint=weights, model_config=model_config),
+            device=arguments.resolve_device(device),
+            further={**training.further, "past_exp": str(checkpoint)},
+        ),
+        inputs,
+    )

@@ -21,6 +21,7 @@ from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
+from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.upstreams.per_fold import is_per_fold
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def prepare(
     data: Path | None,
     options: Mapping[str, Any],
     protocol: str | None,
-    folder: Path,
+    folder: RunFolder,
     skip_bad: bool = False,
     trim: bool = False,
     drop_leaks: bool = False,
@@ -50,7 +51,7 @@ def prepare(
         data: its folder
         options: of its reader
         protocol: a protocol's name; None takes the corpus' own
-        folder: where the files go
+        folder: where the files go; it need not become that of a run
         skip_bad: leave out files that cannot be used
         trim: leave out digital zeros at both ends
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
@@ -63,7 +64,7 @@ def prepare(
     """
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
-    manifest = entry.read(_data_folder(corpus, data, folder), **options)
+    manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
     logger.info("checking %d audio files of %s", len(manifest.utterances), corpus)
     with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
 
@@ -71,9 +72,9 @@ def prepare(
             bar.update(done - bar.n)
 
         manifest, problems = validate(manifest, show)
-    folder.mkdir(parents=True, exist_ok=True)
-    clean_up(folder)
-    _report(problems, folder / "problems.csv", trim)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    clean_up(folder.path)
+    _report(problems, folder.problems, trim)
     manifest = apply(manifest, problems, skip_bad)
     if trim:
         manifest = trim_zeros(manifest)
@@ -88,13 +89,12 @@ def prepare(
         folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
     check_leaks(manifest, folds, folder, pretraining, checkpoint)
-    manifest.write(folder / "manifest.jsonl")
-    folds.write(folder / "folds.json")
+    folder.write_division(manifest, folds)
     return manifest, folds
 
 
 def check_leaks(
-    manifest: Manifest, folds: Folds, folder: Path, pretraining: Sequence[Path], checkpoint: Path | None = None
+    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], checkpoint: Path | None = None
 ) -> None:
     """Audit a division before anything is trained on it, into ``audit.json``, and say what train and test share.
 
@@ -103,7 +103,7 @@ def check_leaks(
     """
     protocol = protocols.get(folds.protocol)
     found = [audit.PretrainingData(path) for path in pretraining] + _heard(checkpoint, folds)
-    findings = audit.audit_once(manifest, folds, protocol, found, folder / audit.FILE)
+    findings = audit.audit_once(manifest, folds, protocol, found, folder.audit)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]

@@ -1,23 +1,29 @@
-"""What to run: a request, and the arguments and configuration that follow from it."""
+"""What to run: a request, and the plan that follows from it."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, stock
+from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
+from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.bridge.translation import training_of
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
+from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
-from s3prl_emotion.experiment.brought import plugins_of
+from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.protocols import protocols
+from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
 from s3prl_emotion.upstreams.resolution import resolve
 
 DEFAULT_ROOT = Path("result/downstream")
@@ -68,8 +74,12 @@ class Request:
     cache_options: CacheOptions = field(default_factory=CacheOptions)
 
 
-def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
-    """Arguments and configuration with file, ``--demo`` and ``-o`` applied; and what is worth printing of it."""
+def settle(request: Request) -> Plan:
+    """What a request comes to, with file, ``--demo`` and ``-o`` applied, and everything checked but the upstream.
+
+    Raises:
+        ConfigError: naming the option, or file and key
+    """
     args = arguments.arguments(**request.s3prl)
     known = downstream_configs()
     if args.downstream not in known:
@@ -78,11 +88,41 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
         )
     args.device = arguments.resolve_device(args.device)
     arguments.check_arguments(args, "the command line")
-    path = Path(args.config) if args.config else known[args.downstream]
+    settings, inputs, shipped = _settings(request, args)
+    args.override = None  # applied; a checkpoint must not carry it on
+    ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
+    training = training_of(args, settings)
+    corpus = CorpusChoice(
+        request.corpus,
+        request.data,
+        request.corpus_options,
+        request.skip_bad,
+        request.trim_zeros,
+        request.drop_leaks,
+        request.pretraining,
+    )
+    protocol = _protocol(request, training)
+    return Plan(
+        training=training,
+        corpus=corpus,
+        protocol=protocol,
+        folder=_folder(request, training, protocol),
+        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag),
+        folds=_folds(request, args.downstream_variant or inputs.test_fold),
+        score_again=args.mode == "evaluate",
+        cache=request.cache_options if _stores(request, training) else None,
+    )
+
+
+def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any], FoldInputs, Settings[Any]]:
+    """The configuration with ``--demo`` and ``-o`` applied, which may change ``args`` too, and the one that ships."""
+    ships = downstream_configs()[args.downstream]
+    path = Path(args.config) if args.config else ships
     config = read_yaml(path)
-    _refuse_filled(config, str(path))
-    file = check_settings(config, args.downstream, str(path))
-    shipped = file if path == known[args.downstream] else check_config_of(args.downstream)
+    _refuse_inputs(config, str(path))
+    file, _ = check_settings(config, args.downstream, str(path))
+    shipped = file if path == ships else check_settings(read_yaml(ships), args.downstream, str(ships))[0]
     config = json.loads(json.dumps(config))
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
@@ -90,116 +130,35 @@ def settle(request: Request) -> tuple[argparse.Namespace, dict[str, Any], dict[s
     arguments.override(config, args, args.override)
     changed = " with ".join(text for text, given in (("--demo", request.demo), ("-o", args.override)) if given)
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
-    _refuse_filled(config, where)
-    checked = check_settings(config, args.downstream, where, args.device if args.mode == "train" else None)
-    args.override = None  # applied; a checkpoint must not carry it on
-    ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
-    return args, checked, _notable(request, args, checked, shipped)
+    _refuse_inputs(config, where)
+    device = args.device if args.mode == "train" else None
+    return *check_settings(config, args.downstream, where, device), shipped
 
 
-FILLED = ("root", "meta_data", "manifest", "folds", "cached")
-"""Keys of ``datarc`` that the launcher fills in."""
-
-UNCHANGING = frozenset(
-    {
-        *("runner.log_step", "runner.save_step", "runner.max_keep", "runner.eval_dataloaders"),
-        *(f"downstream_expert.datarc.{key}" for key in (*FILLED, "test_fold", "num_workers", "pre_load")),
-    }
-)
-"""Settings that decide no number of a run."""
-
-SAID: dict[str, Callable[[Any], str]] = {
-    "runner.total_steps": "{} steps".format,
-    "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
-    "downstream_expert.datarc.labels": lambda value: (
-        "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
-    ),
-}
-"""Settings that are named in words of their own."""
-
-
-def _refuse_filled(config: dict[str, Any], where: str) -> None:
+def _refuse_inputs(config: dict[str, Any], where: str) -> None:
+    """Refuse what the launcher gives an expert in each fold; the test fold alone may be named."""
     expert = config.get("downstream_expert")
     datarc = expert.get("datarc") if isinstance(expert, dict) else None
-    for key in FILLED:
-        if isinstance(datarc, dict) and datarc.get(key) is not None:
+    for item in fields(FoldInputs):
+        if item.name != "test_fold" and isinstance(datarc, dict) and datarc.get(item.name) is not None:
             raise ConfigError(
-                f"{where}: downstream_expert.datarc.{key} is set by the launcher: use --corpus and --data instead"
+                f"{where}: downstream_expert.datarc.{item.name} is set by the launcher: use --corpus and --data instead"
             )
 
 
-def check_config_of(downstream: str) -> dict[str, Any]:
-    """The checked configuration that ships for a ``-d`` name."""
-    path = downstream_configs()[downstream]
-    return check_settings(read_yaml(path), downstream, str(path))
-
-
-def _notable(
-    request: Request, args: argparse.Namespace, config: dict[str, Any], shipped: dict[str, Any]
-) -> dict[str, Any]:
-    """Settings worth printing, and what makes the run unlike one that follows the configuration that ships."""
-
-    def pick(source: dict[str, Any]) -> dict[str, Any]:
-        return {"total_steps": source["runner"]["total_steps"], "lr": source["optimizer"].get("lr")}
-
-    cut = config["downstream_expert"].get("datarc", {}).get("max_duration_s")
-    deviations = [
-        text
-        for text, applies in (
-            ("upstream fine-tuned (-f)", args.upstream_trainable),
-            (f"features -s {args.upstream_feature_selection}", args.upstream_feature_selection != "hidden_states"),
-            (f"layer -l {args.upstream_layer_selection}", args.upstream_layer_selection is not None),
-            ("layers normalised", args.upstream_feature_normalize),
-            (f"audio cut to {cut} s", cut is not None),
-            ("--trim-zeros", request.trim_zeros),
-            ("--skip-bad", request.skip_bad),
-            ("--drop-leaks", request.drop_leaks),
-        )
-        if applies
-    ]
-    # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen; "demo settings" is said once
-    said = {"optimizer.lr"} if request.tag.startswith("lr") else set()
-    if request.demo:
-        said |= {"optimizer.lr", "runner.eval_step"}
-    for key, before, now in _differing(shipped, config):
-        text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
-        if key not in UNCHANGING | said and text not in deviations:
-            deviations.append(text)
-    told = {"demo": request.demo, **pick(config), "file": pick(shipped), "deviations": deviations}
-    read = (request.corpus, *(str(value) for value in request.corpus_options.values()))
-    brought = plugins_of(args.upstream, args.downstream, config, read, protocol_name(request, args))
-    return {**told, "plugins": brought} if brought else told
-
-
-def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted keys whose values differ, with both values; None stands for a key that is not there."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in dict.fromkeys((*before, *now)):
-            yield from _differing(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    elif before != now:
-        yield key, before, now
-
-
-def _say(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-
-
-def uses_cache(request: Request, args: argparse.Namespace) -> bool:
+def _stores(request: Request, training: Training) -> bool:
     """Whether hidden states are stored.
 
     Raises:
         ConfigError: if the cache is asked for with a trainable upstream
     """
-    if args.upstream_trainable:
+    if training.upstream.trainable:
         if request.cache:
             raise ConfigError(
                 "--cache with -f: a trained upstream's hidden states change with every step; leave one out"
             )
         return False
-    if request.cache is None:
-        return args.downstream not in STOCK_DOWNSTREAMS  # S3PRL's own number comes from S3PRL's own padded batches
-    return request.cache
+    return expert_of(training.downstream).stores_states if request.cache is None else request.cache
 
 
 def corpus_name(request: Request) -> str:
@@ -210,7 +169,39 @@ def corpus_name(request: Request) -> str:
     return "-".join([request.corpus + own, *options])
 
 
-def protocol_name(request: Request, args: argparse.Namespace) -> str:
-    is_stock = args.downstream in STOCK_DOWNSTREAMS
-    default = stock.PROTOCOL if is_stock else corpora.get(request.corpus, "--corpus").default_protocol
-    return request.protocol or default
+def _protocol(request: Request, training: Training) -> str:
+    default = expert_of(training.downstream).protocol or corpora.get(request.corpus, "--corpus").default_protocol
+    return protocols.get(request.protocol or default, "--protocol").name
+
+
+def _folds(request: Request, variant: str | None) -> tuple[int, ...] | None:
+    """The folds that ``--fold`` or ``-v`` name; None where neither does."""
+    try:
+        named = None if variant is None else (fold_number(variant),)
+    except ValueError as error:
+        raise ConfigError(f"-v {variant}: {error}") from error
+    if named and request.folds and named != request.folds:
+        raise ConfigError(f"--fold {','.join(map(str, request.folds))} and -v {variant} name different test folds")
+    return request.folds or named
+
+
+def _folder(request: Request, training: Training, protocol: str) -> Path:
+    """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
+    expdir, expname = training.further["expdir"], training.further["expname"]
+    if expdir and expname:
+        raise ConfigError(f"-p {expdir} and -n {expname} both name the run folder: give one")
+    if expdir:
+        return Path(expdir)
+    if expname:
+        return request.root / str(expname)
+    given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
+    name = training.upstream.name
+    upstream = name if given is None else f"{name}-{Path(given).stem}"
+    tag = f"-{request.tag}" if request.tag else ""
+    seed = "" if training.seed == DEFAULT_SEED else f"-seed{training.seed}"
+    return (
+        request.root
+        / upstream.replace("/", "__")
+        / training.downstream
+        / f"{corpus_name(request)}-{protocol}{tag}{seed}"
+    )

@@ -5,29 +5,29 @@ Everything that is computed lands in the run folder at once, so the same request
 
 from __future__ import annotations
 
-import argparse
-import json
+import dataclasses
 import logging
+import time
 from pathlib import Path
-from typing import Any
 
-from s3prl_emotion.bridge import launch, stock
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
+from s3prl_emotion.bridge import launch
+from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.evaluation.metrics import ua, wa
 from s3prl_emotion.experiment.checkpoint import score_best
-from s3prl_emotion.experiment.claim import claimed, only_here
-from s3prl_emotion.experiment.folder import collect, identity_of
+from s3prl_emotion.experiment.collection import collect
+from s3prl_emotion.experiment.identity import identity_of
 from s3prl_emotion.experiment.kept import keep_upstream
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
-from s3prl_emotion.experiment.record import FOLD_FILE, RUN_FILE, read_run_file
-from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name, protocol_name, settle, uses_cache
+from s3prl_emotion.experiment.request import Request, settle
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
-from s3prl_emotion.protocols.seal import MADE, check_seal
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.plan import Plan
+from s3prl_emotion.runs.prediction import read_predictions
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 
@@ -50,136 +50,94 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Resul
     Raises:
         EmotionError: with a message for the user; folds finished before stay finished
     """
-    args, config, settings = settle(request)
-    check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
-    if args.mode == "evaluate" and args.evaluate_split != "test":
-        raise ConfigError(f"-m evaluate -t {args.evaluate_split} needs -e CKPT; without it, test is scored again")
-    folder = run_folder_of(request, args)
-    identity = identity_of(request, args, config, settings)
+    plan = settle(request)
+    upstream, split = plan.training.upstream, plan.training.further["evaluate_split"]
+    check_upstream(upstream.name, upstream.checkpoint, upstream.model_config)
+    if plan.score_again and split != "test":
+        raise ConfigError(f"-m evaluate -t {split} needs -e CKPT; without it, test is scored again")
+    folder = RunFolder(plan.folder)
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
-        manifest, folds = _prepare(request, args, folder, {} if prepared is None else prepared, known)
-        wanted = _wanted_folds(request, args, config, folds)
+        manifest, folds = _prepare(plan, folder, {} if prepared is None else prepared, known)
+        wanted = _wanted_folds(plan, folds)
         for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
-            of_fold(args.upstream_ckpt, number)
+            of_fold(upstream.checkpoint, number)
         return manifest, folds, wanted
 
-    with claimed(folder, identity, prepared_folds) as (manifest, folds, wanted):
-        todo = [
-            number
-            for number in wanted
-            if args.mode == "evaluate" or not (folder / f"fold{number}" / FOLD_FILE).is_file()
-        ]
-        stores = bool(todo) and uses_cache(request, args)
-        each = is_per_fold(args.upstream_ckpt)
-        cached = stored_states(args, config, manifest, request.cache_options) if stores and not each else None
+    with folder.claimed(identity_of(plan), prepared_folds) as (manifest, folds, wanted):
+        todo = [number for number in wanted if plan.score_again or not folder.fold(number).is_finished]
+        each, store = is_per_fold(upstream.checkpoint), plan.cache if todo else None
+        cached = None if store is None or each else stored_states(plan.training, manifest, store)
         for count, number in enumerate(wanted, start=1):
             if number not in todo:
                 logger.info("fold %d is finished already", number)
                 continue
-            logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder / f"fold{number}")
-            if stores and each:
-                cached = stored_states(args, config, manifest, request.cache_options, number)
-            _run_fold(args, config, manifest, folds, folder, number, cached)
-        return folder, collect(folder)
+            logger.info("fold %d (%d of %d): %s", number, count, len(wanted), folder.fold(number).path)
+            if store is not None and each:
+                cached = stored_states(plan.training, manifest, store, number)
+            _run_fold(plan, manifest, folds, folder, number, cached)
+        return folder.path, collect(folder)
 
 
-def _prepare(
-    request: Request, args: argparse.Namespace, folder: Path, prepared: Prepared, known: bool
-) -> tuple[Manifest, Folds]:
+def _prepare(plan: Plan, folder: RunFolder, prepared: Prepared, known: bool) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
-    protocol = protocol_name(request, args)
-    checkpoint = None if args.upstream_ckpt is None else Path(args.upstream_ckpt)
+    corpus, upstream = plan.corpus, plan.training.upstream
+    checkpoint = None if upstream.checkpoint is None else Path(upstream.checkpoint)
     if known:
-        manifest, folds = Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
-        check_seal(read_run_file(folder).get(MADE), manifest, folds, folder, str(folder / RUN_FILE))
-        check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
+        _, manifest, folds = folder.whole()
+        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
         return manifest, folds
-    if protocol in prepared:
-        manifest, folds = prepared[protocol]
-        check_leaks(manifest, folds, folder, request.pretraining, checkpoint)
-        manifest.write(folder / "manifest.jsonl")
-        folds.write(folder / "folds.json")
+    if plan.protocol in prepared:
+        manifest, folds = prepared[plan.protocol]
+        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
+        folder.write_division(manifest, folds)
         return manifest, folds
-    prepared[protocol] = prepare(
-        request.corpus,
-        request.data,
-        request.corpus_options,
-        protocol,
+    prepared[plan.protocol] = prepare(
+        corpus.name,
+        corpus.data,
+        corpus.options,
+        plan.protocol,
         folder,
-        request.skip_bad,
-        request.trim_zeros,
-        request.drop_leaks,
-        request.pretraining,
+        corpus.skip_bad,
+        corpus.trim_zeros,
+        corpus.drop_leaks,
+        corpus.pretraining,
         checkpoint,
     )
-    return prepared[protocol]
+    return prepared[plan.protocol]
 
 
-def _wanted_folds(request: Request, args: argparse.Namespace, config: dict[str, Any], folds: Folds) -> tuple[int, ...]:
+def _wanted_folds(plan: Plan, folds: Folds) -> tuple[int, ...]:
     known = tuple(fold.number for fold in folds.folds)
-    variant = args.downstream_variant or config["downstream_expert"].get("datarc", {}).get("test_fold")
-    try:
-        named = None if variant is None else (fold_number(variant),)
-    except ValueError as error:
-        raise ConfigError(f"-v {variant}: {error}") from error
-    if named and request.folds and named != request.folds:
-        raise ConfigError(f"--fold {','.join(map(str, request.folds))} and -v {variant} name different test folds")
-    wanted = request.folds or named or known
+    wanted = plan.folds or known
     for number in wanted:
         if number not in known:
-            raise ConfigError(f"--fold {number}: {request.corpus} has folds {', '.join(map(str, known))}")
+            raise ConfigError(f"--fold {number}: {plan.corpus.name} has folds {', '.join(map(str, known))}")
     return wanted
 
 
-def run_folder_of(request: Request, args: argparse.Namespace) -> Path:
-    """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
-    if args.expdir and args.expname:
-        raise ConfigError(f"-p {args.expdir} and -n {args.expname} both name the run folder: give one")
-    if args.expdir:
-        return Path(args.expdir)
-    if args.expname:
-        return request.root / str(args.expname)
-    given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
-    upstream = str(args.upstream) if given is None else f"{args.upstream}-{Path(given).stem}"
-    protocol = protocol_name(request, args)
-    tag = f"-{request.tag}" if request.tag else ""
-    seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
-    return (
-        request.root
-        / upstream.replace("/", "__")
-        / str(args.downstream)
-        / f"{corpus_name(request)}-{protocol}{tag}{seed}"
-    )
-
-
 def _run_fold(
-    args: argparse.Namespace,
-    config: dict[str, Any],
-    manifest: Manifest,
-    folds: Folds,
-    folder: Path,
-    number: int,
-    cached: CachedUpstream | None,
+    plan: Plan, manifest: Manifest, folds: Folds, folder: RunFolder, number: int, cached: CachedUpstream | None
 ) -> None:
     """Train one fold to its end and test its dev-best checkpoint, unless that is done."""
-    expdir = folder / f"fold{number}"
-    expdir.mkdir(parents=True, exist_ok=True)
-    with only_here(expdir):
-        if (expdir / FOLD_FILE).is_file() and args.mode != "evaluate":
+    training, fold, begun = plan.training, folder.fold(number), time.monotonic()
+    with fold.only_here():
+        if fold.is_finished and not plan.score_again:
             return  # another process has finished it meanwhile
-        if args.downstream in STOCK_DOWNSTREAMS:
-            config = stock.prepare(manifest, folds, folder, config, number)
-        else:
-            config = json.loads(json.dumps(config))
-            config["downstream_expert"]["datarc"].update(
-                manifest="../manifest.jsonl",
-                folds="../folds.json",
-                test_fold=f"fold{number}",
-            )
-        config["downstream_expert"]["datarc"]["cached"] = None if cached is None else cached.store.key.dtype
-        fold_args = argparse.Namespace(**{**vars(args), "expdir": str(expdir), "expname": None})
-        keep_upstream(expdir, of_fold(args.upstream_ckpt, number), args.upstream_ckpt)
-        if args.mode == "train":
-            launch.train(fold_args, config, cached)
-        score_best(expdir, args.device, cached)
+        inputs = expert_of(training.downstream).prepare(manifest, folds, fold, number)
+        if cached is not None:
+            inputs = dataclasses.replace(inputs, cached=cached.store.key.dtype)
+        keep_upstream(fold, of_fold(training.upstream.checkpoint, number), training.upstream.checkpoint)
+        if not plan.score_again:
+            launch.train(training, inputs, fold.path, cached)
+        score_best(fold, training.device, cached)
+    rows, labels = read_predictions(fold.predictions)
+    pair = [row.truth for row in rows], [row.predicted for row in rows]
+    logger.info(
+        "fold %d: UA %.2f %%, WA %.2f %% on %d test utterances (%.0f s)",
+        number,
+        100 * ua(*pair, labels),
+        100 * wa(*pair, labels),
+        len(rows),
+        time.monotonic() - begun,
+    )

@@ -1,59 +1,42 @@
-"""The stored hidden states that a configuration trains on."""
+"""The hidden states that a training reads: stored, or computed as they would be stored."""
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
-
 from s3prl_emotion.audio.preparation import Preparation
-from s3prl_emotion.bridge import stock
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
+from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.bridge.translation import namespace
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.downstream.config import ModelConfig, fold_number
-from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.features.upstream import CachedUpstream
-from s3prl_emotion.upstreams.per_fold import of_fold, upstream_sha256
+from s3prl_emotion.runs.plan import Training
+from s3prl_emotion.upstreams.per_fold import upstream_sha256
 
 
 def stored_states(
-    args: argparse.Namespace,
-    config: dict[str, Any],
-    manifest: Manifest,
-    options: CacheOptions,
-    fold: int | None = None,
+    training: Training, manifest: Manifest, options: CacheOptions, fold: int | None = None
 ) -> CachedUpstream:
     """Store what is missing, in the form that the head needs: all frames, or one mean for each layer.
 
     Args:
-        args: S3PRL's arguments
-        config: a checked configuration
+        training: whose states
         manifest: the corpus
         options: where and how to store
         fold: which model to take of an upstream that has one per fold
     """
-    args = argparse.Namespace(**{**vars(args), "upstream_ckpt": of_fold(args.upstream_ckpt, fold)})
-    expert = config["downstream_expert"]
-    cut_s = None if args.downstream in STOCK_DOWNSTREAMS else expert["datarc"]["max_duration_s"]
+    args = namespace(training, fold)
     checkpoints = (upstream_sha256(args.upstream_ckpt), upstream_sha256(args.upstream_model_config))
-    return open_cache(args, manifest, options, checkpoints, _means_only(args, config), Preparation(cut_s))
+    preparation = Preparation(expert_of(training.downstream).cut_s(training.settings.expert))
+    return open_cache(args, manifest, options, checkpoints, _means_only(training), preparation)
 
 
-def states_alone(args: argparse.Namespace, config: dict[str, Any], dtype: str) -> AloneUpstream:
-    """The same states computed when they are wanted; ``dtype`` is that of the store that the run had."""
-    test_fold = config["downstream_expert"]["datarc"].get("test_fold")
-    checkpoint = of_fold(args.upstream_ckpt, None if test_fold is None else fold_number(test_fold))
-    args = argparse.Namespace(**{**vars(args), "upstream_ckpt": checkpoint})
-    means_only = _means_only(args, config)
-    return AloneUpstream(args, "float32" if means_only else dtype, means_only)
+def states_alone(training: Training, dtype: str, fold: int) -> AloneUpstream:
+    """The same states of a fold computed when they are wanted; ``dtype`` is that of the store that the run had."""
+    means_only = _means_only(training)
+    return AloneUpstream(namespace(training, fold), "float32" if means_only else dtype, means_only)
 
 
-def _means_only(args: argparse.Namespace, config: dict[str, Any]) -> bool:
+def _means_only(training: Training) -> bool:
     """Whether one mean for each layer is all that the head needs."""
-    expert = config["downstream_expert"]
-    if args.downstream in STOCK_DOWNSTREAMS:
-        is_mean = stock.sees_only_means(expert)
-    else:
-        is_mean = sees_only_means(ModelConfig(**expert["modelrc"]))
-    return is_mean and not args.upstream_feature_normalize and not config.get("specaug")
+    is_mean = expert_of(training.downstream).sees_only_means(training.settings.expert)
+    return is_mean and not training.upstream.normalize and not training.settings.specaug

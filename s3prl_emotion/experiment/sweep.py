@@ -16,29 +16,21 @@ from itertools import product
 from pathlib import Path
 
 from s3prl_emotion.bridge.selection import check_upstream
-from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, RunError, reason_of
 from s3prl_emotion.evaluation.summary import summarise
-from s3prl_emotion.experiment.record import (
-    RUN_FILE,
-    finished_fold,
-    fold_predictions,
-    read_json,
-    read_run_file,
-)
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, settle
 from s3prl_emotion.experiment.run import Prepared, run
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols.seal import MADE, check_seal
-from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.protocols.seal import MADE
+from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.runs.results import Results, Settings, read_results, write_results
 
 logger = logging.getLogger(__name__)
 
 SUPERB_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """The learning rates that SUPERB allows to choose from (Yang et al., Interspeech 2021)."""
-CHOICE_FILE = "learning_rates.json"
 
 
 @dataclass(frozen=True)
@@ -83,8 +75,8 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
         RunError: at the end, naming the points that failed and why
     """
     for upstream, downstream in product(grid.upstreams, grid.downstreams):  # before anything is trained
-        args, *_ = settle(_at(request, upstream, downstream, grid.seeds[0], None))
-        check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+        found = settle(_at(request, upstream, downstream, grid.seeds[0], None)).training.upstream
+        check_upstream(found.name, found.checkpoint, found.model_config)
     prepared: Prepared = {}
     folders: list[Path] = []
     failed: list[str] = []
@@ -159,24 +151,25 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
     Raises:
         RunError: if a run has not finished the folds that another has
     """
-    records = {rate: read_results(folder / "results.json") for rate, folder in candidates.items()}
+    records = {rate: read_results(RunFolder(folder).results) for rate, folder in candidates.items()}
     finished = {rate: list(record.numbers) for rate, record in records.items()}
     numbers = next(iter(finished.values()))
     for rate, done in finished.items():
         if done != numbers:
             raise RunError(f"{candidates[rate]}: has the folds {done}, others {numbers}: finish them first")
-    first = next(iter(candidates.values()))
-    manifest, folds = Manifest.read(first / "manifest.jsonl"), Folds.read(first / "folds.json")
+    first = RunFolder(next(iter(candidates.values())))
+    manifest, folds = first.division()
     dev: dict[int, dict[float, float]] = {number: {} for number in numbers}
     rows: dict[tuple[int, float], list[Prediction]] = {}
     for rate, folder in candidates.items():
-        about = read_run_file(folder)
-        check_seal(about.get(MADE), manifest, folds, first, str(folder / RUN_FILE))
+        run_folder = RunFolder(folder)
+        about = run_folder.about()
+        first.check_division(about.get(MADE), manifest, folds, str(run_folder.record))
         for number in numbers:
-            expdir = folder / f"fold{number}"
-            finished = finished_fold(expdir, number, about, manifest, folds)
-            dev[number][rate] = finished["dev_score"]
-            rows[number, rate] = fold_predictions(expdir, finished, manifest.labels, folds[number].test)
+            fold = run_folder.fold(number)
+            record = fold.finished(number, about, manifest, folds)
+            dev[number][rate] = record["dev_score"]
+            rows[number, rate] = fold.read_predictions(record, manifest.labels, folds[number].test)
     chosen = {number: max(scores, key=lambda rate: (scores[rate], rate)) for number, scores in dev.items()}
     predictions = [row for number, rate in chosen.items() for row in rows[number, rate]]
     return _write(candidates, records, chosen, dev, predictions)
@@ -184,7 +177,7 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
 
 def chosen_runs(folder: Path) -> dict[int, Path]:
     """For each fold the run folder whose learning rate was chosen, from what :func:`choose_rates` wrote."""
-    path = folder / CHOICE_FILE
+    path = RunFolder(folder).rates
     table = read_json(path, "a choice of learning rates")
     try:
         runs = {int(fold): folder.parent / str(table["runs"][f"{rate:g}"]) for fold, rate in table["chosen"].items()}
@@ -231,15 +224,15 @@ def _write(
         versions=old.versions,
         settings=dataclasses.replace(settings, further={**settings.further, **words}),
     )
-    folder = source.with_name(source.name.replace(f"-lr{rate:g}", "-lrdev"))
+    folder = RunFolder(source.with_name(source.name.replace(f"-lr{rate:g}", "-lrdev")))
     table = {
         "selection": old.protocol.selection,
         "dev": {str(number): {f"{key:g}": score for key, score in scores.items()} for number, scores in dev.items()},
         "chosen": {str(number): value for number, value in chosen.items()},
         "runs": {f"{key:g}": path.name for key, path in candidates.items()},
     }
-    write_predictions(folder / "predictions.csv", predictions, old.labels)
-    write_atomically(folder / "folds.json", (source / "folds.json").read_text(encoding="utf-8"))
-    write_atomically(folder / CHOICE_FILE, json.dumps(table, indent=1) + "\n")
-    write_results(folder / "results.json", results)
-    return folder
+    write_predictions(folder.predictions, predictions, old.labels)
+    write_atomically(folder.folds, RunFolder(source).folds.read_text(encoding="utf-8"))
+    write_atomically(folder.rates, json.dumps(table, indent=1) + "\n")
+    write_results(folder.results, results)
+    return folder.path

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.experiment.folder import read_json
 from s3prl_emotion.experiment.preparation import LABELLED_FILE, PRETRAINING_FILE
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.hubert import new_folder
+from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.upstreams.per_fold import INDEX
 
 SCHEMA = 1

@@ -17,10 +17,9 @@ from typing import Any
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
-from s3prl_emotion.experiment.claim import differences, only_here
-from s3prl_emotion.experiment.folder import checkpoint_sha256
-from s3prl_emotion.experiment.record import read_json
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import checkpoint_sha256, write_atomically
+from s3prl_emotion.locks import only_here
+from s3prl_emotion.runs.record import differences, read_json
 
 SCHEMA = 1
 BEGUN = "settings.json"

@@ -25,7 +25,6 @@ from s3prl_emotion.protocols.split import Folds
 LEAK = "leak"
 DECLARED = "declared"
 REPORTED = "reported"
-FILE = "audit.json"
 UNKNOWN_SPEAKER = "unknown speaker"
 RULES = 2
 """Of what is looked for; an audit by other rules is made again."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.files import parse_json
 from s3prl_emotion.protocols.split import Folds
 
 logger = logging.getLogger(__name__)
@@ -35,13 +34,13 @@ def manifest_sha256(manifest: Manifest) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def check_seal(made: Any, manifest: Manifest, folds: Folds, place: Path | str, where: str) -> None:
+def check_seal(made: Any, now: Mapping[str, str], names: Mapping[str, str], place: Path | str, where: str) -> None:
     """Refuse a manifest or folds that are not those of a record; say so where the record has no hashes.
 
     Args:
         made: what :func:`seal` gave when the record was written; None in records of earlier versions
-        manifest: as it is now
-        folds: as they are now
+        now: what it gives now
+        names: the files behind the hashes
         place: the folder that holds both, for messages
         where: what holds the record, for messages
 
@@ -51,32 +50,10 @@ def check_seal(made: Any, manifest: Manifest, folds: Folds, place: Path | str, w
     if not isinstance(made, Mapping):
         logger.warning("%s has no hash of its manifest (an earlier version wrote it): not checked", where)
         return
-    now = seal(manifest, folds)
-    for key, name in (("manifest_sha256", "manifest.jsonl"), ("folds_sha256", "folds.json")):
+    for key, name in names.items():
         if made.get(key) not in (None, now[key]):
             raise RunError(
                 f"{place}: {name} is not the one that {where} was made with: it was edited, made again, or comes from "
                 f"another run (SHA-256 {now[key][:12]}..., expected {str(made[key])[:12]}...). Restore it, or start "
                 "anew in another folder"
             )
-
-
-def check_run_folder(folder: Path) -> None:
-    """Refuse a run folder whose manifest or folds are not those of its ``run.json``; without these files do nothing.
-
-    Raises:
-        RunError: see :func:`check_seal`
-    """
-    record, manifest, folds = (folder / name for name in ("run.json", "manifest.jsonl", "folds.json"))
-    if not (record.is_file() and manifest.is_file() and folds.is_file()):
-        return
-    try:
-        about = parse_json(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{record}: not valid JSON: {error}") from error
-    if not isinstance(about, dict):
-        raise RunError(f"{record}: expected a JSON object, found {type(about).__name__}")
-    missing = [key for key in ("upstream", "seed", "config") if key not in about]
-    if missing:
-        raise RunError(f"{record}: key {missing[0]!r} is missing: it was edited, or is no record of a run. Restore it")
-    check_seal(about.get(MADE), Manifest.read(manifest), Folds.read(folds), folder, str(record))

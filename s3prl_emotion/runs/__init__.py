@@ -1,1 +1,1 @@
-"""The typed record of a run, which all other rooms read and write. Neither torch nor s3prl is imported here."""
+"""What a run is, what it leaves behind, and its typed record. Neither torch nor s3prl is imported here."""

@@ -8,77 +8,37 @@ kept.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from s3prl_emotion.config import GIVEN, REST, Check, Reading, from_mapping, gathers, shown, to_mapping
+from s3prl_emotion.config import Reading, from_mapping, shown
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import parse_json, write_atomically
+from s3prl_emotion.mapping import GIVEN, REST, Check, gathers, to_mapping
+from s3prl_emotion.runs._values import (
+    Fraction,
+    Interval,
+    Labels,
+    Matrix,
+    Number,
+    Numbers,
+    Object,
+    Text,
+    Texts,
+    Truth,
+    Which,
+    Whole,
+    is_fraction,
+    is_list,
+    is_number,
+)
 
 SCHEMA = 1
 RATES = ("ua", "wa", "macro_f1")
 """The rates that every record of schema 1 has, each a fraction in [0, 1]."""
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _are_texts(value: Any) -> bool:
-    return _is_list(value) and all(map(_is_text, value))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _is_fraction(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1
-
-
-Text = Annotated[str, Check(_is_text, "a text")]
-Texts = Annotated[tuple[str, ...], Check(_are_texts, "a list of texts")]
-Whole = Annotated[int, Check(_is_whole, "a whole number")]
-Truth = Annotated[bool, Check(lambda value: isinstance(value, bool), "true or false")]
-Number = Annotated[float, Check(_is_number, "a number")]
-Fraction = Annotated[float, Check(_is_fraction, "a fraction in [0, 1]")]
-Interval = Annotated[
-    tuple[float, float],
-    Check(lambda value: _is_list(value) and len(value) == 2 and all(map(_is_number, value)), "two numbers"),
-]
-Object = Annotated[dict[str, Any], Check(lambda value: isinstance(value, Mapping), "a mapping")]
-
-
-Labels = Annotated[
-    tuple[str, ...],
-    Check(lambda value: _are_texts(value) and bool(value) and all(value), "a list of texts"),
-    Check(lambda value: len(set(value)) == len(value), "different texts"),
-]
-Numbers = Annotated[
-    tuple[int, ...],
-    Check(lambda value: _is_list(value) and bool(value) and all(map(_is_whole, value)), "a list of whole numbers"),
-]
-Matrix = Annotated[
-    tuple[tuple[int, ...], ...],
-    Check(lambda value: _is_list(value) and all(map(_is_list, value)), "a list of lists"),
-    Check(
-        lambda value: all(_is_whole(item) and item >= 0 for row in value for item in row),
-        "whole numbers from 0 upwards",
-    ),
-]
 Schema = Annotated[int, Check(lambda value: value == SCHEMA and not isinstance(value, bool), str(SCHEMA))]
-Which = Annotated[str, Check(lambda value: value in ("mean", "pooled"), "mean or pooled")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +46,14 @@ class _Open:
     """What may hold keys that this version does not know."""
 
     further: dict[str, Any] = field(default_factory=dict, metadata=REST)
-    given: tuple[str, ...] = field(default=(), repr=False, compare=False, metadata=GIVEN)  # the keys of the file
+    given: tuple[str, ...] | None = field(default=None, repr=False, compare=False, metadata=GIVEN)  # keys of the file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lacking(_Open):
     """A part of a fold that lacks classes."""
 
-    fold: Any
+    fold: Whole
     part: Text  # train, dev or test
     classes: Texts
 
@@ -121,14 +81,14 @@ class FoldResult(_Open):
 
     fold: Whole
     n: Whole  # test utterances
-    rates: dict[str, Fraction] = field(
-        default_factory=dict, metadata=gathers(lambda name, value: name in RATES or _is_fraction(value), RATES)
+    rates: dict[str, Number] = field(
+        default_factory=dict, metadata=gathers(lambda name, value: name in RATES or is_number(value), RATES)
     )  # by the name of the metric
     step: Whole | None  # of the checkpoint; None where unknown
 
 
 Folds = Annotated[
-    tuple[FoldResult, ...], Check(lambda value: _is_list(value) and bool(value), "a list with at least one fold")
+    tuple[FoldResult, ...], Check(lambda value: is_list(value) and bool(value), "a list with at least one fold")
 ]
 
 
@@ -194,7 +154,7 @@ class Results(_Open):
     headline: Headline | None = None  # likewise
     recalls: dict[str, Fraction | None] | None = None  # over all folds together; None for a class that truth lacks
     measures: dict[str, Number | None] = field(
-        default_factory=dict, metadata=gathers(lambda name, value: value is None or _is_number(value))
+        default_factory=dict, metadata=gathers(lambda name, value: value is None or is_number(value))
     )  # over all utterances together: ece, brier, kl_to_annotators; None where they cannot be known
     confusion: Matrix  # truth in rows, prediction in columns, summed over folds
     seed: Whole
@@ -210,9 +170,12 @@ class Results(_Open):
         numbers = [fold.fold for fold in self.folds]
         if len(set(numbers)) != len(numbers):
             raise ValueError(f"folds: expected each fold once, found list {shown(numbers)}")
-        for name in RATES:
-            if not _is_fraction(mean := self.rates[name].mean):
-                raise ValueError(f"{name}.mean: expected a fraction in [0, 1], found {shown(mean)}")
+        fractions = {f"{name}.mean": self.rates[name].mean for name in RATES}
+        for place, fold in enumerate(self.folds):
+            fractions |= {f"folds[{place}].{name}": fold.rates[name] for name in RATES}
+        for key, value in fractions.items():
+            if not is_fraction(value):
+                raise ValueError(f"{key}: expected a fraction in [0, 1], found {shown(value)}")
         size, shape = len(self.labels), [len(row) for row in self.confusion]
         if shape != [size] * size:
             raise ValueError(f"confusion: expected {size} rows of {size} for {size} labels, found rows of {shape}")

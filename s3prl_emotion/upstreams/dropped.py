@@ -12,6 +12,7 @@ FOLDERS = "S3PRL_EMOTION_UPSTREAMS"
 DEFAULT_FOLDER = "upstreams"
 FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 """How files that hold weights are called; what is in them is told by their content."""
+CODE_SUFFIX = ".py"
 
 
 def folders() -> list[Path]:
@@ -25,13 +26,19 @@ def folders() -> list[Path]:
 
 
 def dropped() -> dict[str, list[Path]]:
-    """Names to the checkpoints of that name: a folder's name, or a file's without its ending."""
+    """Names to the checkpoints of that name: a folder's name, or a file's without its ending.
+
+    Python files are among them where nothing else has their name, helpers of theirs (``_*.py``) aside.
+    """
     found: dict[str, list[Path]] = {}
+    written: dict[str, list[Path]] = {}
     for folder in folders():
         for path in sorted(folder.iterdir()):
             if not path.name.startswith(".") and (path.is_dir() or path.suffix in FILE_SUFFIXES):
                 found.setdefault(name_of(path), []).append(path)
-    return found
+            elif path.suffix == CODE_SUFFIX and not path.name.startswith(("_", ".")):
+                written.setdefault(name_of(path), []).append(path)
+    return {**written, **found}
 
 
 def name_of(path: Path) -> str:

@@ -15,6 +15,7 @@ from s3prl_emotion.bridge import registration
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.evaluation.published import canonical_upstream
 from s3prl_emotion.plugins import plugin_of
+from s3prl_emotion.upstreams import code
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.facts import Facts
 from s3prl_emotion.upstreams.trust import reading_upstream
@@ -98,6 +99,8 @@ def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, 
     if len(same_name) > 1:
         others = ", ".join(str(other) for other in same_name if other != path)
         return Row(name, source, problem=f"has the same name as {others}; rename one")
+    if code.is_code(path):
+        return Row(name, source, problem=code.REFUSAL)
     try:
         with reading_upstream():
             return Row(name, source, facts(path))

@@ -45,7 +45,7 @@ class UpstreamRef:
     checkpoint: Source | None = None  # -k
     model_config: Source | None = None  # -g
     typed: str | None = None  # -u as given; None of a recorded one
-    adapter: str | None = None  # which of ours reads what was found; None of a name that the hub has by itself
+    adapter: str | None = None  # which of ours reads it, or a Python file; None of a name that the hub has by itself
     trusted: bool = False  # --trust-checkpoint: files may execute the code that they bring along
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams import names
+from s3prl_emotion.upstreams import code, names
 from s3prl_emotion.upstreams.dropped import dropped, name_of
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot, snapshot_source
 from s3prl_emotion.upstreams.ref import Source, UpstreamRef
@@ -69,13 +69,17 @@ def resolve(name: str | None, checkpoint: str | None, model_config: str | None, 
 
 
 def adapter_for(checkpoint: str, model_config: str | None) -> str:
-    """Which of our adapters reads a checkpoint.
+    """Which of our adapters reads a checkpoint, or the Python file that does.
 
     Raises:
         UpstreamError: if none does, or it must be trusted first
     """
     from s3prl_emotion.upstreams.formats import adapter_of
 
+    for place in (checkpoint, model_config):
+        if place is not None and code.is_code(Path(place)):
+            code.function_in(Path(place))
+            return place
     if model_config is not None and Path(model_config).is_dir():
         return adapter_of(Path(model_config))
     with reading_upstream():
@@ -96,6 +100,8 @@ def _at(path: Path, name: str, typed: str, checkpoint: str | None, model_config:
     """The checkpoint at ``path`` as ``name``."""
     path = path.absolute()
     own = _found(typed, path)
+    if code.is_code(path):
+        return _at_code(path, own, name, typed, checkpoint, model_config)
     if path.is_dir():
         if model_config is not None:
             raise UpstreamError(f"-u {name} ignores -g: {path} has its own config.json")
@@ -116,6 +122,25 @@ def _at(path: Path, name: str, typed: str, checkpoint: str | None, model_config:
         raise UpstreamError(f"-u {name} ignores -g: {path} has its own configuration")
     logger.info("-u %s: %s, read by %s", name, path, adapter)
     return UpstreamRef(name, weights, settings, typed, adapter, is_trusting())
+
+
+def _at_code(
+    path: Path, own: Source, name: str, typed: str, checkpoint: str | None, model_config: str | None
+) -> UpstreamRef:
+    """A Python file; in records it is the checkpoint, or stands beside ``-k``, so that it is hashed."""
+    if model_config is not None:
+        raise UpstreamError(f"-u {name} ignores -g: {path} is code, which has its own settings")
+    function = code.function_in(path)
+    if checkpoint is None:
+        if code.needs_checkpoint(function):
+            raise UpstreamError(f"-u {name} needs a checkpoint: give its path with -k")
+        weights, settings = own, None
+    elif not Path(checkpoint).exists():
+        raise UpstreamError(f"-k {checkpoint}: no such file or folder")
+    else:
+        weights, settings = Source(checkpoint, str(Path(checkpoint).absolute())), own
+    logger.info("-u %s: %s is executed", name, path)
+    return UpstreamRef(name, weights, settings, typed, str(path), is_trusting())
 
 
 def _source(given: str | None) -> Source | None:

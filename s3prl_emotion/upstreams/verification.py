@@ -94,7 +94,7 @@ def _local(place: str) -> str:
 
 def _adapter(ref: UpstreamRef) -> str | None:
     """Which of ours reads it; None if the name is one that the hub has by itself."""
-    from s3prl_emotion.bridge.registration import upstream_names
+    from s3prl_emotion.bridge.registration import named_upstreams, upstream_names
 
     name, checkpoint, model_config = ref.options
     if name in upstream_names():
@@ -111,8 +111,11 @@ def _adapter(ref: UpstreamRef) -> str | None:
             "is now"
         )
     try:
-        return adapter_for(checkpoint, model_config)
+        adapter = adapter_for(checkpoint, model_config)
     except UpstreamError as error:
         raise UpstreamError(
             f"{error}. If {name} is an adapter of its own (a function in upstream_patches/), it is not installed here"
         ) from error
+    if name not in named_upstreams():
+        logger.info("-u %s: %s, read by %s", name, checkpoint, adapter)
+    return adapter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,11 +20,12 @@ from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.upstreams import dropped
 from s3prl_emotion.upstreams.listing import upstream_rows
-from s3prl_emotion.upstreams.ref import UpstreamRef, place_of
+from s3prl_emotion.upstreams.ref import Source, UpstreamRef, place_of
 from s3prl_emotion.upstreams.resolution import resolve
+from s3prl_emotion.upstreams.trust import trusted_checkpoints
 from s3prl_emotion.upstreams.verification import verify
 
 
@@ -151,7 +153,13 @@ def test_a_hub_id(tiny_hubert, tmp_path, monkeypatch) -> None:
     assert resolve("owner/name", None, None).options == ("owner__name", str(snapshot), None)
     assert place_of(resolve("hf_auto_custom", "owner/name", None).checkpoint) == str(snapshot)
     gone = str(snapshot).replace(str(tmp_path), "/other/home")
+    ref = resolve("owner/name", None, None)
+    source = Source("owner/name", str(snapshot), revision=snapshot.name)
+    assert ref == UpstreamRef("owner__name", source, typed="owner/name", adapter="hf_auto_custom")
+    with trusted_checkpoints(True):
+        assert resolve("owner/name", None, None) == dataclasses.replace(ref, trusted=True)
     recorded = UpstreamRef.recorded("owner__name", gone, None)
+    assert recorded.checkpoint == dataclasses.replace(source, found=gone)
     assert place_of(verify(recorded).checkpoint) == str(snapshot), "found again in this cache"
     with pytest.raises(UpstreamError, match="owner/nothing: neither here nor to be had from the Hugg"):
         resolve("owner/nothing", None, None)

@@ -58,6 +58,23 @@ def test_fbank_does_not_need_transformers() -> None:
     assert done.stdout.strip().endswith("[]")
 
 
+@pytest.mark.slow
+def test_a_run_on_fbank_does_not_need_transformers(demo_root, tmp_path) -> None:
+    """The whole command: training, scoring, then predicting with its head."""
+    short = "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.save_step=2"
+    options = ("-u", "fbank", "-d", "emotion_mean", "--corpus", "demo", "--data", str(demo_root), "--fold", "1")
+    script = (
+        "import sys\n"
+        "from s3prl_emotion.cli import main\n"
+        f"main({['run', *options, '-o', short, '-p', 'run', '--cache-root', 'cache', '--device', 'cpu']!r})\n"
+        f"main({['predict', '--run', 'run', str(next(demo_root.rglob('*.wav'))), '--device', 'cpu']!r})\n"
+        "print([name for name in sys.modules if name.partition('.')[0] == 'transformers'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "probabilities" in done.stdout or "predicted" in done.stdout, done.stderr
+    assert done.stdout.strip().endswith("[]")
+
+
 def test_advice_names_variants_that_exist() -> None:
     from s3prl_emotion.upstreams.explanation import explained
 

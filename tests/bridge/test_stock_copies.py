@@ -12,6 +12,7 @@ from s3prl_emotion.audio import AudioError, read_audio
 from s3prl_emotion.bridge import stock
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.protocols import make_folds
+from s3prl_emotion.runs.folder import RunFolder
 
 IDS = ("a/b", "a__b", "a_b", "A_B", "a b", "a\\b", "x" * 300, "x" * 299, "\u00e4", "\u00f6", "..", "-")
 
@@ -27,7 +28,7 @@ def test_no_two_ids_share_a_copy(tmp_path):
     folds = make_folds(manifest, "superb")
     run = tmp_path / "run"
     for fold in folds.folds:
-        stock.prepare(manifest, folds, run, {"downstream_expert": {}}, fold.number)
+        stock.prepare(manifest, folds, RunFolder(run), fold.number)
         for part, ids in (("train", stock.training_list(manifest, fold)), ("test", fold.test)):
             path = run / "stock" / f"Session{fold.number}" / f"{part}_meta_data.json"
             entries = json.loads(path.read_text(encoding="utf-8"))["meta_data"]

@@ -18,7 +18,7 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.deployment import export as module
 from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.upstreams.ref import Source
 
 

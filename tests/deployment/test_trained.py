@@ -22,7 +22,7 @@ from s3prl_emotion.deployment import trained as module
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef, place_of
 from s3prl_emotion.upstreams.verification import check_same_name, verify
 

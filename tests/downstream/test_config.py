@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
-from s3prl_emotion.config import from_mapping, read_yaml
-from s3prl_emotion.downstream.config import ExpertConfig, check_config, fold_number
+from s3prl_emotion.config import read_yaml
+from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.head import Head
+from s3prl_emotion.downstream.settings import check_config, read_expert
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.packed import pack
 
@@ -24,7 +25,7 @@ def test_every_shipped_configuration_is_valid(name: str) -> None:
     again = check_config(checked, name, ours=name not in STOCK_DOWNSTREAMS)
     assert again == checked
     if name not in STOCK_DOWNSTREAMS:
-        expert = from_mapping(ExpertConfig, checked["downstream_expert"], name)
+        expert, _ = read_expert(checked["downstream_expert"], name)
         logits = Head(12, 4, expert.modelrc)(pack([torch.randn(9, 12), torch.randn(5, 12)]))
         assert logits.shape == (2, 4)
 

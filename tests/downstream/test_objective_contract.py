@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.config import read_yaml
-from s3prl_emotion.downstream.config import check_config
 from s3prl_emotion.downstream.objectives import Objective, objectives
 from s3prl_emotion.downstream.objectives._base import check_objective
+from s3prl_emotion.downstream.settings import check_config
 from s3prl_emotion.errors import ConfigError
 
 CLASSES = 5

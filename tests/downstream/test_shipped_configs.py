@@ -15,10 +15,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
-from s3prl_emotion.config import from_mapping, read_yaml
-from s3prl_emotion.downstream.config import ExpertConfig
+from s3prl_emotion.bridge.translation import mapping
+from s3prl_emotion.config import read_yaml
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
+from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.features.packed import pack
 
 WIDTH, CLASSES = 24, 4
@@ -30,7 +31,7 @@ class Ours(nn.Module):
 
     def __init__(self, expert: dict[str, Any]) -> None:
         super().__init__()
-        config = from_mapping(ExpertConfig, expert, "downstream_expert")
+        config, _ = read_expert(expert, "downstream_expert")
         self.head = Head(WIDTH, CLASSES, config.modelrc)
         objective = dict(config.modelrc.objective)
         self.objective = objectives.build(objective.pop("name"), objective)
@@ -61,7 +62,7 @@ class Theirs(nn.Module):
 def test_two_steps_on_random_features(name: str) -> None:
     from s3prl.optimizers import get_optimizer
 
-    config = check_settings(read_yaml(CONFIGS[name]), name, str(CONFIGS[name]))
+    config = mapping(name, *check_settings(read_yaml(CONFIGS[name]), name, str(CONFIGS[name])))
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     model = (Theirs if name in STOCK_DOWNSTREAMS else Ours)(config["downstream_expert"]).train()

@@ -14,12 +14,13 @@ from sklearn import metrics as sk
 
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.evaluation import metrics, recompute
+from s3prl_emotion.evaluation import metrics
 from s3prl_emotion.evaluation.metrics import Measure, Rate, Rates
 from s3prl_emotion.evaluation.published import superb_rows
+from s3prl_emotion.evaluation.rescore import recompute
 from s3prl_emotion.reporting import results_table
 from s3prl_emotion.runs.prediction import Prediction
-from s3prl_emotion.runs.results import RATES, Results, read_results
+from s3prl_emotion.runs.results import RATES, FoldResult, Results, read_results
 
 LABELS = ["neutral", "happy", "angry", "sad"]
 NAMES = metrics.metrics.names()
@@ -70,7 +71,7 @@ def test_it_says_what_it_is(metric: metrics.Metric) -> None:
     assert metrics.metrics.get(metric.name) is metric
     assert metric.title.strip() == metric.title != ""
     assert isinstance(metric, (Rate, Measure))
-    reserved = {field.name for field in dataclasses.fields(Results)}
+    reserved = {field.name for record in (Results, FoldResult) for field in dataclasses.fields(record)}
     assert metric.name not in reserved, "results.json has another key of that name"
     assert any(digit.isdigit() for digit in metric.shown(0.5))
 
@@ -158,19 +159,20 @@ def worst_recall(monkeypatch: pytest.MonkeyPatch) -> Rate:
 
     def worst(matrices: Any) -> Rates:
         found = metrics.recalls_of_confusion(matrices)
-        return np.where(np.isnan(found).all(axis=-1), np.nan, np.fmin.reduce(found, axis=-1))
+        return np.where(np.isnan(found).all(axis=-1), np.nan, 2 * np.fmin.reduce(found, axis=-1))
 
     metrics.metrics.names()
     monkeypatch.setattr(metrics.metrics, "_entries", dict(metrics.metrics._entries))
-    return metrics.register(Rate("worst_recall", "worst recall", of_confusion=worst))
+    return metrics.register(Rate("worst_recall", "worst recall", upper=2.0, of_confusion=worst))
 
 
 def test_a_new_metric_is_one_entry(
     worst_recall: Rate, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_run(tmp_path / "a")
+    make_run(tmp_path / "a", 0.9)
     make_run(tmp_path / "b", 0.8, downstream="emotion_corr", rng=4)
     results = recompute(tmp_path / "a")
+    assert max(fold.rates["worst_recall"] for fold in results.folds) > 1
     expected = np.mean([fold.rates["worst_recall"] for fold in results.folds])
     assert results.rates["worst_recall"].mean == pytest.approx(expected)
     table = results_table(results, superb_rows("hubert"))

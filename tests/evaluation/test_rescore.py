@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from reporting.runs import make_run
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation import recompute, summarise
+from s3prl_emotion.evaluation import summarise
+from s3prl_emotion.evaluation.rescore import recompute
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions
 from s3prl_emotion.runs.results import Results, read_results, results_of, write_results
 

@@ -24,8 +24,7 @@ HEAD = "config.downstream_expert.modelrc."
 
 def _deviations(downstream: str, override: str | None = None, **more: object) -> list[str]:
     s3prl = {"upstream": "fbank", "downstream": downstream, "device": "cpu", "override": override, **more}
-    *_, settings = settle(Request(s3prl=s3prl, corpus="demo"))
-    return list(settings["deviations"])
+    return list(settle(Request(s3prl=s3prl, corpus="demo")).remarks.deviations)
 
 
 @pytest.mark.parametrize("downstream", sorted(set(downstream_configs()) - {"emotion_attn_pool", "emotion_mean_pool"}))

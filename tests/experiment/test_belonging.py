@@ -11,9 +11,9 @@ import pytest
 from s3prl_emotion.cli import main
 from s3prl_emotion.deployment.sources import read_parts
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment import claim, sweep
-from s3prl_emotion.experiment.claim import USERS, check, claimed
-from s3prl_emotion.locks import shared
+from s3prl_emotion.experiment import sweep
+from s3prl_emotion.locks import LOCK, shared
+from s3prl_emotion.runs.folder import USERS, RunFolder
 
 FBANK = ("-u", "fbank", "-d", "emotion_mean_std", "--fold", "1")
 
@@ -24,23 +24,23 @@ def test_a_claim_is_compared_again_when_it_is_made(tmp_path: Path, demo_manifest
 
     folds = make_folds(demo_manifest, "strict")
     mine, other = ({**_identity(), "seed": seed} for seed in (1, 2))
-    with claimed(tmp_path, mine, lambda known: (demo_manifest, folds, known)) as (_, _, known):
+    with RunFolder(tmp_path).claimed(mine, lambda known: (demo_manifest, folds, known)) as (_, _, known):
         assert not known
         refused = pytest.raises(RunError, match=r"seed was 1 and is 2\. Another process is computing it at this moment")
-        with refused, claimed(tmp_path, other, lambda known: (demo_manifest, folds, known)):
+        with refused, RunFolder(tmp_path).claimed(other, lambda known: (demo_manifest, folds, known)):
             pass
-        with claimed(tmp_path, mine, lambda known: (demo_manifest, folds, known)) as (_, _, again):
+        with RunFolder(tmp_path).claimed(mine, lambda known: (demo_manifest, folds, known)) as (_, _, again):
             assert again, "the same request may compute other folds there"
-    assert not check(tmp_path, other), "nothing was computed, and nobody is there any more"
-    with claimed(tmp_path, other, lambda known: (demo_manifest, folds, known)):
+    assert not RunFolder(tmp_path).is_for(other), "nothing was computed, and nobody is there any more"
+    with RunFolder(tmp_path).claimed(other, lambda known: (demo_manifest, folds, known)):
         assert json.loads((tmp_path / "run.json").read_text())["seed"] == 2
 
 
 def test_looking_at_a_claim_does_not_take_it_away(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({**_identity(), "seed": 1}))
     with shared(tmp_path / USERS), pytest.raises(RunError, match="seed was 1 and is 2"):
-        check(tmp_path, {**_identity(), "seed": 2})
-    assert not check(tmp_path, {**_identity(), "seed": 2})
+        RunFolder(tmp_path).is_for({**_identity(), "seed": 2})
+    assert not RunFolder(tmp_path).is_for({**_identity(), "seed": 2})
     assert (tmp_path / "run.json").is_file()
 
 
@@ -48,11 +48,11 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail(known: bool):
         raise RunError("no such corpus")
 
-    with pytest.raises(RunError, match="no such corpus"), claimed(tmp_path / "a" / "b", _identity(), fail):
+    with pytest.raises(RunError, match="no such corpus"), RunFolder(tmp_path / "a" / "b").claimed(_identity(), fail):
         pass
     assert not (tmp_path / "a").exists()
     (tmp_path / "notes").touch()
-    with pytest.raises(RunError, match="no such corpus"), claimed(tmp_path, _identity(), fail):
+    with pytest.raises(RunError, match="no such corpus"), RunFolder(tmp_path).claimed(_identity(), fail):
         pass
     assert (tmp_path / "notes").exists()
 
@@ -167,11 +167,11 @@ def _identity() -> dict[str, object]:
 
 def test_results_are_put_together_by_one_at_a_time(run, tmp_path, monkeypatch) -> None:
     """Who collects last has seen every finished fold: otherwise an early look could overwrite a later one."""
-    from s3prl_emotion.experiment import folder
+    from s3prl_emotion.experiment import collection
     from s3prl_emotion.locks import is_held
 
     seen = []
-    original = folder._collected
-    monkeypatch.setattr(folder, "_collected", lambda path: seen.append(is_held(path / claim.LOCK)) or original(path))
+    original = collection._collected
+    monkeypatch.setattr(collection, "_collected", lambda run: seen.append(is_held(run.path / LOCK)) or original(run))
     assert run(*FBANK) == 0
     assert seen == [True]

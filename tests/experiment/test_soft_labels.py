@@ -14,12 +14,13 @@ from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.preparation import prepare
 from s3prl_emotion.experiment.run import run
+from s3prl_emotion.runs.folder import RunFolder
 
 
 @pytest.fixture
 def train(demo_root, tmp_path, cache_root):
     """Train one fold on the demo corpus with given votes; returns the weights of the head."""
-    manifest, folds = prepare("demo", demo_root, {}, "superb", tmp_path / "prepared")
+    manifest, folds = prepare("demo", demo_root, {}, "superb", RunFolder(tmp_path / "prepared"))
     count = 0
 
     def start(votes, labels="soft"):

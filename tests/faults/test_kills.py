@@ -12,7 +12,7 @@ import pytest
 
 from faults.processes import end, killed_at, start
 from s3prl_emotion.cli import main
-from s3prl_emotion.experiment import claim
+from s3prl_emotion.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +150,7 @@ def _together(barrier: object) -> Callable[[], None]:
     """Let two processes find the folder free before either of them claims it."""
 
     def inject() -> None:
-        check, waited = claim.check, []
+        check, waited = RunFolder.is_for, []
 
         def both(*args: object) -> bool:
             found = check(*args)  # type: ignore[arg-type]
@@ -159,7 +159,7 @@ def _together(barrier: object) -> Callable[[], None]:
                 barrier.wait(60)  # type: ignore[attr-defined]
             return found
 
-        claim.check = both  # type: ignore[assignment]
+        RunFolder.is_for = both  # type: ignore[assignment,method-assign]
 
     return inject
 

@@ -96,9 +96,10 @@ def test_another_checkpoint_for_a_trained_run(
         about = json.loads((run / "run.json").read_text())
         (run / "run.json").write_text(json.dumps({**about, "checkpoint_sha256": None}))
     fold, bad = str(run / "fold1" / "dev-best.ckpt"), ("-k", "{here}/bad.pt")
+    source = str(run) if recorded else fold  # a fold knows the settings of its run
     argv = {
-        "predict": ("predict", "--run", str(run), "{audio}", "--device", "cpu", *bad),
-        "export": ("export", str(run), "--out", "{here}/out", *bad),
+        "predict": ("predict", "--run", source, "{audio}", "--device", "cpu", *bad),
+        "export": ("export", source, "--out", "{here}/out", *bad),
         "evaluate": ("run", "-m", "evaluate", "-e", fold, "--device", "cpu", *bad),
         "inference": ("run", "-m", "inference", "-e", fold, "-t", "{audio}", "--device", "cpu", *bad),
         "resume": ("run", "-e", fold, "--device", "cpu", "--cache-root", "{here}/cache", *bad),
@@ -328,6 +329,12 @@ def test_settings_beside_torchaudios_file(name: str, places: dict[str, Path], tm
     Fault("settings that are not there", ("run", "-u", "baseline_local", "-g", "{here}/no", *REST), ("no such file",)),
     Fault("a checkpoint that is not there", ("run", "-u", "hubert_local", "-k", "{here}/no", *REST), ("no such file",)),
     Fault("no checkpoint", ("run", "-u", "hubert_local", *REST), ("needs a checkpoint",)),
+    Fault(
+        "a name that means something else on the hub",
+        ("run", "-u", "options", *REST),
+        ("upstreams/options cannot have that name",),
+        lambda here: (here / "upstreams" / "options").mkdir(parents=True),
+    ),
     Fault("-l beyond", ("run", "-u", "{hubert}", "-l", "9", *REST), ("layers 0 to 2",)),
     Fault("-s of another", ("run", "-u", "{hubert}", "-s", "nonsense", *REST), ("the upstream gives hidden_states",)),
     Fault("-s of another, no cache", ("run", "-u", "{hubert}", "-s", "x", "--no-cache", *REST), ("-s x",)),

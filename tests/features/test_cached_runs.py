@@ -108,7 +108,7 @@ def test_neither_audio_nor_a_second_extraction_is_needed(run, tmp_path, tiny_hub
     from s3prl_emotion.downstream import data
 
     root = ("--cache-root", str(tmp_path / "cache"), "-u", "hf_auto_custom", "-k", str(tiny_hubert))
-    monkeypatch.setattr(data, "read_audio", lambda *_: pytest.fail("audio was decoded for training"))
+    monkeypatch.setattr(data.UtteranceDataset, "_waveform", lambda *_: pytest.fail("audio was decoded for training"))
     assert run(*root, "-d", "emotion_mean_std", "--fold", "1", folder=tmp_path / "a") == 0
     assert "extracting hidden states of 80 utterances" in capsys.readouterr().err
     assert run(*root, "-d", "emotion_corr", "--fold", "2", "--seed", "5", folder=tmp_path / "b") == 0

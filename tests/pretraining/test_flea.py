@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.experiment.folder import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols.split import Folds
 
 pytestmark = pytest.mark.slow

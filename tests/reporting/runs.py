@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.evaluation import summarise
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.runs.results import write_results
 

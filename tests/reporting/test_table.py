@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.evaluation import PublishedResult, paper_rows, summarise, superb_rows
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.reporting import confusion_table, results_table
 from s3prl_emotion.runs.prediction import Prediction
 from s3prl_emotion.runs.results import results_of

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from reporting.runs import make_run
 
-from s3prl_emotion.config import to_mapping
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.results import FoldResult, Results, Settings, Summary, read_results, results_of, write_results
 
 SECOND = ("pooled", "headline", "corpus_name")  # keys that came after those of the first version, latest first

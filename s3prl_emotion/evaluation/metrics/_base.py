@@ -50,6 +50,8 @@ class Rate(Metric):
     """
 
     of_confusion: Callable[[Matrices], Rates]
+    meaning: str = ""  # of the title, in a few words, for a model card
+    hub: str | None = None  # what the Hub's index of models calls it; None where it is not listed there
     column: bool = True  # has a column in tables and a value in each fold's record, and is a choice of --metric
 
     def __call__(self, truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float:

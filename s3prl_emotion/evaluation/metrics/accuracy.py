@@ -53,8 +53,10 @@ def ua_plus_wa_of_confusion(matrices: Matrices) -> Rates:
     return ua_of_confusion(matrices) + wa_of_confusion(matrices)
 
 
-UA = register(Rate("ua", "UA", place=1, of_confusion=ua_of_confusion))
-WA = register(Rate("wa", "WA", place=2, of_confusion=wa_of_confusion))
+UA = register(
+    Rate("ua", "UA", place=1, of_confusion=ua_of_confusion, meaning="mean of per-class recalls", hub="recall")
+)
+WA = register(Rate("wa", "WA", place=2, of_confusion=wa_of_confusion, meaning="accuracy", hub="accuracy"))
 UA_PLUS_WA = register(
     Rate("ua_plus_wa", "UA + WA", upper=2.0, place=4, of_confusion=ua_plus_wa_of_confusion, column=False)
 )

@@ -15,7 +15,7 @@ def macro_f1_of_confusion(matrices: Matrices) -> Rates:
     return mean_of_known(ratio(2 * np.diagonal(matrices, axis1=-2, axis2=-1), occurrences))
 
 
-MACRO_F1 = register(Rate("macro_f1", "macro-F1", place=3, of_confusion=macro_f1_of_confusion))
+MACRO_F1 = register(Rate("macro_f1", "macro-F1", place=3, of_confusion=macro_f1_of_confusion, hub="f1"))
 
 
 def macro_f1(truth: Sequence[L], predicted: Sequence[L], labels: Sequence[L]) -> float:

@@ -13,12 +13,13 @@ from typing import Any
 from s3prl_emotion.evaluation.comparability import not_comparable
 from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.evaluation.published import paper_rows
-from s3prl_emotion.experiment.folder import read_json
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.flea import export, finetune
 from s3prl_emotion.pretraining.flea.plan import Plan
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.reporting.layout import interval, p_value, percent, tabulated, wrap
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.runs.results import Results, read_results
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def compared(plan: Plan) -> dict[str, Any]:
     baseline = folders[f"base-{plan.settings.evaluate.downstreams[-1]}"]
     comparison = compare(list(folders.values()), baseline)
     names = {str(folder.resolve()): name for name, folder in folders.items()}
-    results = {name: read_results(folder / "results.json") for name, folder in folders.items()}
+    results = {name: read_results(RunFolder(folder).results) for name, folder in folders.items()}
     content = {
         "schema": 1,
         "recipe": "flea",
@@ -98,9 +99,9 @@ def released_score(plan: Plan, folder: Path) -> dict[str, Any]:
     It is no result: half of it is the figure that chose the checkpoint.
     """
     selection = _FIGURES[protocols.get(plan.folds.protocol).selection]
-    test = {fold.fold: fold.rates[selection] for fold in read_results(folder / "results.json").folds}
+    test = {fold.fold: fold.rates[selection] for fold in read_results(RunFolder(folder).results).folds}
     scores = {
-        number: (read_json(folder / f"fold{number}" / "fold.json", "a finished fold")["dev_score"] + value) / 2
+        number: (read_json(RunFolder(folder).fold(number).record, "a finished fold")["dev_score"] + value) / 2
         for number, value in test.items()
     }
     return {
@@ -239,6 +240,4 @@ def printed(folder: Path) -> str:
 
 def finished_folds(plan: Plan, names: Sequence[str]) -> bool:
     """Whether systems have results of all folds that are worked on."""
-    return all(
-        (systems(plan)[name] / f"fold{number}" / "fold.json").is_file() for name in names for number in plan.numbers
-    )
+    return all(RunFolder(systems(plan)[name]).fold(number).is_finished for name in names for number in plan.numbers)

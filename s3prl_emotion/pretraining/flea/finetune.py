@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.experiment.folder import read_json
 from s3prl_emotion.experiment.run import run as run_experiment
 from s3prl_emotion.pretraining.flea import export
 from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
@@ -15,6 +14,8 @@ from s3prl_emotion.pretraining.flea.settings import override_of
 from s3prl_emotion.pretraining.hubert import new_folder, read_base, write_model
 from s3prl_emotion.pretraining.lineage import Stage, hash_of
 from s3prl_emotion.pretraining.masked import MODEL
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.record import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +59,13 @@ def run(plan: Plan, fold: int) -> dict[str, Any]:
     place = run_folder(plan, "tapt", settings.downstream)
     with stage.working():
         fine_tune(plan, export.upstream_of(plan, "tapt"), settings.downstream, settings.config, place, [fold])
-        checkpoint = place / f"fold{fold}" / "dev-best.ckpt"
+        trained = RunFolder(place).fold(fold)
         weights = {
-            name.removeprefix("model."): value for name, value in load_checkpoint(checkpoint)["Upstream"].items()
+            name.removeprefix("model."): value for name, value in load_checkpoint(trained.best)["Upstream"].items()
         }
         with new_folder(stage.folder / MODEL) as temporary:
             write_model(read_base(export.folder_of(plan, "tapt", fold)), temporary, weights)
-        about = read_json(place / f"fold{fold}" / "fold.json", "a finished fold")
+        about = read_json(trained.record, "a finished fold")
         return stage.finish(
             {
                 "run": place.relative_to(plan.folder).as_posix(),

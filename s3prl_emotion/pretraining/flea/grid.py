@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import ConfigError, nearest
-from s3prl_emotion.experiment.claim import only_here
 from s3prl_emotion.files import write_atomically
+from s3prl_emotion.locks import only_here
 from s3prl_emotion.pretraining.flea import cluster, cpt, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
 from s3prl_emotion.pretraining.loop import processes
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
+from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def _take(plan: Plan, cell: Cell, layers: tuple[int, ...]) -> bool:
 
 def figures(plan: Plan, cell: Cell) -> dict[str, Any] | None:
     """A finished cell's row: figures of its run, and means over folds of its stages'; None if it is not finished."""
-    path = plan.folder / cell.below / "run" / "results.json"
+    path = RunFolder(plan.folder / cell.below / "run").results
     if not path.is_file():
         return None
     results = read_results(path)

@@ -14,7 +14,6 @@ from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.registration import register, upstreams
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import ConfigError, ProtocolError, RunError, UpstreamError
-from s3prl_emotion.experiment.folder import differences, read_json
 from s3prl_emotion.experiment.preparation import prepare
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name
 from s3prl_emotion.experiment.run import Prepared
@@ -24,6 +23,8 @@ from s3prl_emotion.pretraining.lineage import Stage, hash_of, hash_of_audio
 from s3prl_emotion.pretraining.settings import plain
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.split import Fold, Folds
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.record import differences, read_json
 from s3prl_emotion.upstreams.resolution import resolve
 
 RECIPE = "flea"
@@ -252,7 +253,7 @@ def _identity(wanted: Wanted, name: str, base: Path, protocol: str, inductive: b
 
 def _check(folder: Path, identity: Mapping[str, Any]) -> None:
     if not (folder / RECIPE_FILE).is_file():
-        if folder.is_dir() and (folder / "run.json").is_file():
+        if folder.is_dir() and RunFolder(folder).is_begun:
             raise RunError(f"{folder}: is the folder of a run. Name another with -n or -p")
         return
     earlier = read_json(folder / RECIPE_FILE, "a pretraining folder")
@@ -265,14 +266,15 @@ def _check(folder: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _corpus(wanted: Wanted, protocol: str, folder: Path) -> tuple[Manifest, Folds]:
-    if all((folder / name).is_file() for name in (RECIPE_FILE, "manifest.jsonl", "folds.json")):
-        return Manifest.read(folder / "manifest.jsonl"), Folds.read(folder / "folds.json")
+    place = RunFolder(folder)
+    if all(path.is_file() for path in (folder / RECIPE_FILE, place.manifest, place.folds)):
+        return place.division()
     return prepare(
         wanted.corpus,
         wanted.data,
         wanted.corpus_options,
         protocol,
-        folder,
+        place,
         wanted.skip_bad,
         wanted.trim_zeros,
         wanted.drop_leaks,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.experiment.folder import read_json
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.labels import PseudoLabels
 from s3prl_emotion.pretraining.lineage import Stage
 from s3prl_emotion.pretraining.loop import make_accelerator
 from s3prl_emotion.pretraining.masked import MODEL, forget_checkpoints, train
 from s3prl_emotion.pretraining.settings import Training
+from s3prl_emotion.runs.record import read_json
 
 logger = logging.getLogger(__name__)
 

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import parse_json
-from s3prl_emotion.protocols.seal import MADE, check_seal, seal
-from s3prl_emotion.protocols.split import Folds
-from s3prl_emotion.runs.prediction import Prediction, read_predictions
-
-logger = logging.getLogger(__name__)
-
-RUN_FILE = "run.json"
-FOLD_FILE = "fold.json"
-UPSTREAM_FILE = "upstream.json"
-PREDICTIONS = "predictions.csv"
+from s3prl_emotion.protocols.seal import MADE
 
 _TEXT, _OPTIONAL_TEXT, _OBJECT = (str,), (str, type(None)), (dict,)
 _RUN_KEYS: dict[str, tuple[type, ...]] = {
@@ -68,13 +57,12 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
-def read_run_file(folder: Path) -> dict[str, Any]:
-    """What a run folder is for.
+def read_run_file(path: Path) -> dict[str, Any]:
+    """What a run folder is for: the file ``run.json``.
 
     Raises:
         RunError: naming file and key, if something is missing or of another type
     """
-    path = folder / RUN_FILE
     content = read_json(path, "a run folder")
     _check_types(content, _RUN_KEYS, _RUN_OPTIONAL, path, "restore it, or start anew in another folder")
     for key in ("runner", "downstream_expert"):
@@ -127,57 +115,9 @@ def run_sha256(about: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def fold_seal(expdir: Path, number: int) -> dict[str, Any]:
-    """What ties a finished fold to its run: its number, and the hashes of run, manifest and folds."""
-    run_folder = expdir.absolute().parent
-    if not (run_folder / RUN_FILE).is_file():
-        return {"fold": number}
-    about = read_run_file(run_folder)
-    manifest, folds = Manifest.read(run_folder / "manifest.jsonl"), Folds.read(run_folder / "folds.json")
-    return {"fold": number, "run_sha256": run_sha256(about), MADE: seal(manifest, folds)}
-
-
-def finished_fold(expdir: Path, number: int, about: Mapping[str, Any], manifest: Manifest, folds: Folds) -> Any:
-    """The record of a finished fold, if it is of this run, and of this fold.
-
-    Raises:
-        RunError: if it is another run's, or a copy of another fold
-    """
-    path = expdir / FOLD_FILE
-    finished = read_fold_file(path)
-    if finished.get("fold", number) != number:
-        raise RunError(
-            f"{path}: is the record of fold {finished['fold']}, not of fold {number}: the folder was copied or renamed"
-            ". Take it away, or restore its name"
-        )
-    run = finished.get("run_sha256")
-    if run is not None and run != run_sha256(about):
-        raise RunError(
-            f"{path}: the fold is of a run with other settings than those of {expdir.parent / RUN_FILE}: one of the "
-            "two was copied here or edited. Restore it, or score the fold again: repeat the command that trained it "
-            "with -m evaluate"
-        )
-    check_seal(finished.get(MADE), manifest, folds, expdir.parent, str(path))
-    return finished
-
-
-def fold_predictions(
-    expdir: Path, finished: Mapping[str, Any], labels: Sequence[str], test: Sequence[str]
-) -> list[Prediction]:
-    """The predictions of a finished fold.
-
-    Raises:
-        RunError: if they were changed, are of other classes, or not of exactly the test utterances
-    """
-    path = expdir / PREDICTIONS
-    rows, found = read_predictions(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != finished["predictions_sha256"]:
-        raise RunError(f"{path} was changed after the fold ended: score it again with -m evaluate")
-    if list(found) != list(labels):
-        raise RunError(
-            f"{path} has the classes {', '.join(found)}, the run's manifest.jsonl {', '.join(labels)}: one of the two "
-            "was edited. Restore it"
-        )
-    if sorted(row.utterance for row in rows) != sorted(test):
-        raise RunError(f"{path} does not hold exactly the {len(test)} test utterances")
-    return rows
+def differences(key: str, earlier: Any, now: Any) -> list[str]:
+    """What differs between two plain values, by dotted key."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        keys = sorted({*earlier, *now})
+        return [line for name in keys for line in differences(f"{key}.{name}", earlier.get(name), now.get(name))]
+    return [] if earlier == now else [f"{key} was {earlier!r} and is {now!r}"]

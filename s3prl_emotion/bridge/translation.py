@@ -1,0 +1,54 @@
+"""Between our typed plan and what S3PRL's Runner takes: a Namespace and a mapping. Nothing else makes them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from s3prl_emotion.bridge.arguments import arguments
+from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.downstream.settings import FoldInputs, Settings, plain_settings
+from s3prl_emotion.runs.plan import Training, UpstreamChoice
+from s3prl_emotion.upstreams.per_fold import of_fold
+
+_OF_UPSTREAM = {
+    "upstream": "name",
+    "upstream_ckpt": "checkpoint",
+    "upstream_model_config": "model_config",
+    "upstream_refresh": "refresh",
+    "upstream_trainable": "trainable",
+    "upstream_feature_selection": "selection",
+    "upstream_layer_selection": "layer",
+    "upstream_feature_normalize": "normalize",
+    "upstream_model_name": "model_name",
+    "upstream_revision": "revision",
+}
+
+
+def namespace(training: Training, fold: int | None = None, **launch: Any) -> argparse.Namespace:
+    """S3PRL's arguments of a training.
+
+    Args:
+        training: what is trained
+        fold: whose model an upstream is that has one per fold; None names all of them
+        launch: ``mode``, ``expdir`` and whatever else a single start has of its own
+    """
+    upstream = {key: getattr(training.upstream, name) for key, name in _OF_UPSTREAM.items()}
+    if fold is not None:
+        upstream["upstream_ckpt"] = of_fold(training.upstream.checkpoint, fold)
+    typed = {"downstream": training.downstream, "seed": training.seed, "device": training.device}
+    return arguments(**{**training.further, **upstream, **typed, **launch})
+
+
+def training_of(args: argparse.Namespace, settings: Settings[Any]) -> Training:
+    """What S3PRL's arguments and a checked configuration describe."""
+    given = vars(args)
+    upstream = UpstreamChoice(**{name: given[key] for key, name in _OF_UPSTREAM.items()})
+    typed = ("downstream", "seed", "device")
+    further = {key: value for key, value in given.items() if key not in _OF_UPSTREAM and key not in typed}
+    return Training(upstream, settings=settings, further=further, **{key: given[key] for key in typed})
+
+
+def mapping(downstream: str, settings: Settings[Any], inputs: FoldInputs | None = None) -> dict[str, Any]:
+    """The configuration in S3PRL's layout; without ``inputs``, of no fold."""
+    return plain_settings(settings, expert_of(downstream).plain(settings.expert, inputs))

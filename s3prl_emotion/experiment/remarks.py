@@ -1,0 +1,88 @@
+"""What is worth printing of a run's settings, and what makes it unlike one that follows the shipped configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.bridge.translation import mapping
+from s3prl_emotion.downstream.settings import Settings
+from s3prl_emotion.experiment.brought import plugins_of
+from s3prl_emotion.runs.plan import CorpusChoice, Remarks, Training
+
+UNCHANGING = frozenset(
+    {
+        *("runner.log_step", "runner.save_step", "runner.max_keep", "runner.eval_dataloaders"),
+        *(f"downstream_expert.datarc.{key}" for key in ("num_workers", "pre_load")),
+    }
+)
+"""Settings that decide no number of a run."""
+
+SAID: dict[str, Callable[[Any], str]] = {
+    "runner.total_steps": "{} steps".format,
+    "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
+    "downstream_expert.datarc.labels": lambda value: (
+        "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
+    ),
+}
+"""Settings that are named in words of their own."""
+
+
+def remarks_of(
+    training: Training, corpus: CorpusChoice, protocol: str, shipped: Settings[Any], demo: bool, tag: str
+) -> Remarks:
+    """Settings worth printing, and what makes the run unlike one that follows the configuration that ships.
+
+    Args:
+        training: what is trained
+        corpus: on what
+        protocol: how it is divided
+        shipped: the configuration that ships
+        demo: whether it is a demonstration
+        tag: what the run folder's name ends with; ``lr...`` in a sweep of learning rates
+    """
+    upstream, settings = training.upstream, training.settings
+    cut_s = expert_of(training.downstream).cut_s(settings.expert)
+    deviations = [
+        text
+        for text, applies in (
+            ("upstream fine-tuned (-f)", upstream.trainable),
+            (f"features -s {upstream.selection}", upstream.selection != "hidden_states"),
+            (f"layer -l {upstream.layer}", upstream.layer is not None),
+            ("layers normalised", upstream.normalize),
+            (f"audio cut to {cut_s} s", cut_s is not None),
+            ("--trim-zeros", corpus.trim_zeros),
+            ("--skip-bad", corpus.skip_bad),
+            ("--drop-leaks", corpus.drop_leaks),
+        )
+        if applies
+    ]
+    # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen; "demo settings" is said once
+    said = {"optimizer.lr"} if tag.startswith("lr") else set()
+    if demo:
+        said |= {"optimizer.lr", "runner.eval_step"}
+    ships, is_now = (mapping(training.downstream, item) for item in (shipped, settings))
+    for key, before, now in _differing(ships, is_now):
+        text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
+        if key not in UNCHANGING | said and text not in deviations:
+            deviations.append(text)
+    file = {"total_steps": shipped.runner.total_steps, "lr": shipped.optimizer.get("lr")}
+    steps, rate = settings.runner.total_steps, settings.optimizer.get("lr")
+    read = (corpus.name, *(str(value) for value in corpus.options.values()))
+    brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol)
+    return Remarks(demo, steps, rate, file, tuple(deviations), brought)
+
+
+def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys whose values differ, with both values; None stands for a key that is not there."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys((*before, *now)):
+            yield from _differing(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    elif before != now:
+        yield key, before, now
+
+
+def _say(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value

@@ -1,0 +1,86 @@
+"""What is to be run, as typed parts; the bridge alone turns them into S3PRL's arguments and configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s3prl_emotion.downstream.settings import Settings
+
+if TYPE_CHECKING:
+    from s3prl_emotion.bridge.cache import CacheOptions
+
+
+@dataclass(frozen=True)
+class UpstreamChoice:
+    """The upstream, and what is taken of it: S3PRL's options that begin with ``upstream``."""
+
+    name: str  # -u, as it is on s3prl.hub
+    checkpoint: str | None = None  # -k
+    model_config: str | None = None  # -g
+    refresh: bool = False  # -r
+    trainable: bool = False  # -f
+    selection: str = "hidden_states"  # -s
+    layer: int | None = None  # -l
+    normalize: bool = False
+    model_name: str | None = "model.pt"
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What S3PRL's Runner does in every fold."""
+
+    upstream: UpstreamChoice
+    downstream: str  # -d
+    settings: Settings[Any]
+    seed: int
+    device: str
+    further: Mapping[str, Any] = field(default_factory=dict)  # S3PRL's other arguments, which decide no number
+
+
+@dataclass(frozen=True)
+class CorpusChoice:
+    """What is trained and tested on."""
+
+    name: str
+    data: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the corpus' reader
+    skip_bad: bool = False
+    trim_zeros: bool = False
+    drop_leaks: bool = False
+    pretraining: tuple[Path, ...] = ()  # manifests of what the upstream was pretrained on
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What is worth printing of the settings, beside those of the configuration that ships."""
+
+    demo: bool
+    total_steps: int
+    lr: float | None
+    file: Mapping[str, Any]  # total_steps and lr of the configuration that ships
+    deviations: tuple[str, ...]  # from it, each in words
+    plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that decide the numbers, by kind and name
+
+    def record(self) -> dict[str, Any]:
+        """As ``run.json`` has them; plugins only where there are any."""
+        content = dataclasses.asdict(self)
+        return content if self.plugins else {key: value for key, value in content.items() if key != "plugins"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: everything that decides its numbers, where it goes, and what is said of it."""
+
+    training: Training
+    corpus: CorpusChoice
+    protocol: str
+    folder: Path
+    remarks: Remarks
+    folds: tuple[int, ...] | None = None  # None: all
+    score_again: bool = False  # -m evaluate: test again with the checkpoints that dev selected
+    cache: CacheOptions | None = None  # None: hidden states are not stored

@@ -28,6 +28,7 @@ UPSTREAMS = ("base", "tapt", "cpt")
 NAMES = {"base": "base", "tapt": "after TAPT", "cpt": "after CPT"}
 RESULT_FILE = "result.json"
 TABLE_FILE = "table.txt"
+_METHODS = ("95 % interval", "difference", "p Holm", "p McNemar", "p corrected t")  # that the table shows
 _FIGURES = {"ua": "ua", "accuracy": "wa", "macro_f1": "macro_f1"}
 
 
@@ -151,6 +152,7 @@ def table(content: Mapping[str, Any], names: Mapping[str, str]) -> str:
     lines = [
         f"FLEA on {content['corpus']}, protocol {content['protocol']}, "
         f"{'inductive: no stage heard test audio' if content['inductive'] else 'transductive: test audio was heard'}"
+        f"{'; demo settings: the figures say nothing' if content['demo'] else ''}"
     ]
     blocks = content["comparison"]["blocks"]
     for block in blocks:
@@ -174,7 +176,7 @@ def table(content: Mapping[str, Any], names: Mapping[str, str]) -> str:
         lines += ["", wrap(f"folds {folds}; {', '.join(block['marks'] or ['test audio unheard, speakers apart'])}")]
         lines += [wrap(f"not comparable with block {item['block']}: {item['reason']}") for item in block["apart"]]
     methods = content["comparison"]["methods"]
-    lines += ["", *(wrap(f"{name}: {text}") for name, text in methods.items() if not name.startswith("std"))]
+    lines += ["", *(wrap(f"{name}: {text}") for name, text in methods.items() if name in _METHODS)]
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in content["published"]:
         said = (

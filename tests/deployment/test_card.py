@@ -12,8 +12,7 @@ from reporting.runs import make_run
 
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.deployment.card import model_card
-from s3prl_emotion.deployment.format import FORMAT, VERSION, CorpusFacts, ExportConfig, Features
-from s3prl_emotion.deployment.parts import UpstreamUse
+from s3prl_emotion.deployment.format import FORMAT, VERSION, CorpusFacts, ExportConfig, ExportedUpstream, Features
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.mapping import to_mapping
@@ -24,7 +23,7 @@ def _config(record: dict[str, Any]) -> ExportConfig:
     return ExportConfig(
         format=FORMAT,
         version=VERSION,
-        upstream=UpstreamUse("hubert"),
+        upstream=ExportedUpstream("hubert"),
         features=Features(16000, 320, 768, 13),
         downstream="emotion_mean",
         modelrc=ModelConfig(pooling={"name": "mean"}, projector_dim=256),

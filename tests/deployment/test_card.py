@@ -72,6 +72,6 @@ def test_an_export_holds_the_record_as_the_run_does(tmp_path: Path) -> None:
     assert from_mapping(ExportConfig, content, "config.json") == config
     content["results"]["folds"][0]["wa"] = 70
     with pytest.raises(
-        ConfigError, match=r"config\.json\.results\.folds\[0\]\.wa: expected a fraction in \[0, 1\], found 70"
+        ConfigError, match=r"config\.json\.results: folds\[0\]\.wa: expected a fraction in \[0, 1\], found 70"
     ):
         from_mapping(ExportConfig, content, "config.json")

@@ -31,5 +31,5 @@ def test_a_run_prints_its_table_alone(run, tmp_path, capsys) -> None:
     printed = capsys.readouterr()
     assert printed.out.lstrip().startswith("upstream fbank | downstream emotion_mean_std")
     assert "[Runner]" not in printed.out + printed.err
-    assert re.search(r"^fold 1: UA [\d.]+ %, WA [\d.]+ % on 16 test utterances \(\d+ s\)$", printed.err, re.MULTILINE)
+    assert re.search(r"fold 1: UA [\d.]+ %, WA [\d.]+ % on 16 test utterances \(\d+ s\)$", printed.err, re.MULTILINE)
     assert "Save the checkpoint" in (tmp_path / "run" / "fold1" / FILE).read_text()

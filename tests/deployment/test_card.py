@@ -12,8 +12,7 @@ from reporting.runs import make_run
 
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.deployment.card import model_card
-from s3prl_emotion.deployment.format import FORMAT, VERSION, CorpusFacts, ExportConfig, Features
-from s3prl_emotion.deployment.parts import UpstreamUse
+from s3prl_emotion.deployment.format import FORMAT, VERSION, CorpusFacts, ExportConfig, ExportedUpstream, Features
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.mapping import to_mapping
@@ -24,7 +23,7 @@ def _config(record: dict[str, Any]) -> ExportConfig:
     return ExportConfig(
         format=FORMAT,
         version=VERSION,
-        upstream=UpstreamUse("hubert"),
+        upstream=ExportedUpstream("hubert"),
         features=Features(16000, 320, 768, 13),
         downstream="emotion_mean",
         modelrc=ModelConfig(pooling={"name": "mean"}, projector_dim=256),
@@ -73,6 +72,6 @@ def test_an_export_holds_the_record_as_the_run_does(tmp_path: Path) -> None:
     assert from_mapping(ExportConfig, content, "config.json") == config
     content["results"]["folds"][0]["wa"] = 70
     with pytest.raises(
-        ConfigError, match=r"config\.json\.results\.folds\[0\]\.wa: expected a fraction in \[0, 1\], found 70"
+        ConfigError, match=r"config\.json\.results: folds\[0\]\.wa: expected a fraction in \[0, 1\], found 70"
     ):
         from_mapping(ExportConfig, content, "config.json")

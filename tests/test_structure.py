@@ -22,7 +22,10 @@ def _modules() -> dict[str, Path]:
 
 
 def _imported(name: str, path: Path) -> set[str]:
-    """Every module that a file imports, at its top or within a function; a name of a module counts as one below it."""
+    """Every module that a file imports, at its top, within a function or by ``importlib``, where the name is plain.
+
+    A name that is taken from a module counts as one below it.
+    """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
@@ -31,6 +34,8 @@ def _imported(name: str, path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             found |= {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+            found |= {str(given.value) for given in node.args if isinstance(given, ast.Constant)}
     return found
 
 
@@ -43,7 +48,7 @@ def _within(name: str, package: str) -> bool:
 
 
 def _uses(name: str) -> set[str]:
-    """The files of ours that one imports; its own packages' registries do not count, they are there for their members."""
+    """The files of ours that one imports, but for the registries of its own packages, which are there for members."""
     found = {each if each in MODULES else each.rpartition(".")[0] for each in IMPORTED[name]}
     return {each for each in found if each in MODULES and not _within(name, each)}
 

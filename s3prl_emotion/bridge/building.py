@@ -62,10 +62,10 @@ def build(ref: UpstreamRef, device: str, refresh: bool = False) -> Any:
     Raises:
         UpstreamError: whatever goes wrong, see :func:`~s3prl_emotion.upstreams.explanation.explained`
     """
-    theirs_and_ours = hub()
+    found = hub()
     name, checkpoint, model_config = ref.options
     with trusted_checkpoints(ref.trusted or is_trusting()), explained(name, not_built(checkpoint)):
-        upstream = getattr(theirs_and_ours, name)(ckpt=checkpoint, model_config=model_config, refresh=refresh)
+        upstream = getattr(found, name)(ckpt=checkpoint, model_config=model_config, refresh=refresh)
         check_interface(upstream, name)
         return upstream.to(device).eval()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion import plugins
-from s3prl_emotion.bridge import entries, shims
+from s3prl_emotion.bridge import entries
 from s3prl_emotion.errors import NameClashError, PluginError, UpstreamError
 from s3prl_emotion.upstreams import names
 
@@ -24,7 +24,6 @@ STOCK_DOWNSTREAMS = frozenset({"emotion"})
 
 def register() -> None:
     """See :func:`s3prl_emotion.register`."""
-    shims.apply()
     if not any(isinstance(finder, _DownstreamFinder) for finder in sys.meta_path):
         sys.meta_path.append(_DownstreamFinder())
     vars(entries.hub())["__getattr__"] = _found_later

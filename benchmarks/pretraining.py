@@ -27,8 +27,9 @@ from s3prl_emotion.pretraining import kmeans
 from s3prl_emotion.pretraining.batches import Batches, Clip
 from s3prl_emotion.pretraining.frames import Framing
 from s3prl_emotion.pretraining.loop import Loop, make_accelerator
+from s3prl_emotion.pretraining.masks import MaskSettings
 from s3prl_emotion.pretraining.objective import MaskedPrediction
-from s3prl_emotion.pretraining.settings import BatchSettings, KMeansSettings, MaskSettings, Training
+from s3prl_emotion.pretraining.settings import BatchSettings, KMeansSettings, Training
 from s3prl_emotion.pretraining.states import FrameFile
 
 SIZES = {

@@ -177,7 +177,7 @@ def corpus_readers() -> str:
 
 def adapters() -> str:
     """Our ``-u`` names; griffe finds their files at the top level of the checkout."""
-    from s3prl_emotion.bridge.registration import upstreams
+    from s3prl_emotion.bridge.entries import upstreams
 
     return _objects(upstreams().values()).replace("::: s3prl_emotion.upstream_patches", "::: upstream_patches")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from s3prl_emotion.bridge.registration import name_upstream, register, upstream_names
+from s3prl_emotion.bridge.entries import hub, name_upstream, upstream_names
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams import code
 from s3prl_emotion.upstreams.explanation import explained, not_built
@@ -62,11 +62,10 @@ def build(ref: UpstreamRef, device: str, refresh: bool = False) -> Any:
     Raises:
         UpstreamError: whatever goes wrong, see :func:`~s3prl_emotion.upstreams.explanation.explained`
     """
-    register()
-    hub = importlib.import_module("s3prl.hub")
+    found = hub()
     name, checkpoint, model_config = ref.options
     with trusted_checkpoints(ref.trusted or is_trusting()), explained(name, not_built(checkpoint)):
-        upstream = getattr(hub, name)(ckpt=checkpoint, model_config=model_config, refresh=refresh)
+        upstream = getattr(found, name)(ckpt=checkpoint, model_config=model_config, refresh=refresh)
         check_interface(upstream, name)
         return upstream.to(device).eval()
 

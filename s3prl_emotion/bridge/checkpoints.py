@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from s3prl_emotion.bridge.arguments import ARGUMENTS, check_arguments
+from s3prl_emotion.bridge.entries import is_upstream
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import is_upstream, register
+from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.bridge.translation import mapping, training_of
 from s3prl_emotion.config import shown
 from s3prl_emotion.downstream.config import MAX_LEARNING_RATE

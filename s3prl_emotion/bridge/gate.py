@@ -33,8 +33,9 @@ from typing import Any
 import torch
 
 from s3prl_emotion.bridge.arguments import check_arguments
+from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
 from s3prl_emotion.bridge.experts import expert_of
-from s3prl_emotion.bridge.registration import downstream_configs, named_upstreams, register, upstream_names
+from s3prl_emotion.bridge.registration import downstream_configs, register
 from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.config import from_mapping, shown
 from s3prl_emotion.downstream.config import as_number, is_like

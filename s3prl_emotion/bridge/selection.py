@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
-from s3prl_emotion.bridge.registration import named_upstreams, upstream_names
+from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.explanation import explained

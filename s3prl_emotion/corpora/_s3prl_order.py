@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 
 from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.superb_metadata import read_superb_metadata
 from s3prl_emotion.errors import CorpusError
 
 
@@ -30,8 +31,6 @@ def in_order_of(manifest: Manifest, folder: Path) -> Manifest:
     Raises:
         CorpusError: if the metadata cannot be read, or do not list exactly these utterances with these labels and folds
     """
-    from s3prl_emotion.corpora.superb_metadata import read_superb_metadata  # which knows names of IEMOCAP's form
-
     listed = read_superb_metadata(Path(manifest.root), folder)
     here, there = set(manifest.by_id), set(listed.by_id)
     if here != there:

@@ -23,7 +23,7 @@ from typing import Any
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import read_list
-from s3prl_emotion.corpora.iemocap import speaker_of
+from s3prl_emotion.corpora._iemocap_names import speaker_of
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, nearest
 

@@ -5,8 +5,6 @@ The labels are those of ``Session<k>/dialog/EmoEvaluation/*.txt``, lines of the 
 ``C-E2:<TAB>Anger; Frustration;<TAB>()``, are the votes of single annotators, which become :attr:`Utterance.soft`: a
 vote for several emotions is split evenly, votes for emotions outside of the classes are dropped, and the rest is made
 to sum to 1. The actors' own votes (``C-F1``, ``C-M1``) do not count.
-A speaker is the session plus the F or M before the last number: in ``Ses01F_impro01_M003`` the first F tells who wore
-the markers, the M tells who speaks.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from pathlib import Path
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import read_list
+from s3prl_emotion.corpora._iemocap_names import speaker_of
 from s3prl_emotion.corpora._s3prl_order import in_order_of, installed_metadata
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
@@ -43,21 +42,8 @@ _VOTES = {
     "frustration": "fru",
 }  # any other name is a vote for "oth"
 _VOTE = re.compile(r"^C-E\d+:\s*(.*?)\s*(?:\(|$)")
-_NAME = re.compile(r"^(Ses(\d\d))[FM]_.+_([FM])[A-Za-z]*\d+$")
 _TRANSCRIPT = re.compile(r"^(Ses\d\d[FM]_\S+)\s+\[[\d.]+\s*-\s*[\d.]+\]:\s*(.*)$")
 LAYOUT = "folders Session1 to Session5, each with dialog/EmoEvaluation/*.txt and sentences/wav/<dialog>/*.wav"
-
-
-def speaker_of(name: str) -> str | None:
-    """Who speaks in an utterance with a name of IEMOCAP's form (``Ses01F_impro01_M003``: ``Ses01M``), or None."""
-    match = _NAME.match(name)
-    return match.group(1) + match.group(3) if match else None
-
-
-def session_of(name: str) -> int | None:
-    """The session number of an utterance with a name of IEMOCAP's form, or None."""
-    match = _NAME.match(name)
-    return int(match.group(2)) if match else None
 
 
 def read_sessions(root: Path, corpus: str, merged: Mapping[str, str] = _MERGED) -> Manifest:

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from s3prl_emotion.audio.preparation import Preparation
-from s3prl_emotion.bridge.registration import is_upstream, register
+from s3prl_emotion.bridge.entries import is_upstream
+from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.config import from_mapping, shown
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.deployment.card import model_card

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError
 from s3prl_emotion.bridge.arguments import resolve_device
 from s3prl_emotion.bridge.building import build_frozen, enter
+from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.bridge.selection import check_upstream, probe_waveform, states
 from s3prl_emotion.deployment.export import write_export
 from s3prl_emotion.deployment.format import Features
@@ -54,6 +55,7 @@ class EmotionRecogniser:
         self.parts = parts
         self.device = device
         use = parts.use
+        register()
         ref = enter(parts.upstream)
         check_upstream(*ref.options)
         shared = None if use.fine_tuned or is_per_fold(ref.options[1]) else build_frozen(ref, device)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from s3prl_emotion.bridge.registration import downstream_configs, register
+from s3prl_emotion.bridge.entries import hub
+from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.plugins import record
@@ -72,6 +72,5 @@ def warn_of_changes(settings: Mapping[str, Any], where: str) -> None:
 
 
 def _file_of_upstream(name: str) -> str | None:
-    register()
-    function = vars(importlib.import_module("s3prl.hub")).get(name)
+    function = vars(hub()).get(name)
     return inspect.getfile(inspect.unwrap(function)) if inspect.isfunction(function) else None

@@ -17,8 +17,8 @@ from torch import Tensor
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.masks import RULES
-from s3prl_emotion.pretraining.settings import BatchSettings, MaskSettings
+from s3prl_emotion.pretraining.masks import RULES, MaskSettings
+from s3prl_emotion.pretraining.settings import BatchSettings
 
 BUCKETS = 20
 """Utterances of similar length share a part: so many groups by length."""

@@ -8,12 +8,29 @@ they do not depend on batch mates, processes or what was drawn before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from s3prl_emotion.pretraining.settings import MaskSettings
+from s3prl_emotion.errors import nearest
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """Which frames are masked."""
+
+    rule: str = "transformers"  # or fairseq: every mask of a batch is trimmed to the smallest
+    prob: float = 0.8
+    length: int = 10  # frames of a span
+    min_masks: int = 2  # spans of an utterance
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"unknown mask rule {self.rule!r}. {nearest(self.rule, RULES)}")
+        if not 0 < self.prob <= 1:
+            raise ValueError(f"prob must be in (0, 1], got {self.prob}")
+        if self.length < 1 or self.min_masks < 0:
+            raise ValueError(f"length must be at least 1 and min_masks at least 0, got {self.length}, {self.min_masks}")
 
 
 def transformers_mask(

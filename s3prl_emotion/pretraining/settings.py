@@ -11,31 +11,12 @@ from typing import Any, TypeVar
 
 from s3prl_emotion.config import from_mapping, read_yaml
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.pretraining.masks import MaskSettings
 
 D = TypeVar("D")
 
 CROPS = ("shortest", "none")
 PRECISIONS = ("no", "bf16", "fp16")
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """Which frames are masked, see :mod:`s3prl_emotion.pretraining.masks`."""
-
-    rule: str = "transformers"  # or fairseq: every mask of a batch is trimmed to the smallest
-    prob: float = 0.8
-    length: int = 10  # frames of a span
-    min_masks: int = 2  # spans of an utterance
-
-    def __post_init__(self) -> None:
-        from s3prl_emotion.pretraining.masks import RULES
-
-        if self.rule not in RULES:
-            raise ValueError(f"unknown mask rule {self.rule!r}. {nearest(self.rule, RULES)}")
-        if not 0 < self.prob <= 1:
-            raise ValueError(f"prob must be in (0, 1], got {self.prob}")
-        if self.length < 1 or self.min_masks < 0:
-            raise ValueError(f"length must be at least 1 and min_masks at least 0, got {self.length}, {self.min_masks}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import EmotionError
 from s3prl_emotion.protocols import folding
 from s3prl_emotion.protocols.protocol import Divide, Protocol
+from s3prl_emotion.protocols.split import divide_unchecked
 
 LABELS = ("ang", "hap", "neu", "sad")
 TestSetsOf = Callable[[Manifest], folding.TestSets]
@@ -80,8 +81,6 @@ def _behaviour(test_sets: TestSetsOf, divide: Divide, follows_lists: bool, needs
 
 
 def _division(manifest: Manifest, protocol: Protocol) -> str:
-    from s3prl_emotion.protocols.split import divide_unchecked
-
     try:
         folds = divide_unchecked(manifest, protocol)
         plain: list[Any] = [[fold.number, fold.train, fold.dev, fold.test] for fold in folds]

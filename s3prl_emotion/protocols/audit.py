@@ -20,6 +20,7 @@ from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols._likeness import facts, spelling
 from s3prl_emotion.protocols._parts import Heard, Part
 from s3prl_emotion.protocols.protocol import Protocol
+from s3prl_emotion.protocols.record import declared
 from s3prl_emotion.protocols.split import Folds
 
 LEAK = "leak"
@@ -264,7 +265,7 @@ def audit_once(
 
 def _fingerprint(manifest: Manifest, folds: Folds, protocol: Protocol, pretraining: Sequence[PretrainingData]) -> str:
     """SHA-256 of all that an audit looks at."""
-    digest = hashlib.sha256(json.dumps([RULES, manifest.root, folds.sha256(), protocol.record()["sha256"]]).encode())
+    digest = hashlib.sha256(json.dumps([RULES, manifest.root, folds.sha256(), declared(protocol)["sha256"]]).encode())
     for item in manifest.utterances:
         row = (item.id, item.path, item.speaker, item.text, item.start_s, item.end_s, item.sound, item.source)
         digest.update(repr(row).encode())

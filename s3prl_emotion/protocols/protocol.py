@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.protocols.folding import TestSets, corpus_folds
@@ -78,26 +75,3 @@ class Protocol:
             description=f"{self.name}, with pretraining that may have seen the test audio without its labels",
             transductive=True,
         )
-
-    def record(self) -> dict[str, Any]:
-        """Everything declared, as plain values for ``results.json``, with its fingerprint.
-
-        ``sha256`` covers what is declared and what is done: ``examples_sha256`` is that of the divisions of a few small
-        corpora that are always the same.
-        """
-        from s3prl_emotion.protocols._examples import behaviour_sha256
-
-        declared = {
-            "name": self.name,
-            "folds": self.folds,
-            "dev": self.dev,
-            "selection": f"{'test' if self.selection_on_test else 'dev'} {self.selection}",
-            "label_set": self.labels,
-            "speaker_disjoint_dev": self.speaker_disjoint_dev,
-            "speaker_disjoint_test": self.speaker_disjoint_test,
-            "selection_on_test": self.selection_on_test,
-            "transductive": self.transductive,
-            "examples_sha256": behaviour_sha256(self),
-        }
-        text = json.dumps(declared, sort_keys=True, separators=(",", ":"))
-        return {**declared, "sha256": hashlib.sha256(text.encode("utf-8")).hexdigest()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge import entries
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.evaluation.published import canonical_upstream
 from s3prl_emotion.plugins import plugin_of
@@ -71,9 +71,9 @@ def upstream_rows() -> list[Row]:
 
     A dropped checkpoint that cannot be used is a row that says why.
     """
-    names = registration.upstream_names()
+    names = entries.upstream_names()
     rows = [_dropped_row(name, path, paths, names) for name, paths in sorted(dropped().items()) for path in paths]
-    functions = registration.upstreams()
+    functions = entries.upstreams()
     rows += [_named_row(name, _source(functions[name])) for name, ours in names.items() if ours]
     return rows + [_named_row(name, "s3prl") for name, ours in names.items() if not ours]
 
@@ -93,7 +93,7 @@ def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, 
     from s3prl_emotion.upstreams.facts import facts
 
     source = f"dropped: {path}"
-    if registration.is_taken(name):
+    if entries.is_taken(name):
         owner = "ours" if names.get(name) else "S3PRL"
         return Row(name, source, problem=f"not used: {name} is a name of {owner}; rename it")
     if len(same_name) > 1:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from s3prl_emotion.bridge.entries import upstreams
 from s3prl_emotion.errors import UpstreamError
 
 TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
@@ -31,7 +32,6 @@ def check_name(name: str) -> None:
     Raises:
         UpstreamError: if it is none, with names that resemble it
     """
-    from s3prl_emotion.bridge.registration import upstreams
     from s3prl_emotion.upstreams.dropped import dropped
     from s3prl_emotion.upstreams.hub import is_hub_id
 

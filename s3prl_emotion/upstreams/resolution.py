@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from s3prl_emotion.bridge.entries import is_taken, upstream_names
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams import code, names
 from s3prl_emotion.upstreams.dropped import dropped, name_of
@@ -37,8 +38,6 @@ def resolve(name: str | None, checkpoint: str | None, model_config: str | None, 
     Raises:
         UpstreamError: if two dropped checkpoints have the name, or what is found cannot be read
     """
-    from s3prl_emotion.bridge.registration import is_taken, upstream_names
-
     if name is not None:
         names.check_name(name)
     known = upstream_names()
@@ -168,8 +167,6 @@ def _beside(path: Path) -> Source | None:
 
 def _free(path: Path, known: Mapping[str, bool]) -> str:
     """A name for results: the last part of the path, with its parent where that is a name of the hub's."""
-    from s3prl_emotion.bridge.registration import is_taken
-
     path = path.resolve()
     name = name_of(path)
     return f"{path.parent.name}__{name}" if name in known or is_taken(name) else name

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
 from s3prl_emotion.errors import RunError, UpstreamError
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
@@ -94,8 +95,6 @@ def _local(place: str) -> str:
 
 def _adapter(ref: UpstreamRef) -> str | None:
     """Which of ours reads it; None if the name is one that the hub has by itself."""
-    from s3prl_emotion.bridge.registration import named_upstreams, upstream_names
-
     name, checkpoint, model_config = ref.options
     if name in upstream_names():
         return None

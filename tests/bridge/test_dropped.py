@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import s3prl_emotion
-from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge import entries
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.selection import check_upstream
@@ -45,9 +45,9 @@ def test_a_dropped_folder_is_found_by_its_name(my_hubert) -> None:
 
     found = enter(resolve("my_hubert", None, None)).options
     assert found == ("my_hubert", str(my_hubert), None)
-    assert hub.my_hubert.__wrapped__ is registration.upstreams()["hf_auto_custom"]
+    assert hub.my_hubert.__wrapped__ is entries.upstreams()["hf_auto_custom"]
     check_upstream(*found)
-    assert "my_hubert" not in registration.upstream_names(), "no name of S3PRL's or ours"
+    assert "my_hubert" not in entries.upstream_names(), "no name of S3PRL's or ours"
     assert resolve("my_hubert", None, None).options == found
 
 
@@ -81,7 +81,7 @@ def test_what_means_something_else_on_the_hub_is_not_replaced(my_hubert, tmp_pat
     with pytest.raises(UpstreamError, match=rf"-u {name}: upstreams/{name} cannot have that name, which means .*path"):
         resolve(name, None, None)
     with pytest.raises(ValueError, match=f"'{name}' exists in s3prl.hub already"):
-        registration.name_upstream(name, "hf_auto_custom", str(my_hubert), None)
+        entries.name_upstream(name, "hf_auto_custom", str(my_hubert), None)
     found = enter(resolve(f"upstreams/{name}", None, None))
     assert found.name == f"upstreams__{name}"
     assert getattr(hub, name) is before
@@ -179,7 +179,7 @@ def _in_a_fresh_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     from s3prl import hub
 
     monkeypatch.delattr(hub, name)
-    registration._named.discard(name)
+    entries._named.discard(name)
 
 
 def test_drop_in_run_evaluate(tmp_path, demo_root, my_hubert, monkeypatch, capsys) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge import entries
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
@@ -53,7 +53,7 @@ def energy(tmp_path: Path):
     s3prl_emotion.register()
     from s3prl import hub
 
-    before, named, modules = set(vars(hub)), set(registration._named), set(sys.modules)
+    before, named, modules = set(vars(hub)), set(entries._named), set(sys.modules)
     path = tmp_path / "upstreams" / "energy.py"
     path.parent.mkdir()
     path.write_text(ENERGY)
@@ -61,7 +61,7 @@ def energy(tmp_path: Path):
     yield path
     for name in set(vars(hub)) - before:
         delattr(hub, name)
-    registration._named.intersection_update(named)
+    entries._named.intersection_update(named)
     for name in set(sys.modules) - modules:
         if name.startswith("_s3prl_emotion_dropped_"):
             del sys.modules[name]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import registration, selection
+from s3prl_emotion.bridge import entries, selection
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams import names
 
@@ -19,7 +19,7 @@ from s3prl_emotion.upstreams import names
 def test_every_name_of_the_hub_is_known() -> None:
     found = names.hub_names()
     assert found is not None
-    theirs = {name for name, ours in registration.upstream_names().items() if not ours}
+    theirs = {name for name, ours in entries.upstream_names().items() if not ours}
     assert theirs <= set(found.functions) | found.imported
     assert len(set(found.functions) & theirs) > 100
     for name in set(found.functions) & theirs:
@@ -78,7 +78,7 @@ def test_a_run_on_fbank_does_not_need_transformers(demo_root, tmp_path) -> None:
 def test_advice_names_variants_that_exist() -> None:
     from s3prl_emotion.upstreams.explanation import explained
 
-    known = registration.upstream_names()
+    known = entries.upstream_names()
     for upstream, variants in (("byol_a_512", []), ("hubert_base", ["hubert_custom", "hubert_local"])):
         with pytest.raises(UpstreamError) as caught, explained(upstream):
             raise OSError("no network")

@@ -11,6 +11,7 @@ from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import make_folds, protocols
 from s3prl_emotion.protocols.folding import folds_by_speaker
+from s3prl_emotion.protocols.record import declared
 
 LABELS = ("neu", "ang")
 
@@ -93,7 +94,7 @@ def test_oracle_selects_on_the_test_set_and_says_so():
     for fold in folds.folds:
         assert fold.dev == fold.test
         assert len(fold.train) == 40
-    record = protocols.get("oracle").record()
+    record = declared(protocols.get("oracle"))
     assert record["selection"] == "test ua"
     assert record["selection_on_test"] is True
 
@@ -168,14 +169,14 @@ def test_transductive_variants_divide_alike_and_have_another_fingerprint(name):
     plain, transductive = protocols.get(name), protocols.get(f"{name}-transductive")
     assert transductive.transductive
     assert make_folds(manifest, plain).folds == make_folds(manifest, transductive).folds
-    assert plain.record()["sha256"] != transductive.record()["sha256"]
+    assert declared(plain)["sha256"] != declared(transductive)["sha256"]
 
 
 @pytest.mark.parametrize("name", protocols.names())
 def test_records_hold_what_is_declared(name):
-    record = protocols.get(name).record()
+    record = declared(protocols.get(name))
     assert record["name"] == name
     assert len(record["sha256"]) == 64
-    assert len({protocols.get(other).record()["sha256"] for other in protocols.names()}) == len(protocols.names())
-    changed = dataclasses.replace(protocols.get(name), dev="something else").record()
+    assert len({declared(protocols.get(other))["sha256"] for other in protocols.names()}) == len(protocols.names())
+    changed = declared(dataclasses.replace(protocols.get(name), dev="something else"))
     assert changed["sha256"] != record["sha256"]

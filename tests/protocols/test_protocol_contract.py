@@ -21,6 +21,7 @@ from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import Folds, Protocol, Training, _examples, folding, loso, make_folds, protocols, superb
 from s3prl_emotion.protocols._examples import LABELS, divided, examples
+from s3prl_emotion.protocols.record import declared
 from s3prl_emotion.protocols.split import divide_unchecked
 
 NAMES = protocols.names()
@@ -165,7 +166,7 @@ def test_declares_in_words(name: str) -> None:
 
 def fingerprint(protocol: Protocol) -> str:
     _examples._behaviour.cache_clear()
-    return str(protocol.record()["sha256"])
+    return str(declared(protocol)["sha256"])
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,8 @@ def test_the_fingerprint_is_that_of_another_process_and_says_nothing(caplog) -> 
     assert caplog.text == ""
     code = (
         "from s3prl_emotion.protocols import protocols\n"
-        f"print({{name: protocols.get(name).record()['sha256'] for name in {NAMES[::-1]!r}}} == {here!r})"
+        "from s3prl_emotion.protocols.record import declared\n"
+        f"print({{name: declared(protocols.get(name))['sha256'] for name in {NAMES[::-1]!r}}} == {here!r})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
 

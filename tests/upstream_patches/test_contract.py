@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor, AutoModel
 
 import s3prl_emotion
-from s3prl_emotion.bridge import registration
+from s3prl_emotion.bridge import entries
 from s3prl_emotion.bridge.selection import TOLERANCE_FRAMES, rate_of, states
 from s3prl_emotion.upstreams.facts import facts
 from s3prl_emotion.upstreams.formats import adapter_of
@@ -61,7 +61,7 @@ def example(adapter: str, family: str, folder: Path, made: dict[str, Path]) -> n
         (path / "pretraining.json").write_text(json.dumps({"recipe": "flea", "stage": stage}))
     else:
         path = made[family]
-    return registration.upstreams()[adapter](str(path), model_config=None, refresh=False).eval()
+    return entries.upstreams()[adapter](str(path), model_config=None, refresh=False).eval()
 
 
 def noise(samples: int, seed: int = 0) -> Tensor:
@@ -72,7 +72,7 @@ def noise(samples: int, seed: int = 0) -> Tensor:
 
 def test_every_adapter_has_an_example() -> None:
     """An adapter that is added comes with a tiny checkpoint, on which the tests below run."""
-    assert set(EXAMPLES) == set(registration.upstreams())
+    assert set(EXAMPLES) == set(entries.upstreams())
 
 
 @pytest.mark.parametrize(("adapter", "family"), PAIRS)

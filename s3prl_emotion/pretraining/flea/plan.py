@@ -11,7 +11,8 @@ from typing import Any
 
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.registration import register, upstreams
+from s3prl_emotion.bridge.entries import upstreams
+from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import ConfigError, ProtocolError, RunError, UpstreamError
 from s3prl_emotion.experiment.preparation import prepare

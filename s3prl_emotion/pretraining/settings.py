@@ -154,7 +154,7 @@ def read_settings(kind: type[D], recipe: str, config: str | Path | None, *overri
 
 def shipped(recipe: str) -> Path:
     """The YAML file of a recipe."""
-    package = importlib.import_module("s3prl_emotion.pretraining_configs")
+    package = importlib.import_module("s3prl_emotion.pretraining.configs")
     return Path(str(package.__path__[0])) / f"{recipe}.yaml"
 
 

@@ -1,4 +1,4 @@
-"""The settings of ``pretraining_configs/flea.yaml``."""
+"""The settings of ``pretraining/configs/flea.yaml``."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
 
 
 def test_lines_of_later_steps_are_dropped(tmp_path: Path) -> None:
-    log = "train at step 2: loss 1\nNew best on dev at step 2: ua 0.5\ntest at step 0: loss 1\n"
+    log = "train at step 2: loss 1\nNew best on dev at step 2: ua 0.5\ntest: loss 1\n"
     (tmp_path / "log.log").write_text(log + "train at step 4: loss 1\nNew best on dev at step 4: ua 0.6\ntrain at st")
     (tmp_path / "layer_weights.csv").write_text("2,0.5,0.5\n4,0.4,0.6\n")
     drop_lines_beyond(tmp_path, 3)

@@ -70,7 +70,7 @@ def test_a_run_that_was_killed(
     assert {name: text for name, text in _results(tmp_path / "run").items() if not name.endswith("log.log")} == logs
     for fold in ("fold1", "fold2"):
         lines = [
-            [line for line in (folder / fold / "log.log").read_text().splitlines() if "test at" not in line]
+            [line for line in (folder / fold / "log.log").read_text().splitlines() if not line.startswith("test:")]
             for folder in (finished_run, tmp_path / "run")
         ]
         assert lines[0] == lines[1], "every step is logged once"

@@ -13,7 +13,7 @@ from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.evaluation.summary import summarise
+from s3prl_emotion.evaluation.summary import summarise_again
 from s3prl_emotion.files import parse_json
 from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.protocols.seal import MADE
@@ -131,21 +131,7 @@ def read_run(folder: str | Path) -> Run:
     folds = _folds(folder, old)
     _check_utterances(folder, predictions, old, folds)
     try:
-        new = summarise(
-            predictions,
-            labels,
-            upstream=old.upstream,
-            checkpoint_sha256=old.checkpoint_sha256,
-            downstream=old.downstream,
-            corpus=old.corpus,
-            corpus_name=old.corpus_name,
-            protocol=old.protocol,
-            steps=steps,
-            folds_expected=old.folds_expected,
-            seed=old.seed,
-            versions=old.versions,
-            settings=old.settings,
-        )
+        new = summarise_again(old, predictions, labels, steps, old.settings)
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
     ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))

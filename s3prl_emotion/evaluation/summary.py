@@ -131,6 +131,35 @@ def summarise(
     return results_of(to_mapping(results), "results")
 
 
+def summarise_again(
+    old: Results,
+    predictions: Sequence[Prediction],
+    labels: Sequence[str],
+    steps: Mapping[int, int | None],
+    settings: Settings | None,
+) -> Results:
+    """:func:`summarise` with what predictions cannot tell (names, protocol, seed, versions) from an earlier record.
+
+    Raises:
+        RunError: as :func:`summarise`
+    """
+    return summarise(
+        predictions,
+        labels,
+        upstream=old.upstream,
+        checkpoint_sha256=old.checkpoint_sha256,
+        downstream=old.downstream,
+        corpus=old.corpus,
+        corpus_name=old.corpus_name,
+        protocol=old.protocol,
+        steps=steps,
+        folds_expected=old.folds_expected,
+        seed=old.seed,
+        versions=old.versions,
+        settings=settings,
+    )
+
+
 def _plain(part: Mapping[str, Any] | ProtocolRecord | Settings) -> dict[str, Any]:
     return dict(part) if isinstance(part, Mapping) else to_mapping(part)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.errors import ConfigError, RunError, reason_of
-from s3prl_emotion.evaluation.summary import summarise
+from s3prl_emotion.evaluation.summary import summarise_again
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, settle
 from s3prl_emotion.experiment.run import Prepared, run
 from s3prl_emotion.files import write_atomically
@@ -209,21 +209,8 @@ def _write(
     spelled = ", ".join(f"{value:g}" for value in sorted(candidates))
     settings = old.settings or Settings()
     words = {"lr": f"chosen in each fold on its dev set from {spelled}"}
-    results = summarise(
-        predictions,
-        old.labels,
-        upstream=old.upstream,
-        checkpoint_sha256=old.checkpoint_sha256,
-        downstream=old.downstream,
-        corpus=old.corpus,
-        corpus_name=old.corpus_name,
-        protocol=old.protocol,
-        steps=steps,
-        folds_expected=old.folds_expected,
-        seed=old.seed,
-        versions=old.versions,
-        settings=dataclasses.replace(settings, further={**settings.further, **words}),
-    )
+    settings = dataclasses.replace(settings, further={**settings.further, **words})
+    results = summarise_again(old, predictions, old.labels, steps, settings)
     folder = RunFolder(source.with_name(source.name.replace(f"-lr{rate:g}", "-lrdev")))
     table = {
         "selection": old.protocol.selection,

@@ -25,7 +25,7 @@ from s3prl_emotion.evaluation.comparability import (
 from s3prl_emotion.evaluation.fusion import KEY as FUSION
 from s3prl_emotion.evaluation.fusion import fuse_systems
 from s3prl_emotion.evaluation.pairs import holm
-from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
+from s3prl_emotion.evaluation.published import PublishedResult, published_rows
 from s3prl_emotion.evaluation.runs import find_runs, read_run
 from s3prl_emotion.evaluation.systems import (
     DIFFERENCE_METHODS,
@@ -232,7 +232,7 @@ def _published(named: Mapping[str, System]) -> list[dict[str, Any]]:
     systems_of: dict[PublishedResult, list[str]] = {}
     for key, system in named.items():
         upstream = system.results.upstream
-        for row in [*superb_rows(upstream), *paper_rows(None, upstream)]:
+        for row in published_rows(upstream, system.results.corpus):
             systems_of.setdefault(row, []).append(key)
     found = []
     for row, keys in systems_of.items():

@@ -37,7 +37,8 @@ class Head(nn.Module):
 
         Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
         Poolings do not mix utterances, so no result changes; those that see padding (``variant: released``) get the
-        whole batch, padded first as S3PRL does, so that padding holds the projector's bias.
+        whole batch, padded first as S3PRL does, so that padding holds the projector's bias. Poolings that normalise over
+        a batch get it whole in training.
         """
         if not self.pooling.masks_padding:
             x, lengths = pad(features)
@@ -46,6 +47,8 @@ class Head(nn.Module):
         frames = self.dropout(self.projector(features.flat)).split(features.lengths)
         order = sorted(range(len(frames)), key=lambda index: features.lengths[index])
         size = max(GROUP_SIZE, -(-len(order) // GROUPS))
+        if self.training and self.pooling.mixes_batch:
+            size = len(order)
         groups = [order[start : start + size] for start in range(0, len(order), size)]
         pooled = [self.pooling(*pad([frames[index] for index in group])) for group in groups]
         places = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=pooled[0].device)

@@ -196,7 +196,7 @@ def test_comparable_with_emobox(tmp_path: Path) -> None:
     results = of_emobox(tmp_path)
     assert [not_comparable(results, row) for row in emobox_rows("wavlm_large", "emobox_ravdess")] == [None] * 3
     text = comparison_text(compare([tmp_path]))
-    assert "[1] wavlm_large: EmoBox" in text
+    assert "[7] wavlm_large: EmoBox" in text
     assert "comparable with A" in text
     assert "72.00" in text.split("Methods")[0]
 

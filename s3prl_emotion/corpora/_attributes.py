@@ -72,7 +72,7 @@ class AttributeColumns:
                 raise CorpusError(f"{self._where}: no column {name!r}. {nearest(name, self._others)}")
             if name not in self._filled:
                 raise CorpusError(
-                    f"{self._where}: column {name!r} holds nothing in any row. Fill it in, or leave it out of the option"
+                    f"{self._where}: column {name!r} holds nothing in any row. Fill it in, or leave it out"
                 )
 
 

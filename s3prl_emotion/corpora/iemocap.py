@@ -4,8 +4,8 @@ The labels are those of ``Session<k>/dialog/EmoEvaluation/*.txt``, lines of the 
 ``[6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]``. Lines below, such as
 ``C-E2:<TAB>Anger; Frustration;<TAB>()``, are the votes of single annotators, which become :attr:`Utterance.soft`: a
 vote for several emotions is split evenly, votes for emotions outside of the classes are dropped, and the rest is made
-to sum to 1. The actors' own votes (``C-F1``, ``C-M1``) do not count. Attributes are the speaker's sex, and the scenario:
-improvised or scripted.
+to sum to 1. The actors' own votes (``C-F1``, ``C-M1``) do not count. Attributes are the speaker's sex, and the
+scenario: improvised or scripted.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from s3prl_emotion.audio.reading import audio_info
 class Noise(Effect):
     """``y = x + g n``, with ``g`` such that ``10 log10(mean(x²) / mean((g n)²))`` is the SNR.
 
-    Both means are over the whole clip, its pauses included, and what is added is scaled after it was drawn, so the SNR of
-    each clip is the asked one, not that of a long average.
+    Both means are over the whole clip, its pauses included, and what is added is scaled after it was drawn, so the SNR
+    of each clip is the asked one, not that of a long average.
 
     Args:
         snr_db: in dB, a number or ``[low, high]``. The default is ours
@@ -60,4 +60,4 @@ class Noise(Effect):
                 f"{drawn.get('file', 'the noise')} is silent where it was taken. Take it out of the folder"
             )
         scale = 10 ** ((decibels(signal / added) - snr_db) / 20)
-        return (waveform + scale * noise).astype(np.float32)
+        return np.asarray(waveform + scale * noise, dtype=np.float32)

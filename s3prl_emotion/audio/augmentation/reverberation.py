@@ -19,13 +19,14 @@ class Reverberation(Effect):
     """``y = (x * h)`` with the length, the beginning and the mean power of ``x``.
 
     Without a folder ``h`` is Polack's statistical model of a diffuse room (J.-D. Polack, 1988): a unit impulse, then
-    Gaussian noise under ``10^(-3 t / rt60)``, which falls by 60 dB within ``rt60``. audiomentations' own simulator needs
-    pyroomacoustics, and its convolution reads files alone.
+    Gaussian noise under ``10^(-3 t / rt60)``, which falls by 60 dB within ``rt60``. (audiomentations' own simulator
+    needs pyroomacoustics, and its convolution reads files alone.)
 
     Args:
         rt60_s: reverberation time in seconds, a number or ``[low, high]``. The default is ours
         direct_db: power of the direct sound over that of the reverberation in dB, likewise. The default is ours
-        folder: recorded impulse responses, one of which is drawn in the place of both; each begins at its largest sample
+        folder: recorded impulse responses, one of which is drawn in the place of both; each begins at its largest
+            sample
     """
 
     name = "reverberation"
@@ -49,7 +50,8 @@ class Reverberation(Effect):
             response = diffuse_response(float(drawn["rt60_s"]), float(drawn["direct_db"]), rate_hz, generator)
         wet = fftconvolve(waveform.astype(np.float64), response)[: len(waveform)]
         level = power(wet)
-        return (wet * math.sqrt(power(waveform) / level) if level else wet).astype(np.float32)
+        scale = math.sqrt(power(waveform) / level) if level else 1.0
+        return np.asarray(scale * wet, dtype=np.float32)
 
 
 def recorded_response(path: Path, rate_hz: int) -> np.ndarray:

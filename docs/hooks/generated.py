@@ -115,6 +115,15 @@ def table_columns() -> str:
     return f"Required columns are {listed[0]}; optional ones {listed[1]}."
 
 
+def attributes() -> str:
+    """What each corpus tells of its utterances besides."""
+    from s3prl_emotion.corpora import corpora as registry
+
+    told = [(name, registry.get(name).attributes) for name in registry.names()]
+    rows = [[f"`{name}`", ", ".join(f"`{attribute}`" for attribute in found)] for name, found in told if found]
+    return _table(["`--corpus`", "attributes"], rows)
+
+
 def protocols() -> str:
     """Every protocol, in the words of its record."""
     from s3prl_emotion.corpora import corpora as known_corpora
@@ -193,6 +202,7 @@ GENERATED: dict[str, Callable[[], str]] = {
         corpora,
         corpus_options,
         table_columns,
+        attributes,
         protocols,
         shims,
         commands,

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli._out import check_not_of_a_run
-from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.cli._out import check_out, write_or_print
 
 FORMATS = ("table", "json", "csv", "markdown")
 
@@ -81,10 +80,7 @@ def print_comparison(
     Raises:
         RunError: if a folder or file is missing or malformed, or runs of one division differ in their utterances
     """
-    if out is not None and out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder, expected a file")
-    if out is not None:
-        check_not_of_a_run(out)
+    check_out(out)
     from s3prl_emotion.evaluation.comparison import compare
     from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
     from s3prl_emotion.reporting.comparison_text import comparison_text
@@ -96,10 +92,4 @@ def print_comparison(
         text = comparison_csv(comparison)
     else:
         text = comparison_text(comparison, markdown=form == "markdown")
-    if out is None:
-        print(text)
-        return
-    from s3prl_emotion.files import write_atomically
-
-    write_atomically(out, text + "\n")
-    print(out)
+    write_or_print(text, out)

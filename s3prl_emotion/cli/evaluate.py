@@ -1,22 +1,74 @@
-"""``evaluate``: every number of a run folder again, from its predictions alone."""
+"""``evaluate``: every number of a run folder again, from its predictions alone; or by groups of utterances."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.cli._out import check_out, write_or_print
 from s3prl_emotion.cli.run import print_results
+from s3prl_emotion.errors import ConfigError
+
+FORMATS = ("table", "csv", "markdown")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER", help="a folder with predictions.csv and results.json")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="a folder with predictions.csv and results.json; for --by also one that holds several",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="A,B",
+        help="n, UA and WA of each group of utterances with the same label, speaker, fold, session, corpus, text, or "
+        "attribute of the corpus (sex, intensity, ...), and the largest gap; nothing is written into the run",
+    )
+    parser.add_argument("--format", choices=FORMATS, help="of --by (default: table)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="of --by: write to a file (default: print)")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Rewrite ``results.json`` and print the table."""
+    """Rewrite ``results.json`` and print the table; or print the tables of groups."""
     set_up_logging()
+    if args.by is not None:
+        _by(args.runs, _names(args.by), args.format or "table", args.out)
+        return 0
+    for option in ("format", "out"):
+        if getattr(args, option) is not None:
+            raise ConfigError(f"--{option} is of --by; without it results.json is written, and its table printed")
     from s3prl_emotion.evaluation.rescore import recompute
 
-    print_results(args.run, recompute(args.run))
+    for run in args.runs:
+        print_results(run, recompute(run))
     return 0
+
+
+def _names(given: str) -> list[str]:
+    names = [name.strip() for name in given.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise ConfigError(f"--by {given!r}: expected different names with commas, such as sex,speaker")
+    return names
+
+
+def _by(runs: Sequence[Path], names: Sequence[str], form: str, out: Path | None) -> None:
+    """Runs that differ in the seed are one system; each system and name has a table.
+
+    Raises:
+        RunError: if a run is malformed, or its corpus does not tell one of ``names``
+    """
+    check_out(out)
+    from s3prl_emotion.evaluation.groups import group_by
+    from s3prl_emotion.evaluation.runs import find_runs, read_run
+    from s3prl_emotion.evaluation.systems import group
+    from s3prl_emotion.reporting.groups import groupings_csv, groupings_text
+
+    folders, _ = find_runs(runs)
+    systems = group([read_run(folder) for folder in folders])
+    groupings = [group_by(system, name) for system in systems for name in names]
+    text = groupings_csv(groupings) if form == "csv" else groupings_text(groupings, markdown=form == "markdown")
+    write_or_print(text, out)

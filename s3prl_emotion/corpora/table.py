@@ -4,6 +4,7 @@ Relative paths start from the table's folder. Columns: ``path``, ``label`` and `
 (the fold that tests on the row), ``session``, ``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of
 a longer file, ``source`` (the id of the utterance that this one was made from by augmentation), and ``soft:<label>``,
 one column per class, for annotators' votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
+Any further columns become attributes where the option ``attributes`` names them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._attributes import AttributeColumns
 from s3prl_emotion.corpora._cells import name_of, number_of, optional_of, path_of, sentence_of
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._rows import LAYOUT, rows_of
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 REQUIRED = ("path", "label", "speaker")
 OPTIONAL = ("id", "fold", "session", "text", "start_s", "end_s", "source")
+RESERVED = ("corpus", "duration_s", "content", "trimmed", "soft", "attributes")
+"""Keys of the manifest that are no columns."""
 SOFT = "soft:"
 SOFT_TOLERANCE = 1e-3  # rates in tables are rounded; they are made to sum to 1 exactly
 SPEAKERS = ("named", "unknown")
@@ -42,6 +46,7 @@ def read_table(
     labels: Sequence[str] | str | None = None,
     name: str = "table",
     speakers: str = "named",
+    attributes: Sequence[str] | str | None = None,
 ) -> Manifest:
     """Read a table.
 
@@ -52,6 +57,7 @@ def read_table(
             not given
         name: the corpus' name in run folders and reports
         speakers: ``unknown`` where nobody knows who speaks, and the column ``speaker`` tells nothing
+        attributes: further columns to keep, as a list or with commas: ``sex,age``
 
     Returns:
         rows in the order of the table. An id that is not given is the path without its ending, with the times
@@ -63,13 +69,15 @@ def read_table(
         raise CorpusError(f"{table}: option speakers: expected {' or '.join(SPEAKERS)}, found {speakers!r}")
     texts = Texts(table)
     classes = _classes(labels, table, texts)
+    further = AttributeColumns(attributes, table, REQUIRED + OPTIONAL + RESERVED)
     utterances: list[Utterance] = []
     rows: dict[str, int] = {}
     twins: dict[str, str] = {}
     warned: set[tuple[str, str]] = set()
-    for row, values in rows_of(table, functools.partial(_check_columns, set())):
+    for row, values in rows_of(table, functools.partial(_check_columns, set(further.names))):
         where = f"{table}: row {row}"
         utterance = _utterance(values, where, texts, classes, speakers == "unknown")
+        utterance = dataclasses.replace(utterance, attributes=further.of(values, where, texts))
         if utterance.id in rows:
             column = "id" if values.get("id") else "path"
             raise CorpusError(
@@ -87,6 +95,7 @@ def read_table(
         utterances.append(utterance)
     if not utterances:
         raise CorpusError(f"{table}: the table has no rows")
+    further.check()
     texts.report()
     found = classes if classes is not None else tuple(sorted({item.label for item in utterances}))
     _check_soft(utterances, found, table, rows)

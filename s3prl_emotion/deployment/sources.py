@@ -15,9 +15,9 @@ from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.brought import warn_of_changes
-from s3prl_emotion.experiment.sweep import chosen_runs
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols.seal import MADE, manifest_sha256
+from s3prl_emotion.runs.chosen import chosen_runs
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolder, RunFolder
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import read_fold_file

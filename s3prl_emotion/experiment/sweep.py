@@ -24,7 +24,6 @@ from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
-from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.runs.results import Results, Settings, read_results, write_results
 
 logger = logging.getLogger(__name__)
@@ -173,25 +172,6 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
     chosen = {number: max(scores, key=lambda rate: (scores[rate], rate)) for number, scores in dev.items()}
     predictions = [row for number, rate in chosen.items() for row in rows[number, rate]]
     return _write(candidates, records, chosen, dev, predictions)
-
-
-def chosen_runs(folder: Path) -> dict[int, Path]:
-    """For each fold the run folder whose learning rate was chosen, from what :func:`choose_rates` wrote."""
-    path = RunFolder(folder).rates
-    table = read_json(path, "a choice of learning rates")
-    try:
-        runs = {int(fold): folder.parent / str(table["runs"][f"{rate:g}"]) for fold, rate in table["chosen"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path}: expected the objects 'chosen' (fold to rate) and 'runs' (rate to folder), found others "
-            f"({type(error).__name__}: {error}): repeat the sweep that wrote it"
-        ) from error
-    if not runs:
-        raise RunError(f"{path}: names no fold: repeat the sweep that wrote it")
-    gone = sorted({str(run) for run in runs.values() if not run.is_dir()})
-    if gone:
-        raise RunError(f"{folder}: its checkpoints are in the runs that it chose from, and {gone[0]} is not there")
-    return runs
 
 
 def _write(

@@ -17,7 +17,7 @@ from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import clean_up, parse_json, write_atomically
 from s3prl_emotion.locks import LOCK, exclusive, is_held, only_here, shared
-from s3prl_emotion.protocols.seal import MADE, check_seal, seal
+from s3prl_emotion.protocols.seal import MADE, check_attributes, check_seal, seal
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.prediction import Prediction, read_predictions
 from s3prl_emotion.runs.record import differences, read_fold_file, read_run_file, run_sha256
@@ -117,8 +117,12 @@ class RunFolder:
         """
         about = self.about()
         manifest, folds = self.division()
-        self.check_division(about.get(MADE), manifest, folds, str(self.record))
+        self._check_whole(about, manifest, folds)
         return about, manifest, folds
+
+    def _check_whole(self, about: Mapping[str, Any], manifest: Manifest, folds: Folds) -> None:
+        self.check_division(about.get(MADE), manifest, folds, str(self.record))
+        check_attributes(about.get(MADE), manifest, self.manifest, str(self.record))
 
     def check_division(self, made: Any, manifest: Manifest, folds: Folds, where: str) -> None:
         """Refuse a manifest or folds of this folder that are not those of a record, which ``where`` names.
@@ -148,7 +152,7 @@ class RunFolder:
             raise RunError(
                 f"{self.record}: key {missing[0]!r} is missing: it was edited, or is no record of a run. Restore it"
             )
-        self.check_division(about.get(MADE), *self.division(), str(self.record))
+        self._check_whole(about, *self.division())
 
     # --- who works in it, and for what -----------------------------------------------------------------------------
 

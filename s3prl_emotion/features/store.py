@@ -27,7 +27,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,13 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 3
 """Goes up when extraction changes what it stores: older entries are then not found any more."""
+
+Form = Literal["frames", "mean", "mean_std"]
+"""What an entry holds of each layer: all frames; the time mean as one; mean and standard deviation as two.
+
+Statistics are few, and stay exact: they are stored in float32."""
+STATISTICS: dict[str, int] = {"mean": 1, "mean_std": 2}
+"""Rows of an entry, where it holds no frames."""
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 ALIGNMENT = 64  # bytes
@@ -58,7 +65,7 @@ class StoreKey:
     model_config_sha256: str | None  # of -g
     selection: str  # S3PRL's -s
     layer: int | None  # S3PRL's -l
-    form: str  # "frames", or "mean": the time mean of each layer
+    form: Form
     dtype: str
     s3prl: str  # version
     source_sha256: str | None = None  # of the file that defines the upstream, where it is none of S3PRL's

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from s3prl_emotion.bridge.building import build, ref_of
 from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of, states
-from s3prl_emotion.features.store import DTYPES, Form
+from s3prl_emotion.features.forms import Form
+from s3prl_emotion.features.store import DTYPES
 
 
 @dataclass(frozen=True)

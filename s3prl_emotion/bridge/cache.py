@@ -24,7 +24,8 @@ from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.extraction import Utterance, extract
 from s3prl_emotion.features.finding import find_store
-from s3prl_emotion.features.store import Form, Shape, StoreKey
+from s3prl_emotion.features.forms import Form
+from s3prl_emotion.features.store import Shape, StoreKey
 from s3prl_emotion.features.upstream import CachedUpstream
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.translation import namespace
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.features.store import Form
+from s3prl_emotion.features.forms import Form
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.upstreams.per_fold import upstream_sha256

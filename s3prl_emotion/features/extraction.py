@@ -17,8 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.forms import STATISTICS
 from s3prl_emotion.features.management import delete, stores
-from s3prl_emotion.features.store import STATISTICS, Store, extraction_lock
+from s3prl_emotion.features.store import Store, extraction_lock
 from s3prl_emotion.features.writing import Writer, unwritable
 
 logger = logging.getLogger(__name__)

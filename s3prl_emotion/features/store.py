@@ -27,24 +27,18 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.forms import Form
 
 logger = logging.getLogger(__name__)
 
 SCHEMA = 3
 """Goes up when extraction changes what it stores: older entries are then not found any more."""
-
-Form = Literal["frames", "mean", "mean_std"]
-"""What an entry holds of each layer: all frames; the time mean as one; mean and standard deviation as two.
-
-Statistics are few, and stay exact: they are stored in float32."""
-STATISTICS: dict[str, int] = {"mean": 1, "mean_std": 2}
-"""Rows of an entry, where it holds no frames."""
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 ALIGNMENT = 64  # bytes

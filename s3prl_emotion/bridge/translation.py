@@ -40,10 +40,15 @@ def namespace(training: Training, fold: int | None = None, **launch: Any) -> arg
     return arguments(**{**training.further, **upstream, **typed, **launch})
 
 
+def upstream_of(args: argparse.Namespace) -> UpstreamChoice:
+    """The upstream that S3PRL's arguments describe."""
+    return UpstreamChoice(**{name: getattr(args, key) for key, name in _OF_UPSTREAM.items()})
+
+
 def training_of(args: argparse.Namespace, settings: Settings[Any]) -> Training:
     """What S3PRL's arguments and a checked configuration describe."""
     given = vars(args)
-    upstream = UpstreamChoice(**{name: given[key] for key, name in _OF_UPSTREAM.items()})
+    upstream = upstream_of(args)
     typed = ("downstream", "seed", "device")
     further = {key: value for key, value in given.items() if key not in _OF_UPSTREAM and key not in typed}
     return Training(upstream, settings=settings, further=further, **{key: given[key] for key in typed})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -32,16 +31,27 @@ _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
+class FittedOn:
+    """What a model was fitted on."""
+
+    upstream: str  # -u
+    checkpoint: str | None  # -k
+    model_config: str | None  # -g
+    selection: str  # -s
+    choice: Choice
+    corpus: str
+    labels: tuple[str, ...]
+    fold: int
+
+
+@dataclass(frozen=True)
 class About:
     """What the file says beside its arrays."""
 
     classifier: str
     options: dict[str, Any]
     seed: int
-    labels: tuple[str, ...]
-    corpus: str
-    choice: Choice
-    fold: int
+    fitted_on: FittedOn
     versions: dict[str, str]
 
 
@@ -52,16 +62,7 @@ def packages_of(classifier: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("scikit-learn", found)))
 
 
-def write_model(
-    path: Path,
-    model: Model,
-    x: np.ndarray,
-    y: np.ndarray,
-    labels: Sequence[str],
-    corpus: str,
-    choice: Choice,
-    fold: int,
-) -> None:
+def write_model(path: Path, model: Model, x: np.ndarray, y: np.ndarray, fitted_on: FittedOn) -> None:
     """Write a model, atomically.
 
     Args:
@@ -69,15 +70,12 @@ def write_model(
         model: what was fitted
         x: training vectors
         y: their labels
-        labels: all classes
-        corpus: what it learned
-        choice: how states become vectors
-        fold: whose training part this is
+        fitted_on: what they are of
     """
     from safetensors.numpy import save_file
 
     versions = {name: metadata.version(name) for name in packages_of(model.name)}
-    about = About(model.name, model.options, model.seed, tuple(labels), corpus, choice, fold, versions)
+    about = About(model.name, model.options, model.seed, fitted_on, versions)
     arrays = {"x": np.ascontiguousarray(x), "y": y.astype(np.int64), "answers": model.probabilities(x[:_ASKED])}
     with replacing(path) as temporary:
         save_file(arrays, temporary, {"format": FORMAT, "about": json.dumps(to_mapping(about))})
@@ -105,7 +103,7 @@ def read_model(path: Path) -> tuple[Model, About]:
         raise RunError(f"{path}: 'about' is not JSON: {error}") from error
     about = from_mapping(About, content, f"{path}: about")
     x, y, answers = arrays["x"], arrays["y"], arrays["answers"]
-    classes = len(about.labels)
+    classes = len(about.fitted_on.labels)
     if (
         x.ndim != 2
         or not len(x)
@@ -115,7 +113,10 @@ def read_model(path: Path) -> tuple[Model, About]:
         or answers.shape != (min(len(x), _ASKED), classes)
     ):
         raise RunError(f"{path}: vectors, labels and answers do not fit each other: restore it, or run the fold again")
-    model = Model(about.classifier, about.options, about.seed, x, y, classes, str(path))
+    try:
+        model = Model(about.classifier, about.options, about.seed, x, y, classes, str(path))
+    except (TypeError, ValueError) as error:  # the libraries' own, for options that they do not have
+        raise RunError(f"{path}: {about.classifier} cannot be fitted with {about.options}: {error}") from error
     difference = float(np.abs(model.probabilities(x[:_ASKED]) - answers).max())
     if not difference <= _TOLERANCE:
         told_versions = ", ".join(f"{name} {version}" for name, version in about.versions.items())

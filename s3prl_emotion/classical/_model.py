@@ -69,6 +69,7 @@ class Model:
         from sklearn.preprocessing import StandardScaler
 
         self.name, self.options, self.seed, self.classes = name, dict(options), seed, classes
+        self.width = x.shape[1]
         classifier = classifiers.get(name)
         classifier.check_installed(name)
         self.present, within = np.unique(y, return_inverse=True)

@@ -12,7 +12,7 @@ from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.files import is_read_only
 from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
-from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.folder import PACKAGES, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.runs.results import Results, write_results
 
@@ -86,7 +86,7 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
         protocol={**record(manifest, folds), "shared": _shared(folder)},
         steps=steps,
         seed=about["seed"],
-        versions=versions(),
+        versions=versions(*about["settings"].get(PACKAGES, ())),
         settings={**about["settings"], "deviations": deviations + _incompleteness(manifest)},
         folds_expected=[fold.number for fold in folds.folds],
     )

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 FOLDERS = "S3PRL_EMOTION_PLUGINS"
 GROUP = "s3prl_emotion.plugins"
-KINDS = ("pooling", "objectives", "corpora", "protocols", "upstream_patches", "downstream_configs")
+KINDS = ("pooling", "objectives", "corpora", "protocols", "upstream_patches", "downstream_configs", "classical")
 _SHIPPED = Path(__file__).resolve().parents[1]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from s3prl_emotion.errors import UpstreamError
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -13,11 +15,16 @@ HOP = 64  # samples, 4 ms
 FLOOR = 1e-10  # of the power, -100 dB
 
 
-def spectrogram_16ms_4ms(refresh: bool = False, **kwargs: Any) -> nn.Module:
+def spectrogram_16ms_4ms(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """129 bins, ln of the power of a Hann window, one state; nothing is trained in it.
 
-    Window, shift and image are the paper's; the Hann window, the logarithm and its floor of 1e-10 are ours.
+    Length of window and shift are the paper's; the Hann window, the logarithm and its floor of 1e-10 are ours.
+
+    Raises:
+        UpstreamError: if a checkpoint is given
     """
+    if ckpt is not None:
+        raise UpstreamError(f"-u spectrogram_16ms_4ms has no weights and reads no checkpoint: leave -k {ckpt} out")
     import torch
     from torchaudio.transforms import Spectrogram
 

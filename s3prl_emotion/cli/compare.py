@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_out, write_or_print
+from s3prl_emotion.errors import ConfigError
 
 FORMATS = ("table", "json", "csv", "markdown")
 

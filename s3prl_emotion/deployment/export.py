@@ -33,6 +33,7 @@ from s3prl_emotion.deployment.format import (
     Features,
 )
 from s3prl_emotion.deployment.parts import FoldParts, Parts
+from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
 from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
@@ -57,11 +58,16 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
         the folder
 
     Raises:
-        RunError: if the folder holds anything else
+        RunError: if the folder holds anything else, or the model is a classical one
     """
+    if parts.model is None:
+        raise RunError(
+            f"{parts.downstream}: a classical model is exported by copying its run folder, from which "
+            "`s3prl-emotion predict --run FOLDER` reads it; an export holds a neural head"
+        )
     folder = Path(folder).expanduser().absolute()
     _check_place(folder)
-    config = _config(parts, features)
+    config = _config(parts, parts.model, features)
     _recover(folder)
     temporary, earlier = temporary_beside(folder), temporary_beside(folder, "old")
     temporary.mkdir(parents=True)
@@ -166,7 +172,7 @@ def _check_place(folder: Path) -> None:
         )
 
 
-def _config(parts: Parts, features: Features) -> ExportConfig:
+def _config(parts: Parts, model: ModelConfig, features: Features) -> ExportConfig:
     known = corpora.get(parts.corpus) if parts.corpus in corpora.names() else None
     return ExportConfig(
         format=FORMAT,
@@ -174,7 +180,7 @@ def _config(parts: Parts, features: Features) -> ExportConfig:
         upstream=ExportedUpstream.of(parts.upstream, parts.use),
         features=features,
         downstream=parts.downstream,
-        modelrc=parts.model,
+        modelrc=model,
         labels=parts.labels,
         folds=tuple(fold.number for fold in parts.folds),
         corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),

@@ -18,13 +18,10 @@ from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.bridge.selection import check_upstream, probe_waveform, states
 from s3prl_emotion.deployment.export import write_export
 from s3prl_emotion.deployment.format import Features
-from s3prl_emotion.deployment.parts import FoldParts, Parts
+from s3prl_emotion.deployment.heads import build_head
+from s3prl_emotion.deployment.parts import Parts
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.sources import read_parts
-from s3prl_emotion.downstream.head import Head
-from s3prl_emotion.errors import RunError
-from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.packed import pack
 from s3prl_emotion.upstreams.per_fold import is_per_fold, ref_of_fold
 from s3prl_emotion.upstreams.ref import Places
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
@@ -65,7 +62,7 @@ class EmotionRecogniser:
         ]
         self.rate = int(self._upstreams[0].get_downsample_rates(use.selection))  # samples per frame
         self.layers, _, self.width = self._states(0, probe_waveform(device)).shape
-        self._heads = [self._build_head(fold) for fold in parts.folds]
+        self._heads = [build_head(parts, fold, self.layers, self.width, device) for fold in parts.folds]
 
     @classmethod
     def load(
@@ -166,36 +163,14 @@ class EmotionRecogniser:
         """A waveform ``(samples,)`` to probabilities ``(classes,)`` and frame weights ``(frames,)``."""
         probabilities, weights = [], []
         block = None
-        for index, (layer_sum, head) in enumerate(self._heads):
+        for index, head in enumerate(self._heads):
             if block is None or self.parts.use.fine_tuned:
                 block = self._states(index, waveform)
-            features = pack([layer_sum([block])])
-            probabilities.append(head(features)[0].float().softmax(dim=-1))
-            weights.append(head.frame_weights(features)[0].float())
+            found = head(block)
+            probabilities.append(found[0])
+            weights.append(found[1])
         return torch.stack(probabilities).mean(dim=0), torch.stack(weights).mean(dim=0)
 
     def _states(self, index: int, waveform: Tensor) -> Tensor:
         use = self.parts.use
         return states(self._upstreams[index], waveform, selection=use.selection, layer=use.layer, rate=self.rate)
-
-    def _build_head(self, fold: FoldParts) -> tuple[LayerSum, Head]:
-        learned = 1 if fold.layer_weights is None else len(fold.layer_weights)
-        if learned != self.layers:
-            raise RunError(
-                f"fold {fold.number} has weights for {learned} layers, and {self.parts.upstream.name} gives "
-                f"{self.layers}: it is not the upstream that the head was trained on"
-            )
-        layer_sum = LayerSum(self.layers, self.parts.use.normalize)
-        head = Head(self.width, len(self.labels), self.parts.model)
-        try:
-            if fold.layer_weights is not None:
-                layer_sum.load_state_dict({"weights": fold.layer_weights})
-            head.load_state_dict(dict(fold.head))
-        except RuntimeError as error:
-            raise RunError(
-                f"fold {fold.number}: its parameters do not fit a head on {self.parts.upstream.name} (width "
-                f"{self.width}): {' '.join(str(error).split())[:300]}"
-            ) from error
-        for module in (layer_sum, head):
-            module.to(self.device).eval().requires_grad_(False)
-        return layer_sum, head

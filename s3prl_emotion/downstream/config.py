@@ -11,7 +11,7 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s3prl_emotion.config import shown
@@ -26,13 +26,18 @@ MAX_LEARNING_RATE = 1e3
 MAX_HEAD_NUMBERS = 2**30
 """Parameters and buffers of a pooling: 4 GB in float32; the bound is ours."""
 
+_COUNTS = ("total_steps", "eval_step", "gradient_accumulate_steps", "log_step", "save_step", "max_keep", "epochs")
+
 
 @dataclass(frozen=True)
 class RunnerConfig:
-    """What S3PRL's Runner reads from ``runner``."""
+    """What S3PRL's Runner reads from ``runner``, and ``epochs``, which is counted in steps before S3PRL sees it.
 
-    total_steps: int  # optimiser steps
-    eval_step: int  # steps between evaluations on eval_dataloaders
+    Either ``total_steps`` and ``eval_step`` are given, or ``epochs``, and ``eval_step`` if not once an epoch.
+    """
+
+    total_steps: int | None = None  # optimiser steps
+    eval_step: int | None = None  # steps between evaluations on eval_dataloaders
     gradient_clipping: float = 1.0  # maximal gradient norm
     gradient_accumulate_steps: int = 1  # batches per optimiser step
     log_step: int = 500  # steps between training log lines
@@ -42,12 +47,21 @@ class RunnerConfig:
     train_dataloader: str = "train"
     fp16: bool = False
     evaluate_ratio: float = 1.0
+    epochs: int | None = None  # times that a fold's training part is gone through, in place of total_steps
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "eval_step", "gradient_accumulate_steps", "log_step", "save_step", "max_keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.eval_step > self.total_steps:
+        if self.epochs is not None and self.total_steps is not None:
+            raise ValueError(
+                f"epochs {self.epochs} and total_steps {self.total_steps} both say how long to train: make one null"
+            )
+        for name in ("total_steps", "eval_step"):
+            if self.epochs is None and getattr(self, name) is None:
+                raise ValueError(f"missing key {name!r}")
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.total_steps is not None and self.eval_step is not None and self.eval_step > self.total_steps:
             raise ValueError(
                 f"eval_step {self.eval_step} is above total_steps {self.total_steps}: no checkpoint would be selected. "
                 f"Lower eval_step, for example -o config.runner.eval_step={max(1, self.total_steps // 5)}"
@@ -65,6 +79,29 @@ class RunnerConfig:
             raise ValueError(f"evaluate_ratio must be 1, got {self.evaluate_ratio}: dev and test are scored whole")
         if not self.gradient_clipping > 0:
             raise ValueError(f"gradient_clipping must be positive, got {self.gradient_clipping}")
+
+    @property
+    def length(self) -> int | str:
+        """How long it trains: optimiser steps, or epochs in words."""
+        return self.total_steps if self.total_steps is not None else f"{self.epochs} epochs"
+
+    def counted(self, utterances: int, batch_size: int) -> RunnerConfig:
+        """The same with epochs counted in optimiser steps (the count is ours, as S3PRL knows steps only).
+
+        An epoch has ``ceil(utterances / batch_size) // gradient_accumulate_steps`` steps, at least one; what is left
+        over of it is accumulated into the next one's. Dev is scored once an epoch, unless ``eval_step`` says otherwise.
+
+        Args:
+            utterances: of the training part
+            batch_size: utterances in a batch
+
+        Raises:
+            ValueError: if ``eval_step`` is above the steps of all epochs
+        """
+        if self.epochs is None:
+            return self
+        of_epoch = max(1, -(-utterances // batch_size) // self.gradient_accumulate_steps)
+        return replace(self, total_steps=self.epochs * of_epoch, eval_step=self.eval_step or of_epoch, epochs=None)
 
 
 @dataclass(frozen=True)

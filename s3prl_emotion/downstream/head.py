@@ -37,8 +37,8 @@ class Head(nn.Module):
 
         Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
         Poolings do not mix utterances, so no result changes; those that see padding (``variant: released``) get the
-        whole batch, padded first as S3PRL does, so that padding holds the projector's bias. Poolings that normalise over
-        a batch get it whole in training.
+        whole batch, padded first as S3PRL does, so that padding holds the projector's bias. Poolings that normalise
+        over a batch get it whole in training.
         """
         if not self.pooling.masks_padding:
             x, lengths = pad(features)

@@ -62,6 +62,24 @@ def split_inputs(expert: Any, keys: Collection[str], where: str) -> tuple[Any, F
     return {**expert, "datarc": configured}, from_mapping(FoldInputs, given, f"{where}.datarc")
 
 
+def said_last(runner: Any, file: Any) -> Any:
+    """``runner`` with its length said once: what ``--demo`` or ``-o`` says takes the place of what the file says.
+
+    Args:
+        runner: with what was said applied, not checked yet
+        file: as the file has it
+    """
+    if not isinstance(runner, Mapping) or not isinstance(file, Mapping):
+        return runner
+    if runner.get("epochs") is None or runner.get("total_steps") is None:
+        return runner
+    if runner["epochs"] == file.get("epochs"):
+        left = {"epochs"}
+    else:
+        left = {key for key in ("total_steps", "eval_step") if runner.get(key) == file.get(key)}
+    return {key: value for key, value in runner.items() if key not in left}
+
+
 @dataclass(frozen=True)
 class Settings(Generic[E]):
     """A checked configuration."""
@@ -147,8 +165,9 @@ def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict
 def plain_settings(settings: Settings[Any], expert: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration in S3PRL's layout, ``downstream_expert`` given."""
     further = {key: getattr(settings, key) for key in ("scheduler", "specaug")}
+    runner = plain(settings.runner)
     content = {
-        "runner": settings.runner,
+        "runner": {key: value for key, value in runner.items() if value is not None},
         "optimizer": settings.optimizer,
         **{key: value for key, value in further.items() if value is not None},
         "downstream_expert": expert,

@@ -9,6 +9,7 @@ from typing import Any
 
 from s3prl_emotion.bridge.entries import hub
 from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.classical import classifier_of, classifiers
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.plugins import record
@@ -39,6 +40,8 @@ def plugins_of(
         ("downstream", downstream): str(downstream_configs().get(downstream, "")),
         ("protocol", protocol): protocols.file_of(protocol),
     }
+    if (classifier := classifier_of(downstream)) is not None:
+        files["classifier", classifier] = classifiers.file_of(classifier)
     for name in {word.strip() for text in read for word in text.split(",")} & set(corpora.names()):
         files["corpus", name] = corpora.file_of(name)
     for kind, file_of in (("pooling", poolings.file_of), ("objective", objectives.file_of)):
@@ -61,6 +64,8 @@ def warn_of_changes(settings: Mapping[str, Any], where: str) -> None:
         kind, _, name = key.partition(" ")
         if kind == "pooling" and name in poolings.names():
             now = record(poolings.file_of(name))
+        elif kind == "classifier" and name in classifiers.names():
+            now = record(classifiers.file_of(name))
         elif kind == "upstream":
             now = record(_file_of_upstream(name))
         else:

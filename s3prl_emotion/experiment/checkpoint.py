@@ -13,7 +13,7 @@ from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.translation import mapping, namespace, training_of
+from s3prl_emotion.bridge.translation import counted, mapping, namespace, training_of
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
@@ -151,16 +151,24 @@ def score_best(
         "checkpoint": best.name,
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
-        "differs": _differs_from_run(fold.run, last["Training"]),
+        "differs": _differs_from_run(fold.run, last["Training"], content["Inputs"]),
     }
+    if fold.run.is_begun and "epochs" in fold.run.about()["config"]["runner"]:
+        about["total_steps"] = last["Training"].settings.runner.total_steps
     fold.finish(content["Inputs"].number(content["Args"].downstream_variant), about)
 
 
-def _differs_from_run(run: RunFolder, training: Training) -> list[str]:
+def _differs_from_run(run: RunFolder, training: Training, inputs: FoldInputs) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
     if not run.is_begun:
         return []
     given, now = run.about()["config"], mapping(training.downstream, training.settings)
+    if "epochs" in given["runner"]:
+        folds = run.division()[1]
+        number = inputs.number(training.further["downstream_variant"])
+        meant, _ = check_settings(given, training.downstream, str(run.record))
+        meant = counted(dataclasses.replace(training, settings=meant), len(folds[number].train)).settings
+        given = mapping(training.downstream, meant)
     found = differences("runner", given["runner"], now["runner"])
     for part in ("datarc", "modelrc"):
         found += differences(part, *(source["downstream_expert"].get(part, {}) for source in (given, now)))

@@ -22,6 +22,7 @@ UNCHANGING = frozenset(
 
 SAID: dict[str, Callable[[Any], str]] = {
     "runner.total_steps": "{} steps".format,
+    "runner.epochs": "{} epochs".format,
     "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
     "downstream_expert.datarc.labels": lambda value: (
         "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
@@ -63,13 +64,15 @@ def remarks_of(
     said = {"optimizer.lr"} if tag.startswith("lr") else set()
     if demo:
         said |= {"optimizer.lr", "runner.eval_step"}
+    if settings.runner.total_steps is not None:
+        said |= {"runner.epochs"}  # the steps are said
     ships, is_now = (mapping(training.downstream, item) for item in (shipped, settings))
     for key, before, now in _differing(ships, is_now):
         text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
         if key not in UNCHANGING | said and text not in deviations:
             deviations.append(text)
-    file = {"total_steps": shipped.runner.total_steps, "lr": shipped.optimizer.get("lr")}
-    steps, rate = settings.runner.total_steps, settings.optimizer.get("lr")
+    file = {"total_steps": shipped.runner.length, "lr": shipped.optimizer.get("lr")}
+    steps, rate = settings.runner.length, settings.optimizer.get("lr")
     read = (corpus.name, *(str(value) for value in corpus.options.values()))
     brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol)
     return Remarks(demo, steps, rate, file, tuple(deviations), brought)

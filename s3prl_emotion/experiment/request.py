@@ -16,10 +16,11 @@ from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.bridge.translation import training_of
+from s3prl_emotion.classical import Choice
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.config import fold_number
-from s3prl_emotion.downstream.settings import FoldInputs, Settings
+from s3prl_emotion.downstream.settings import FoldInputs, Settings, said_last
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
 from s3prl_emotion.protocols import protocols
@@ -55,6 +56,7 @@ class Request:
         pretraining: manifests of what the upstream was pretrained on, for the audit
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
+        classical: of a classical model (``-d classical_...``): how states become vectors
     """
 
     s3prl: Mapping[str, Any]
@@ -72,6 +74,7 @@ class Request:
     pretraining: tuple[Path, ...] = ()
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
+    classical: Choice = field(default_factory=Choice)
 
 
 def settle(request: Request) -> Plan:
@@ -93,23 +96,15 @@ def settle(request: Request) -> Plan:
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     training = training_of(args, settings)
-    corpus = CorpusChoice(
-        request.corpus,
-        request.data,
-        request.corpus_options,
-        request.skip_bad,
-        request.trim_zeros,
-        request.drop_leaks,
-        request.pretraining,
-    )
-    protocol = _protocol(request, training)
+    corpus = corpus_choice(request)
+    protocol = protocol_name(request, expert_of(training.downstream).protocol)
     return Plan(
         training=training,
         corpus=corpus,
         protocol=protocol,
-        folder=_folder(request, training, protocol),
+        folder=folder_name(request, args, protocol),
         remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag),
-        folds=_folds(request, args.downstream_variant or inputs.test_fold),
+        folds=folds_named(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,
     )
@@ -123,11 +118,13 @@ def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any]
     _refuse_inputs(config, str(path))
     file, _ = check_settings(config, args.downstream, str(path))
     shipped = file if path == ships else check_settings(read_yaml(ships), args.downstream, str(ships))[0]
+    given = config
     config = json.loads(json.dumps(config))
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config[section], **values}
     arguments.override(config, args, args.override)
+    config["runner"] = said_last(config.get("runner"), given.get("runner"))
     changed = " with ".join(text for text, given in (("--demo", request.demo), ("-o", args.override)) if given)
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
     _refuse_inputs(config, where)
@@ -169,12 +166,26 @@ def corpus_name(request: Request) -> str:
     return "-".join([request.corpus + own, *options])
 
 
-def _protocol(request: Request, training: Training) -> str:
-    default = expert_of(training.downstream).protocol or corpora.get(request.corpus, "--corpus").default_protocol
+def corpus_choice(request: Request) -> CorpusChoice:
+    """What a request trains and tests on."""
+    return CorpusChoice(
+        request.corpus,
+        request.data,
+        request.corpus_options,
+        request.skip_bad,
+        request.trim_zeros,
+        request.drop_leaks,
+        request.pretraining,
+    )
+
+
+def protocol_name(request: Request, default: str | None = None) -> str:
+    """The protocol that is asked for, else ``default``, else the corpus' own."""
+    default = default or corpora.get(request.corpus, "--corpus").default_protocol
     return protocols.get(request.protocol or default, "--protocol").name
 
 
-def _folds(request: Request, variant: str | None) -> tuple[int, ...] | None:
+def folds_named(request: Request, variant: str | None) -> tuple[int, ...] | None:
     """The folds that ``--fold`` or ``-v`` name; None where neither does."""
     try:
         named = None if variant is None else (fold_number(variant),)
@@ -185,23 +196,18 @@ def _folds(request: Request, variant: str | None) -> tuple[int, ...] | None:
     return request.folds or named
 
 
-def _folder(request: Request, training: Training, protocol: str) -> Path:
+def folder_name(request: Request, args: argparse.Namespace, protocol: str) -> Path:
     """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
-    expdir, expname = training.further["expdir"], training.further["expname"]
-    if expdir and expname:
-        raise ConfigError(f"-p {expdir} and -n {expname} both name the run folder: give one")
-    if expdir:
-        return Path(expdir)
-    if expname:
-        return request.root / str(expname)
+    if args.expdir and args.expname:
+        raise ConfigError(f"-p {args.expdir} and -n {args.expname} both name the run folder: give one")
+    if args.expdir:
+        return Path(args.expdir)
+    if args.expname:
+        return request.root / str(args.expname)
     given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
-    name = training.upstream.name
-    upstream = name if given is None else f"{name}-{Path(given).stem}"
+    upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
     tag = f"-{request.tag}" if request.tag else ""
-    seed = "" if training.seed == DEFAULT_SEED else f"-seed{training.seed}"
+    seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
     return (
-        request.root
-        / upstream.replace("/", "__")
-        / training.downstream
-        / f"{corpus_name(request)}-{protocol}{tag}{seed}"
+        request.root / upstream.replace("/", "__") / args.downstream / f"{corpus_name(request)}-{protocol}{tag}{seed}"
     )

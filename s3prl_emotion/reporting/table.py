@@ -153,6 +153,8 @@ def _remarks(results: Results) -> list[str]:
             f"warning: {kind} UA {percent(figure)} is not more than {100 * CHANCE_MARGIN:.0f} points "
             f"above chance ({percent(results.chance)}): little or nothing was learned"
         )
+    if results.settings is not None and "classical" in results.settings.further:
+        lines.append(f"classical model: {results.settings.further['classical']}")
     settings = _settings(results.settings)
     if settings:
         lines.append(settings)

@@ -40,6 +40,8 @@ SETTINGS = "settings"
 """Key of ``run.json`` whose content follows from the others, for people, and worded by the version that wrote it."""
 PLUGINS = "plugins"
 """What of it does not follow from the others: the files that plugins came from."""
+PACKAGES = "packages"
+"""Of it, the libraries besides the usual ones whose versions are part of the result."""
 
 
 class _Inside:

@@ -60,7 +60,7 @@ class Remarks:
     """What is worth printing of the settings, beside those of the configuration that ships."""
 
     demo: bool
-    total_steps: int
+    total_steps: int | str  # or epochs, in words
     lr: float | None
     file: Mapping[str, Any]  # total_steps and lr of the configuration that ships
     deviations: tuple[str, ...]  # from it, each in words

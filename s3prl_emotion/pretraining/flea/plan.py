@@ -15,9 +15,9 @@ from s3prl_emotion.bridge.entries import upstreams
 from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import ConfigError, ProtocolError, RunError, UpstreamError
+from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.preparation import prepare
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, corpus_name
-from s3prl_emotion.experiment.run import Prepared
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.flea.settings import FleaSettings
 from s3prl_emotion.pretraining.lineage import Stage, hash_of, hash_of_audio

@@ -1,0 +1,60 @@
+"""Where in an upstream emotion is: one classical run for each of its layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from s3prl_emotion.experiment.classical import Statistics, count_layers
+from s3prl_emotion.experiment.division import Prepared
+from s3prl_emotion.experiment.request import Request
+from s3prl_emotion.experiment.sweep import Grid, at_point, sweep
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.results import Results, read_results
+
+
+@dataclass(frozen=True)
+class OfLayer:
+    """The result of one layer."""
+
+    layer: int
+    folder: Path
+    results: Results
+
+
+def layer_by_layer(request: Request, grid: Grid) -> list[OfLayer]:
+    """Fit and score a grid of classical models on each layer of their upstreams; what is finished is not done again.
+
+    Args:
+        request: what all share
+        grid: upstreams, classifiers and seeds
+
+    Returns:
+        by upstream, classifier and seed, then layer
+
+    Raises:
+        EmotionError: as :func:`~s3prl_emotion.experiment.sweep.sweep`
+    """
+    prepared: Prepared = {}
+    found = []
+    for upstream in grid.upstreams:
+        statistics: Statistics = {}
+        one = dataclasses.replace(grid, upstreams=(upstream,))
+        for layer in range(count_layers(at_point(request, upstream, grid.downstreams[0], grid.seeds[0]))):
+            choice = dataclasses.replace(request.classical, layers=str(layer))
+            for folder in sweep(dataclasses.replace(request, classical=choice), one, prepared, statistics):
+                found.append(OfLayer(layer, folder, read_results(RunFolder(folder).results)))
+    order = list(dict.fromkeys(map(system_of, found)))
+    return sorted(found, key=lambda item: (order.index(system_of(item)), item.layer))
+
+
+def system_of(item: OfLayer) -> tuple[str, str, int]:
+    """What the layers of one upstream share: its name, the ``-d`` name and the seed."""
+    return item.results.upstream, item.results.downstream, item.results.seed
+
+
+def systems(found: list[OfLayer]) -> list[list[OfLayer]]:
+    """What :func:`layer_by_layer` returned, in its parts."""
+    return [list(items) for _, items in groupby(found, key=system_of)]

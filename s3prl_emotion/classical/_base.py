@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from importlib.util import find_spec
 from itertools import product
 from typing import Any, Protocol
@@ -32,7 +34,7 @@ class Classifier:
         make: the estimator; given the seed, and options of the grid
         grid: option to the values that ``--tune`` tries, in all combinations
         package: the library, as it is imported
-        distribution: the library, as it is installed
+        distributions: the library, as it is installed: the names that it may have, first the one to install
         least: training utterances that each class needs
     """
 
@@ -40,7 +42,7 @@ class Classifier:
     make: Make
     grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     package: str = "sklearn"
-    distribution: str = "scikit-learn"
+    distributions: tuple[str, ...] = ("scikit-learn",)
     least: int = 1
 
     def check_installed(self, name: str) -> None:
@@ -51,8 +53,18 @@ class Classifier:
         """
         if find_spec(self.package) is None:
             raise ConfigError(
-                f"classifier {name!r} needs {self.package}, which is not installed: pip install {self.distribution}"
+                f"classifier {name!r} needs {self.package}, which is not installed: pip install {self.distributions[0]}"
             )
+
+    def versions(self) -> dict[str, str]:
+        """The libraries that its numbers depend on: scikit-learn, which standardises, and its own."""
+        found = {}
+        for names in (("scikit-learn",), self.distributions):
+            for name in names:
+                with contextlib.suppress(metadata.PackageNotFoundError):
+                    found[name] = metadata.version(name)
+                    break
+        return found
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """All combinations of the grid, the library's defaults first."""

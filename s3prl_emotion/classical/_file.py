@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +54,6 @@ class About:
     versions: dict[str, str]
 
 
-def packages_of(classifier: str) -> tuple[str, ...]:
-    """The distributions that the numbers of a classifier depend on."""
-    own = classifiers.get(classifier).package
-    found = metadata.packages_distributions().get(own, [own])[0]
-    return tuple(dict.fromkeys(("scikit-learn", found)))
-
-
 def write_model(path: Path, model: Model, x: np.ndarray, y: np.ndarray, fitted_on: FittedOn) -> None:
     """Write a model, atomically.
 
@@ -74,7 +66,7 @@ def write_model(path: Path, model: Model, x: np.ndarray, y: np.ndarray, fitted_o
     """
     from safetensors.numpy import save_file
 
-    versions = {name: metadata.version(name) for name in packages_of(model.name)}
+    versions = classifiers.get(model.name).versions()
     about = About(model.name, model.options, model.seed, fitted_on, versions)
     arrays = {"x": np.ascontiguousarray(x), "y": y.astype(np.int64), "answers": model.probabilities(x[:_ASKED])}
     with replacing(path) as temporary:

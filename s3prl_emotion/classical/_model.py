@@ -15,6 +15,9 @@ from s3prl_emotion.errors import RunError
 
 logger = logging.getLogger(__name__)
 
+ZERO = 1e-4
+"""Features below this are those of an upstream whose time mean is zero: what is left is rounding in float32."""
+
 
 def vectors(statistics: np.ndarray, choice: Choice) -> np.ndarray:
     """Statistics ``(utterances, layers, rows, width)`` to one vector for each utterance, in double precision.
@@ -141,11 +144,12 @@ def _check(x: np.ndarray, y: np.ndarray, least: int, where: str) -> None:
             f"{where} divides each class of the training part into {least}, for its probabilities, and one class has "
             f"{counts.min()} utterance{'s' if counts.min() > 1 else ''} there. Use another classifier, or fewer classes"
         )
-    if not (x != x[:1]).any():
+    if not (x != x[:1]).any() or np.abs(x).max() < ZERO:
+        how = "constant" if np.abs(x).max() >= ZERO else "zero but for rounding"
         raise RunError(
-            f"{where}: all {x.shape[1]} features are constant over the {len(x)} training utterances: nothing to learn "
-            "from. Is the upstream normalised per utterance, so that its time mean is always 0? Use --statistics "
-            "mean_std, or another upstream"
+            f"{where}: all {x.shape[1]} features are {how} over the {len(x)} training utterances: nothing to learn "
+            "from. An upstream that normalises each utterance to zero mean over time (fbank) needs --statistics "
+            "mean_std; others give the same whatever they hear"
         )
 
 

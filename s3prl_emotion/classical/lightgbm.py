@@ -19,6 +19,6 @@ classifiers.register("lightgbm")(
         _make,
         {"num_leaves": (31, 7), "learning_rate": (0.1, 0.05)},
         package="lightgbm",
-        distribution="lightgbm",
+        distributions=("lightgbm",),
     )
 )

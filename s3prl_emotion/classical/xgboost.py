@@ -19,6 +19,6 @@ classifiers.register("xgboost")(
         _make,
         {"max_depth": (6, 3), "learning_rate": (0.3, 0.1)},
         package="xgboost",
-        distribution="xgboost-cpu (or xgboost, which brings CUDA libraries)",
+        distributions=("xgboost-cpu", "xgboost"),  # the second brings CUDA libraries along
     )
 )

@@ -91,15 +91,13 @@ def main(args: argparse.Namespace) -> int:
 def _runs(request: Request, grid: Grid) -> int:
     from s3prl_emotion.cli.compare import print_comparison
     from s3prl_emotion.cli.run import print_results
-    from s3prl_emotion.experiment.sweep import sweep
-    from s3prl_emotion.runs.folder import RunFolder
-    from s3prl_emotion.runs.results import read_results
+    from s3prl_emotion.experiment.run import run
+    from s3prl_emotion.experiment.sweep import at_point, sweep
 
-    folders = sweep(request, grid)
-    if len(folders) == 1:
-        print_results(folders[0], read_results(RunFolder(folders[0]).results))
+    if len(grid.upstreams) == len(grid.downstreams) == len(grid.seeds) == 1:
+        print_results(*run(at_point(request, grid.upstreams[0], grid.downstreams[0], grid.seeds[0])))
     else:
-        print_comparison(folders)
+        print_comparison(sweep(request, grid))
     return 0
 
 

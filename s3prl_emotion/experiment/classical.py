@@ -22,7 +22,7 @@ from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.selection import check_upstream, probe_states, rate_of
 from s3prl_emotion.bridge.translation import upstream_of
 from s3prl_emotion.classical import Choice, classifier_of, classifiers
-from s3prl_emotion.classical._file import MODEL_FILE, FittedOn, packages_of, write_model
+from s3prl_emotion.classical._file import MODEL_FILE, FittedOn, write_model
 from s3prl_emotion.classical._model import Model, tuned, vectors
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.expert import METRICS
@@ -106,7 +106,7 @@ class ClassicalPlan:
             "file": {},
             "deviations": deviations,
             "classical": f"{classifiers.get(self.classifier).title}; {self.choice.words()}",
-            PACKAGES: packages_of(self.classifier),
+            PACKAGES: list(classifiers.get(self.classifier).versions()),
             **({PLUGINS: brought} if brought else {}),
         }
         return identity(

@@ -31,7 +31,10 @@ logger = logging.getLogger(__name__)
 
 FOLDERS = "S3PRL_EMOTION_PLUGINS"
 GROUP = "s3prl_emotion.plugins"
-KINDS = ("pooling", "objectives", "corpora", "protocols", "upstream_patches", "downstream_configs", "classical")
+KINDS = (
+    *("pooling", "objectives", "corpora", "protocols", "upstream_patches", "downstream_configs", "classical"),
+    "studies",
+)
 _SHIPPED = Path(__file__).resolve().parents[1]
 
 

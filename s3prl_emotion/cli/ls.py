@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from s3prl_emotion.corpora import Corpus
     from s3prl_emotion.registry import Registry
 
-KINDS = ("downstreams", "upstreams", "corpora", "protocols", "poolings", "objectives", "classifiers", "shims")
+KINDS = (
+    "downstreams",
+    "upstreams",
+    "corpora",
+    "protocols",
+    "poolings",
+    "objectives",
+    "classifiers",
+    "studies",
+    "shims",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _entries(kind: str) -> list[tuple[str, str, str | None]]:
     """Names, words, and the files that define them."""
-    if kind in ("corpora", "protocols", "poolings", "objectives", "classifiers"):
+    if kind in ("corpora", "protocols", "poolings", "objectives", "classifiers", "studies"):
         registry, words = _registry(kind)
         return [(name, words(registry.get(name)), registry.file_of(name)) for name in registry.names()]
     from s3prl_emotion.bridge import registration, shims
@@ -61,6 +71,10 @@ def _registry(kind: str) -> tuple[Registry[Any], Callable[[Any], str]]:
         from s3prl_emotion.classical import classifiers
 
         return classifiers, lambda classifier: str(classifier.title)
+    if kind == "studies":
+        from s3prl_emotion.experiment.studies import studies
+
+        return studies, lambda study: str(study.question())
     from s3prl_emotion.downstream.objectives import objectives
 
     return objectives, _first_line

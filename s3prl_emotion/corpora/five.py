@@ -9,6 +9,7 @@ each corpus is checked against its own counts instead. Folds that share no speak
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
@@ -22,6 +23,9 @@ from s3prl_emotion.errors import CorpusError
 LABELS = ("angry", "calm", "disgust", "fearful", "happy", "sad", "surprised")
 PARTS = ("cremad", "savee", "tess", "iemocap", "ravdess")
 EXCITED = ("exclude", "happy")
+NEUTRAL = "neutral"
+NEUTRALS = ("exclude", "include")
+FOLDS = ("speakers", "corpora")
 LAYOUT = f"a folder with the subfolders {', '.join(PARTS)}"
 
 
@@ -29,6 +33,8 @@ def read_five(
     root: Path,
     parts: str | Sequence[str] | None = None,
     exc: str = "exclude",
+    neutral: str = "exclude",
+    folds: str = "speakers",
     *,
     cremad: Folder = None,
     savee: Folder = None,
@@ -42,6 +48,9 @@ def read_five(
         root: the folder with one subfolder per corpus
         parts: some of the corpora, with commas or as a list, to see what each adds; all if not given
         exc: IEMOCAP's label excited: ``exclude``, as in the paper, or ``happy`` to merge it
+        neutral: ``exclude``, as in the paper, or ``include`` as the last class
+        folds: ``speakers``: none are given, so that protocols make theirs; ``corpora``: fold k is the k-th corpus,
+            which protocol ``cross`` leaves out of training
         cremad: where this corpus is, if not in its subfolder; the same for every other
 
     Returns:
@@ -51,8 +60,10 @@ def read_five(
     Raises:
         CorpusError: if an option is wrong or a corpus cannot be read
     """
-    if exc not in EXCITED:
-        raise CorpusError(f"five: option exc: expected {' or '.join(EXCITED)}, found {exc!r}")
+    for option, value, known in (("exc", exc, EXCITED), ("neutral", neutral, NEUTRALS), ("folds", folds, FOLDS)):
+        if value not in known:
+            raise CorpusError(f"five: option {option}: expected {' or '.join(known)}, found {value!r}")
+    classes = (*LABELS, NEUTRAL) if neutral == "include" else LABELS
     chosen = names(parts, "parts", PARTS) or PARTS
     given = {"cremad": cremad, "savee": savee, "tess": tess, "iemocap": iemocap, "ravdess": ravdess}
     ordered = [part for part in PARTS if part in chosen]
@@ -64,11 +75,14 @@ def read_five(
         name = canonical(label)
         return "happy" if name == "excited" and exc == "happy" else name
 
-    items = tuple(unite(manifests, LABELS, root, rename))
+    items = tuple(unite(manifests, classes, root, rename))
+    if folds == "corpora":
+        items = tuple(replace(item, fold=ordered.index(str(item.corpus)) + 1) for item in items)
     found = {item.label for item in items}
     name = "five" if len(ordered) == len(PARTS) else f"five_{'+'.join(ordered)}"
     name += "_with_excited" if exc == "happy" else ""
-    return Manifest(name, tuple(label for label in LABELS if label in found), root.as_posix(), items)
+    name += "_with_neutral" if neutral == "include" else ""
+    return Manifest(name, tuple(label for label in classes if label in found), root.as_posix(), items)
 
 
 corpora.register("five")(

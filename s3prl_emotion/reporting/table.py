@@ -158,6 +158,10 @@ def _remarks(results: Results) -> list[str]:
     settings = _settings(results.settings)
     if settings:
         lines.append(settings)
+    counted = {} if results.settings is None else results.settings.further.get("epochs_in_steps", {})
+    if counted:
+        told = ", ".join(f"{steps} in fold {fold}" for fold, steps in counted.items())
+        lines.append(f"epochs counted in optimiser steps (the count is ours): {told}")
     if results.deviations:
         lines.append(f"unlike the configuration that ships: {'; '.join(results.deviations)}")
     for mark in protocol_marks(results):
@@ -176,8 +180,9 @@ def _settings(settings: Settings | None) -> str:
         if key in file and file[key] == value:
             continue
         if key in file:
-            shown.append(f"{key} {value} (file: {file[key]})")
-        elif settings.demo:
+            named = str(value) if key == "total_steps" and isinstance(value, str) else f"{key} {value}"
+            shown.append(f"{named} (file: {file[key]})")
+        elif settings.demo and key != "epochs_in_steps":
             shown.append(f"{key} {value}")
     if settings.demo:
         return f"demo settings: {', '.join(shown) or 'scaled down'}; not the configuration file's"

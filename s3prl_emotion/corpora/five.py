@@ -50,7 +50,7 @@ def read_five(
         exc: IEMOCAP's label excited: ``exclude``, as in the paper, or ``happy`` to merge it
         neutral: ``exclude``, as in the paper, or ``include`` as the last class
         folds: ``speakers``: none are given, so that protocols make theirs; ``corpora``: fold k is the k-th corpus,
-            which protocol ``cross`` leaves out of training
+            which protocol ``cross`` leaves out of training; classes of one corpus alone are left out then
         cremad: where this corpus is, if not in its subfolder; the same for every other
 
     Returns:
@@ -77,11 +77,14 @@ def read_five(
 
     items = tuple(unite(manifests, classes, root, rename))
     if folds == "corpora":
+        parts_of = {label: {item.corpus for item in items if item.label == label} for label in classes}
+        items = tuple(item for item in items if len(parts_of[item.label]) > 1)
         items = tuple(replace(item, fold=ordered.index(str(item.corpus)) + 1) for item in items)
     found = {item.label for item in items}
     name = "five" if len(ordered) == len(PARTS) else f"five_{'+'.join(ordered)}"
     name += "_with_excited" if exc == "happy" else ""
     name += "_with_neutral" if neutral == "include" else ""
+    name += "_by_corpus" if folds == "corpora" else ""
     return Manifest(name, tuple(label for label in classes if label in found), root.as_posix(), items)
 
 

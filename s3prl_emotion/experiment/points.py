@@ -63,7 +63,10 @@ class Worked:
             RunError: if anything did
         """
         if self.failed:
-            listed = "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
+            alike: dict[str, list[str]] = {}
+            for name, reason in self.failed.items():
+                alike.setdefault(reason, []).append(name)
+            listed = "\n".join(f"  {'; '.join(names)}: {reason}" for reason, names in alike.items())
             raise RunError(
                 f"{len(self.failed)} of {total} points failed; the others are kept, and the same command tries again:\n"
                 f"{listed}"

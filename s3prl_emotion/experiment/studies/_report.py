@@ -12,7 +12,8 @@ def report(study: Study, outcome: Outcome) -> str:
     """Lines of at most 100 columns where tables fit."""
     parts = [wrap(study.question())]
     parts += [wrap(f"skipped: {name}: {reason}") for name, reason in outcome.worked.skipped.items()]
-    parts += [wrap(f"failed: {name}: {reason}") for name, reason in outcome.worked.failed.items()]
+    if outcome.worked.failed:
+        parts.append(f"warning: {len(outcome.worked.failed)} of {outcome.total} runs failed, and are missing here")
     folders = [folder for found in outcome.done.values() for folder in found]
     if not folders:
         return "\n\n".join([*parts, "no run is finished"])

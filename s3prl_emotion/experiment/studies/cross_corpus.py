@@ -55,7 +55,7 @@ class CrossCorpus(Study):
                         f"{system.variant}: ours UA {percent(value)} ({interval(bounds)}) %, "
                         f"EmoBox {percent(row.accuracy)} %; {said}"
                     )
-            tested = dict.fromkeys(test for cells in rows.values() for test in cells)
+            tested = dict.fromkeys([*rows, *(test for cells in rows.values() for test in cells)])
             lines.append(f"{upstream} {downstream}: UA % over the classes that a pair of corpora shares")
             lines.append(matrix("trained on \\ tested on", rows, tested))
             lines += ["number of classes", matrix("trained on \\ tested on", classes, tested)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from s3prl_emotion.corpora.five import PARTS
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.studies import Setting, Study, Variant, studies
 from s3prl_emotion.experiment.studies._base import Done
@@ -18,8 +19,8 @@ TWO_SPEAKERS = "tess"
 class LeaveOneOut(Study):
     """What does each corpus add? All of them, all but one, each alone, and each unheard, tested corpus by corpus.
 
-    Rows train on: all corpora, speakers apart; all but the tested corpus (``corpus unheard``, protocol ``cross``); all
-    but one; one alone. Cells are UA over a corpus' own classes, so that columns compare rows; rows with another set of
+    Rows train on: all corpora, speakers apart; all but the tested corpus (``corpus unheard``, protocol ``cross``, without
+    calm, which RAVDESS alone has); all but one; one alone. Cells are UA over a corpus' own classes, so that columns compare rows; rows with another set of
     corpora know other classes, which makes the task easier or harder.
     """
 
@@ -27,7 +28,7 @@ class LeaveOneOut(Study):
         parts = setting.corpora
         if len(parts) < 3:
             raise ConfigError(f"study leave-one-out needs at least three corpora, --parts names {', '.join(parts)}")
-        everything = {} if parts == setting.corpora and not setting.parts else {"parts": ",".join(parts)}
+        everything = {"parts": ",".join(parts)} if setting.parts else {}
         found = [
             Variant(ALL, setting.changed(corpus="five", corpus_options=everything)),
             Variant(
@@ -53,8 +54,8 @@ class LeaveOneOut(Study):
                 if (system.upstream, system.downstream) == (upstream, downstream):
                     found = groups_of(folders, "corpus")
                     rows[system.variant] = {name: ua_of(item) for name, item in found.items()}
-            columns = dict.fromkeys(name for cells in rows.values() for name in cells)
-            pages = [list(columns)[start : start + 3] for start in range(0, len(columns), 3)]
+            columns = [part for part in PARTS if any(part in cells for cells in rows.values())]
+            pages = [columns[start : start + 3] for start in range(0, len(columns), 3)]
             tables.append(f"{upstream} {downstream}: UA % by tested corpus, over its own classes (95 % by speakers)")
             tables += [matrix("trained on", rows, page) for page in pages]
         return tables

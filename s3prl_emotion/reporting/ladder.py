@@ -10,22 +10,14 @@ from typing import Any
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 
 COLUMNS = (
-    "protocol",
-    "row",
-    "upstream",
-    "downstream",
-    "metric",
-    "value",
-    "ci95_low",
-    "ci95_high",
-    "published",
-    "source",
+    *("protocol", "row", "upstream", "downstream", "metric", "value", "ci95_low", "ci95_high"),
+    *("published", "source"),
 )
 NOTES = (
-    "sum: UA + WA. 95 %: by speakers drawn with replacement. Ours are means over folds, or pooled rates where test folds "
-    "lack classes.",
-    "paper: arXiv 2312.11503, which shares speakers between train, dev and test and balances its classes before it divides "
-    "them. Its notebook swaps the names of UA and WA; its figures are given under the names that its paper gives them.",
+    "sum: UA + WA. 95 %: by speakers drawn with replacement. Ours are means over folds, or pooled rates where test "
+    "folds lack classes.",
+    "p.: the paper's, arXiv 2312.11503, which shares speakers between train, dev and test and balances its classes "
+    "before it divides them. Its notebook swaps the names of UA and WA; the figures stand under the paper's names.",
 )
 
 
@@ -41,7 +33,7 @@ def ladder_text(rows: Sequence[Any], absent: Mapping[tuple[str, str], str], mark
     for protocol in dict.fromkeys([*(row.protocol for row in rows), *(protocol for protocol, _ in absent)]):
         title = f"Protocol {protocol}"
         parts.append(f"## {title}" if markdown else f"{title}\n{'=' * len(title)}")
-        headers = ["row", "UA %", "95 %", "WA %", "95 %", "sum", "paper UA", "WA", "sum"]
+        headers = ["row", "UA %", "95 %", "WA %", "95 %", "sum", "p. UA", "p. WA", "p. sum"]
         cells = [_cells(row) for row in rows if row.protocol == protocol]
         if cells:
             parts.append(tabulated(headers, cells, "github" if markdown else "simple"))

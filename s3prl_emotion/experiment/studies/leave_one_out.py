@@ -17,11 +17,11 @@ TWO_SPEAKERS = "tess"
 
 @studies.register("leave-one-out")
 class LeaveOneOut(Study):
-    """What does each corpus add? All of them, all but one, each alone, and each unheard, tested corpus by corpus.
+    """What does each corpus add? All of them, all but one, each alone, each unheard, tested corpus by corpus.
 
-    Rows train on: all corpora, speakers apart; all but the tested corpus (``corpus unheard``, protocol ``cross``, without
-    calm, which RAVDESS alone has); all but one; one alone. Cells are UA over a corpus' own classes, so that columns compare rows; rows with another set of
-    corpora know other classes, which makes the task easier or harder.
+    Rows train on: all corpora, speakers apart; all but the tested one (``corpus unheard``: protocol ``cross``, without
+    calm, which RAVDESS alone has); all but one; one alone. Cells are UA over a corpus' own classes, so that columns
+    compare rows; rows with another set of corpora know other classes, which makes the task easier or harder.
     """
 
     def variants(self, setting: Setting) -> list[Variant]:

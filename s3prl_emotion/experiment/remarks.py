@@ -66,6 +66,8 @@ def remarks_of(
         said |= {"optimizer.lr", "runner.eval_step"}
     if settings.runner.total_steps is not None:
         said |= {"runner.epochs"}  # the steps are said
+    elif settings.runner.eval_step is None:
+        said |= {"runner.total_steps", "runner.eval_step"}  # the epochs are said
     ships, is_now = (mapping(training.downstream, item) for item in (shipped, settings))
     for key, before, now in _differing(ships, is_now):
         text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"

@@ -16,7 +16,7 @@ COLUMNS = (
 NOTES = (
     "sum: UA + WA. 95 %: by speakers drawn with replacement. Ours are means over folds, or pooled rates where test "
     "folds lack classes.",
-    "p.: the paper's, arXiv 2312.11503, which shares speakers between train, dev and test and balances its classes "
+    "paper: arXiv 2312.11503, which shares speakers between train, dev and test and balances its classes "
     "before it divides them. Its notebook swaps the names of UA and WA; the figures stand under the paper's names.",
 )
 
@@ -33,7 +33,7 @@ def ladder_text(rows: Sequence[Any], absent: Mapping[tuple[str, str], str], mark
     for protocol in dict.fromkeys([*(row.protocol for row in rows), *(protocol for protocol, _ in absent)]):
         title = f"Protocol {protocol}"
         parts.append(f"## {title}" if markdown else f"{title}\n{'=' * len(title)}")
-        headers = ["row", "UA %", "95 %", "WA %", "95 %", "sum", "p. UA", "p. WA", "p. sum"]
+        headers = ["row", "UA %", "95 %", "WA %", "95 %", "sum", "paper UA, WA, sum"]
         cells = [_cells(row) for row in rows if row.protocol == protocol]
         if cells:
             parts.append(tabulated(headers, cells, "github" if markdown else "simple"))
@@ -52,8 +52,8 @@ def _cells(row: Any) -> list[str]:
     (ua, ua_bounds), (wa, wa_bounds) = row.rates["ua"], row.rates["wa"]
     ours = [percent(ua), interval(ua_bounds), percent(wa), interval(wa_bounds), percent(row.rates["ua_plus_wa"][0])]
     given = row.published
-    theirs = [percent(given.get("ua")), percent(given.get("wa")), percent(given["ua"] + given["wa"] if given else None)]
-    return [row.rung.title, *ours, *theirs]
+    theirs = (given.get("ua"), given.get("wa"), given["ua"] + given["wa"]) if given else ()
+    return [row.rung.title, *ours, " ".join(map(percent, theirs)) or "-"]
 
 
 def ladder_csv(rows: Sequence[Any]) -> str:

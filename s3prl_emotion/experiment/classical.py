@@ -290,7 +290,7 @@ def _run_fold(
     fitted_on = FittedOn(upstream.name, *files, upstream.selection, plan.choice, manifest.corpus, labels, number)
     write_model(path, model, x[train], y[train], fitted_on)
     write_predictions(fold.predictions, rows, labels)
-    about = {
+    about: dict[str, Any] = {
         "step": None,
         "dev_score": dev_score,
         "checkpoint": MODEL_FILE,

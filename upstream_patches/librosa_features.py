@@ -57,7 +57,8 @@ def _librosa94(y: np.ndarray) -> np.ndarray:
             librosa.feature.zero_crossing_rate(y),
             librosa.feature.spectral_centroid(y=y, sr=RATE_HZ),
         )
-    return np.concatenate(rows).T
+    found: np.ndarray = np.concatenate(rows).T
+    return found
 
 
 def _prosody(y: np.ndarray) -> np.ndarray:

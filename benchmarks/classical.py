@@ -4,8 +4,8 @@
 
 For each size a table of short utterances (a tone in noise, 0.3 to 0.5 s, 20 speakers, four classes) is made; then
 ``classical`` runs twice in processes of their own: with nothing stored, and with everything stored but no fold fitted.
-Printed are processor seconds, seconds and the peak of memory, and from size to size the exponent that time grows by: 1 is
-linear. Seconds of another upstream: ``-u egemaps``.
+Printed are processor seconds, seconds and the peak of memory, and from size to size the exponent by which processor
+seconds grow: 1 is linear. Start-up, about ten seconds, makes it less for small sizes.
 """
 
 from __future__ import annotations

@@ -248,6 +248,11 @@ def _table(here: Path, few: int) -> None:
         lambda here: (here / MODEL).unlink(),
     ),
     Fault(
+        "scoring its checkpoint",
+        ("run", "-m", "evaluate", "-e", "{here}/fitted/fold1", "--device", "cpu"),
+        ("no such checkpoint: a classical model lies there",),
+    ),
+    Fault(
         "an export",
         ("export", "{here}/fitted", "--out", "{here}/out", "--device", "cpu"),
         ("a classical model is exported by copying its run folder",),

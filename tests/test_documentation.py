@@ -115,7 +115,7 @@ def test_the_commands_of_a_page_run_in_order(page: Page, workplace, monkeypatch,
     monkeypatch.setattr("s3prl_emotion.cli.push.main", lambda args: 0)  # the only one that needs a network
     for line in page.commands(False):
         words = _arguments(line)
-        extra = ["--device", "cpu"] if words[0] in ("run", "sweep", "predict") else []
+        extra = ["--device", "cpu"] if words[0] in ("run", "sweep", "predict", "classical") else []
         assert main(words + extra) == 0, line
     assert capsys.readouterr().out
 
@@ -191,7 +191,7 @@ def test_every_option_in_the_text_exists() -> None:
     assert {(option, page) for option, page in named if option not in known} == set()
 
 
-@pytest.mark.parametrize("kind", ["corpora", "protocols", "poolings", "downstreams", "shims"])
+@pytest.mark.parametrize("kind", ["corpora", "protocols", "poolings", "classifiers", "downstreams", "shims"])
 def test_what_ls_lists_is_generated(kind: str, generated: ModuleType, capsys) -> None:
     text = generated.heads() if kind == "downstreams" else getattr(generated, kind)()
     assert main(["ls", kind]) == 0

@@ -57,7 +57,8 @@ def _librosa94(y: np.ndarray) -> np.ndarray:
             librosa.feature.zero_crossing_rate(y),
             librosa.feature.spectral_centroid(y=y, sr=RATE_HZ),
         )
-    return np.concatenate(rows).T
+    found: np.ndarray = np.concatenate(rows).T
+    return found
 
 
 def _prosody(y: np.ndarray) -> np.ndarray:
@@ -68,4 +69,5 @@ def _prosody(y: np.ndarray) -> np.ndarray:
         warnings.simplefilter("ignore")
         f0_hz, _, voiced = librosa.pyin(y, fmin=F0_HZ[0], fmax=F0_HZ[1], sr=RATE_HZ, fill_na=0.0)
         energy = librosa.feature.rms(y=y)
-    return np.stack((f0_hz, voiced, energy[0]), axis=1)
+    found: np.ndarray = np.stack((f0_hz, voiced, energy[0]), axis=1)
+    return found

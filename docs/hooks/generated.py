@@ -177,6 +177,18 @@ def objectives() -> str:
     return _objects(registry.get(name) for name in registry.names())
 
 
+def classifiers() -> str:
+    """Every classifier with its grid."""
+    from s3prl_emotion.classical import classifiers as registry
+
+    rows = []
+    for name in registry.names():
+        found = registry.get(name)
+        grid = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in found.grid.items())
+        rows.append([f"`{name}`", found.title, grid, f"`{found.distributions[0]}`"])
+    return _table(["name", "", "grid", "package"], rows)
+
+
 def corpus_readers() -> str:
     from s3prl_emotion.corpora import corpora as registry
 
@@ -208,6 +220,7 @@ GENERATED: dict[str, Callable[[], str]] = {
         commands,
         poolings,
         objectives,
+        classifiers,
         corpus_readers,
         adapters,
     )

@@ -64,13 +64,13 @@ def write_model(path: Path, model: Model, x: np.ndarray, y: np.ndarray, fitted_o
         y: their labels
         fitted_on: what they are of
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     versions = classifiers.get(model.name).versions()
     about = About(model.name, model.options, model.seed, fitted_on, versions)
     arrays = {"x": np.ascontiguousarray(x), "y": y.astype(np.int64), "answers": model.probabilities(x[:_ASKED])}
     with replacing(path) as temporary:
-        save_file(arrays, temporary, {"format": FORMAT, "about": json.dumps(to_mapping(about))})
+        temporary.write_bytes(save(arrays, {"format": FORMAT, "about": json.dumps(to_mapping(about))}))
 
 
 def read_model(path: Path) -> tuple[Model, About]:

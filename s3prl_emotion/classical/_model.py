@@ -73,7 +73,7 @@ class Model:
 
         self.name, self.options, self.seed, self.classes = name, dict(options), seed, classes
         self.width = x.shape[1]
-        classifier = classifiers.get(name)
+        classifier = classifiers.get(name, where)
         classifier.check_installed(name)
         self.present, within = np.unique(y, return_inverse=True)
         _check(x, within, classifier.least, f"{where}: classifier {name!r}")

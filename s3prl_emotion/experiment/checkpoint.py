@@ -14,6 +14,7 @@ from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.translation import counted, mapping, namespace, training_of
+from s3prl_emotion.classical._file import MODEL_FILE
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
@@ -184,7 +185,9 @@ def from_checkpoint(
         RunError: if it cannot be read, or its upstream is not the one that ``run.json`` has the hashes of
     """
     if not checkpoint.is_file():
-        raise RunError(f"-e {checkpoint}: no such checkpoint")
+        is_classical = (checkpoint.parent / MODEL_FILE).is_file()
+        hint = ": a classical model lies there, which `s3prl-emotion predict --run` uses; it has no checkpoints"
+        raise RunError(f"-e {checkpoint}: no such checkpoint{hint if is_classical else ''}")
     content = load_checkpoint(checkpoint)
     training, fold = content["Training"], FoldFolder(checkpoint.parent)
     inputs = expert_of(training.downstream).found(content["Inputs"], fold.run)

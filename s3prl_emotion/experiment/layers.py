@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
 
+from s3prl_emotion.evaluation.layers import OfLayer, in_order
 from s3prl_emotion.experiment.classical import Statistics, count_layers
 from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.sweep import Grid, at_point, sweep
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.runs.results import Results, read_results
-
-
-@dataclass(frozen=True)
-class OfLayer:
-    """The result of one layer."""
-
-    layer: int
-    folder: Path
-    results: Results
+from s3prl_emotion.runs.results import read_results
 
 
 def layer_by_layer(request: Request, grid: Grid) -> list[OfLayer]:
@@ -46,15 +35,4 @@ def layer_by_layer(request: Request, grid: Grid) -> list[OfLayer]:
             choice = dataclasses.replace(request.classical, layers=str(layer))
             for folder in sweep(dataclasses.replace(request, classical=choice), one, prepared, statistics):
                 found.append(OfLayer(layer, folder, read_results(RunFolder(folder).results)))
-    order = list(dict.fromkeys(map(system_of, found)))
-    return sorted(found, key=lambda item: (order.index(system_of(item)), item.layer))
-
-
-def system_of(item: OfLayer) -> tuple[str, str, int]:
-    """What the layers of one upstream share: its name, the ``-d`` name and the seed."""
-    return item.results.upstream, item.results.downstream, item.results.seed
-
-
-def systems(found: list[OfLayer]) -> list[list[OfLayer]]:
-    """What :func:`layer_by_layer` returned, in its parts."""
-    return [list(items) for _, items in groupby(found, key=system_of)]
+    return in_order(found)

@@ -208,6 +208,5 @@ def folder_name(request: Request, args: argparse.Namespace, protocol: str) -> Pa
     upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
     tag = f"-{request.tag}" if request.tag else ""
     seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
-    return (
-        request.root / upstream.replace("/", "__") / args.downstream / f"{corpus_name(request)}-{protocol}{tag}{seed}"
-    )
+    corpus = f"{corpus_name(request)}-{protocol}{tag}{seed}"
+    return request.root / str(upstream).replace("/", "__") / str(args.downstream) / corpus

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from s3prl_emotion.evaluation.comparability import corpus_title
-from s3prl_emotion.experiment.layers import OfLayer, systems
+from s3prl_emotion.evaluation.layers import OfLayer, systems
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 from s3prl_emotion.runs.results import Results
 
@@ -22,7 +22,7 @@ RATES = ("ua", "wa")
 def layers_table(found: Sequence[OfLayer]) -> str:
     """A table for each upstream, classifier and seed; lines of at most 100 columns."""
     blocks = []
-    for items in systems(list(found)):
+    for items in systems(found):
         first = items[0].results
         titles = {"upstream": first.upstream, "downstream": first.downstream, "corpus": corpus_title(first)}
         titles |= {"protocol": first.protocol.name, "seed": str(first.seed)}

@@ -200,13 +200,14 @@ def folds_option(text: str) -> tuple[int, ...] | None:
     return folds
 
 
-def corpus_options(pairs: list[str]) -> dict[str, str]:
+def corpus_options(pairs: list[str], option: str = "--corpus-option") -> dict[str, str]:
+    """``KEY=VALUE`` of an option that may be repeated."""
     options = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise ConfigError(f"--corpus-option {pair!r}: expected KEY=VALUE")
+            raise ConfigError(f"{option} {pair!r}: expected KEY=VALUE")
         if key in options:
-            raise ConfigError(f"--corpus-option {pair!r}: {key} is given twice; several values go with commas")
+            raise ConfigError(f"{option} {pair!r}: {key} is given twice; several values go with commas")
         options[key] = value
     return options

@@ -131,17 +131,21 @@ class EmotionRecogniser:
         return write_export(self.parts, Features(SAMPLE_RATE_HZ, self.rate, self.width, self.layers), folder)
 
     @torch.no_grad()
-    def recognise(self, audio: str | Path | np.ndarray) -> Recognised:
+    def recognise(self, audio: str | Path | np.ndarray, is_prepared: bool = False) -> Recognised:
         """Recognise one recording.
 
         Args:
             audio: an audio file of any sampling rate, or an array of shape ``(samples,)`` at 16 kHz
+            is_prepared: it comes from a prepared corpus: digital zeros at its ends, if the training left them out, are
+                left out already
 
         Raises:
             AudioError: if it cannot be read, holds less than 25 ms, or is too long for the device's memory
         """
         name = "the array" if isinstance(audio, np.ndarray) else str(audio)
         preparation = self.parts.preparation
+        if is_prepared:
+            preparation = dataclasses.replace(preparation, trim_zeros=False)
         prepared = preparation.of_array(audio) if isinstance(audio, np.ndarray) else preparation.prepare(audio)
         try:
             probabilities, weights = self._compute(torch.from_numpy(prepared.samples).to(self.device))

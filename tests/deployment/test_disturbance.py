@@ -28,6 +28,7 @@ from s3prl_emotion.evaluation.conditions import side_by_side
 from s3prl_emotion.evaluation.runs import read_run
 from s3prl_emotion.runs.prediction import read_predictions
 
+pytest.importorskip("audiomentations")
 NOISE = Condition("noise", {"snr_db": 5.0})
 NO_LEVELS: dict[str, None] = dict.fromkeys(("snr", "gain", "rt60", "semitones", "rate"))
 

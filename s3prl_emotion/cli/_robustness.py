@@ -46,6 +46,7 @@ def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="a further option of the effect, such as folder=DIR with recordings of noise; may be repeated",
     )
+    group.add_argument("--data", type=Path, metavar="DIR", help="where the corpus is now, if it was moved")
     group.add_argument("--disturbance-seed", type=int, metavar="N", help="of what is drawn (default: 0)")
     add_head_arguments(group)
 
@@ -57,7 +58,16 @@ def check_not_given(args: argparse.Namespace) -> None:
         ConfigError: naming one
     """
     own = [option for option, _, _ in LEVELS.values()]
-    own += ["effect_option", "disturbance_seed", "fold", "upstream", "upstream_ckpt", "upstream_model_config", "device"]
+    own += [
+        "data",
+        "effect_option",
+        "disturbance_seed",
+        "fold",
+        "upstream",
+        "upstream_ckpt",
+        "upstream_model_config",
+        "device",
+    ]
     for option in [*own, "trust_checkpoint"]:
         if getattr(args, option) not in (None, [], False):
             raise ConfigError(f"--{option.replace('_', '-')} is of --with EFFECT: give both, or neither")
@@ -100,7 +110,7 @@ def print_robustness(args: argparse.Namespace, form: str) -> str:
     found = []
     for system in group([read_run(folder) for folder in find_runs(args.runs)[0]]):
         folds = _folds(args.fold, system.runs[0])
-        by_run = [score(run, wanted, load, seed, folds) for run in system.runs]
+        by_run = [score(run, wanted, load, seed, folds, args.data) for run in system.runs]
         titles = [condition.title for condition in wanted]
         scored = {title: [run[place].predictions for run in by_run] for place, title in enumerate(titles)}
         rows = side_by_side(scored, system.results.labels, system.results.is_pooled)

@@ -7,6 +7,7 @@ folder, with what they depend on; the run's own record is not touched.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
@@ -51,7 +52,9 @@ class Scored:
     silent: tuple[str, ...]  # utterances that hold nothing but zeros, and stayed as they are
 
 
-def score(run: Run, conditions: Sequence[Condition], load: Load, seed: int, folds: Sequence[int]) -> list[Scored]:
+def score(
+    run: Run, conditions: Sequence[Condition], load: Load, seed: int, folds: Sequence[int], data: Path | None = None
+) -> list[Scored]:
     """Score folds of a run under each condition; what was scored before is taken from the run folder.
 
     Args:
@@ -60,12 +63,15 @@ def score(run: Run, conditions: Sequence[Condition], load: Load, seed: int, fold
         load: gives a fold's head
         seed: of the disturbances; each utterance has draws of its own, the same under every level of an effect
         folds: their numbers
+        data: where the corpus is now, if it is not where the manifest says
 
     Raises:
         RunError: if a fold's checkpoint is missing or another one
         AudioError: if an utterance cannot be read or disturbed
     """
     manifest = manifest_of(run.folder)
+    if data is not None:
+        manifest = dataclasses.replace(manifest, root=data.expanduser().absolute().as_posix())
     places = {number: _fold_folder(run.folder, number) for number in folds}
     known = [_about(condition, seed) for condition in conditions]
     found: dict[int, dict[int, Scored]] = {place: {} for place in range(len(conditions))}
@@ -119,6 +125,11 @@ def _score(
     for row in tqdm(rows, desc=f"fold {rows[0].fold}, {condition.title}", leave=False, disable=None):
         item = manifest.by_id[row.utterance]
         path = manifest.path_of(item)
+        if not path.is_file():
+            raise RunError(
+                f"{path}: no such audio file. Paths of the manifest start from {manifest.root}: --data DIR names the "
+                "place where that folder is now"
+            )
         samples = WHOLE.waveform(path, item.start_s, item.end_s)
         samples, is_silent = disturbed(samples, effect, seed, str(condition.effect), item.id, name=str(path))
         if is_silent:

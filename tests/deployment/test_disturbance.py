@@ -233,6 +233,17 @@ def test_the_command(scored: Path, tmp_path: Path, capsys) -> None:
     assert "| undisturbed" in capsys.readouterr().out
 
 
+def test_a_corpus_that_was_moved(scored: Path, tmp_path: Path) -> None:
+    folder, noise = tmp_path / "run", [Condition("noise", {"snr_db": 9.0})]
+    shutil.copytree(scored, folder)
+    manifest = Manifest.read(folder / "manifest.jsonl")
+    dataclasses.replace(manifest, root="/nowhere").write(folder / "manifest.jsonl")
+    run = read_run(folder)
+    with pytest.raises(RunError, match="--data DIR names the place"):
+        disturbance.score(run, noise, load, 0, (1,))
+    assert disturbance.score(run, noise, load, 0, (1,), Path(manifest.root))[0].predictions
+
+
 def test_a_fold_without_its_checkpoint(scored: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(scored, folder)

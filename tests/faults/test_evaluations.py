@@ -125,7 +125,12 @@ ROWS = (
         lambda here: (here / "run" / "fold1" / "dev-best.ckpt").write_bytes(b"other"),
     ),
     Fault("no folds", (*WITH, "gain"), ("holds no checkpoint of a finished fold",), remove("fold2/fold.json")),
-    Fault("no audio", (*WITH, "gain"), ("/nowhere/Session1", "no such audio file"), audio_gone),
+    Fault(
+        "no audio",
+        (*WITH, "gain"),
+        ("/nowhere/Session1", "no such audio file. Paths of the manifest start from /nowhere: --data DIR"),
+        audio_gone,
+    ),
     Fault("a column nearly right", (*PREPARE, "attributes=sx"), ("Did you mean 'sex'",), csv("a.wav,sad,x,f,3")),
     Fault(
         "a column without values",

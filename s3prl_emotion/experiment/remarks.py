@@ -56,6 +56,8 @@ def remarks_of(
             ("--trim-zeros", corpus.trim_zeros),
             ("--skip-bad", corpus.skip_bad),
             ("--drop-leaks", corpus.drop_leaks),
+            (f"--preparation {corpus.making.preparation}", corpus.making.preparation is not None),
+            (str(corpus.making.balance), corpus.making.balance is not None),
         )
         if applies
     ]

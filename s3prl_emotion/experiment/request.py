@@ -23,7 +23,7 @@ from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
+from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
 from s3prl_emotion.upstreams.resolution import resolve
 
 DEFAULT_ROOT = Path("result/downstream")
@@ -53,6 +53,7 @@ class Request:
         trim_zeros: leave out exact digital zeros at both ends of each utterance
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on, for the audit
+        making: what audio is made of the corpus': cleaned recordings, augmented copies
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
     """
@@ -70,6 +71,7 @@ class Request:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()
+    making: Making = field(default_factory=Making)
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
 
@@ -101,6 +103,7 @@ def settle(request: Request) -> Plan:
         request.trim_zeros,
         request.drop_leaks,
         request.pretraining,
+        request.making,
     )
     protocol = _protocol(request, training)
     return Plan(

@@ -54,7 +54,7 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def make_all(
-    folder: Path, about: Mapping[str, Any], jobs: Sequence[Job], progress: Callable[[int], None] | None = None
+    folder: Path, about: Mapping[str, Any], jobs: Sequence[Job], progress: Callable[[], None] | None = None
 ) -> None:
     """Make the files that are not there yet. Killed at any moment, the same call goes on.
 
@@ -62,7 +62,7 @@ def make_all(
         folder: for files that are made with ``about``; it is made
         about: what decides all of its files
         jobs: of them
-        progress: called with how many more files are there
+        progress: called when one more file is there
 
     Raises:
         AudioError: of the first file that cannot be made
@@ -130,11 +130,11 @@ def _only_here(folder: Path, wait: bool) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, jobs: Sequence[Job], progress: Callable[[int], None] | None) -> None:
+def _make(folder: Path, jobs: Sequence[Job], progress: Callable[[], None] | None) -> None:
     for job in jobs:
         path = path_of(folder, job.name)
         if not path.is_file():
             samples, record = job.make()
             write(path, storable(samples), record)
         if progress is not None:
-            progress(1)
+            progress()

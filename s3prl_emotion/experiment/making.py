@@ -1,4 +1,4 @@
-"""Audio that a run makes of its corpus: cleaned recordings in the place of all, augmented copies beside those trained on.
+"""Audio that a run makes of its corpus: cleaned recordings in the place of all, copies beside those trained on.
 
 Both become files, once, under names that follow from their content and how they are made; every upstream, head and seed
 reads the same ones.
@@ -85,8 +85,7 @@ def cleaned(manifest: Manifest, name: str, root: Path) -> Manifest:
     for job, item in zip(names, manifest.utterances, strict=True):
         path = path_of(folder, job)
         if audio_info(path).duration_s >= way.min_duration_s:
-            times = {"start_s": None, "end_s": None}
-            kept.append(dataclasses.replace(item, path=path.as_posix(), content=None, trimmed=None, **times))
+            kept.append(dataclasses.replace(item, path=path.as_posix(), start_s=None, end_s=None))
     _say_dropped(manifest, kept, way)
     if not kept:
         raise CorpusError(
@@ -177,7 +176,11 @@ def _folder(root: Path, about: Mapping[str, Any]) -> Path:
 
 def _make(folder: Path, about: Mapping[str, Any], jobs: Sequence[Job], what: str) -> None:
     with tqdm(total=len(jobs), desc=what, leave=False, disable=None) as bar:
-        make_all(folder, about, jobs, bar.update)
+
+        def show() -> None:
+            bar.update()
+
+        make_all(folder, about, jobs, show)
 
 
 def _say_dropped(manifest: Manifest, kept: Sequence[Utterance], way: Cleaning) -> None:

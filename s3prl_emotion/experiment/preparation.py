@@ -48,7 +48,8 @@ def prepare(
     checkpoint: Path | None = None,
     making: Making = NOTHING,
 ) -> tuple[Manifest, Folds]:
-    """Read a corpus, check its audio, clean it, divide, balance and audit it, and write ``manifest.jsonl`` and ``folds.json``.
+    """Read a corpus, check and clean its audio, divide, balance and audit it, and write ``manifest.jsonl`` and
+    ``folds.json``.
 
     Args:
         corpus: a corpus' name

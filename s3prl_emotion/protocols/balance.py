@@ -2,7 +2,8 @@
 
 Copies go where their source is, and after the division, so that none of them is in train with its source in dev or
 test. A protocol that says ``siblings_in_dev`` is the exception: it balances what is left of test before dev is divided
-off, as the notebook of arXiv 2312.11503 does, so dev holds augmented siblings of training clips, and the audit shows it.
+off, as the notebook of arXiv 2312.11503 does: dev then holds augmented siblings of training clips, and the audit shows
+it.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ def parse_size(text: str) -> int | str:
         return text
     if text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MAX_SIZE:
         return int(text)
+    names = ", ".join(SIZES)
     raise ValueError(
-        f"expected how many utterances of each class to train on, 1 to {MAX_SIZE}, or {', '.join(SIZES)}, found {text!r}"
+        f"expected how many utterances of each class to train on, 1 to {MAX_SIZE}, or {names}, found {text[:40]!r}"
     )
 
 
@@ -112,9 +114,7 @@ def balanced(manifest: Manifest, folds: Folds, size: int | str, seed: int) -> Ba
     place = {item.id: index for index, item in enumerate(manifest.utterances)}
     ordered = tuple(sorted(needed, key=lambda copy: (place[copy.of], copy.number)))
     if taken := [copy.id for copy in ordered if copy.id in place]:
-        raise ProtocolError(
-            f"{manifest.corpus}: the id {taken[0]!r} is that of a copy to be made. Rename the utterance"
-        )
+        raise ProtocolError(f"{manifest.corpus}: the id {taken[0]!r} is that of a copy to be made. Give it another")
     before = None if protocol.siblings_in_dev else folds.divided_sha256 or folds.sha256()
     return Balanced(Folds(folds.protocol, tuple(result), folds.lacking, before), ordered)
 

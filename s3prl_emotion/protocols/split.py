@@ -72,8 +72,10 @@ class Folds:
         raise ProtocolError(f"no fold {number}. Known: {', '.join(str(fold.number) for fold in self.folds)}")
 
     def sha256(self) -> str:
-        """Fingerprint of the protocol's name and of all ids in their order."""
+        """Fingerprint of the protocol's name, of all ids in their order, and of the division before balancing."""
         content = [self.protocol, [[fold.number, fold.train, fold.dev, fold.test] for fold in self.folds]]
+        if self.divided_sha256 is not None:
+            content.append(self.divided_sha256)
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("utf-8")).hexdigest()
 
     def write(self, path: str | Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from s3prl_emotion.audio.augmentation import Effect, effects, generator_of
 from s3prl_emotion.config import shown
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.plugins import record
 
 DEFAULT_P = 0.5
 """Probability of an effect that names none; ours."""
@@ -52,12 +53,13 @@ class Augmentation:
         return cls(tuple(_effect(item, f"{where}[{place}]") for place, item in enumerate(given)), tuple(given))
 
     def identity(self) -> list[dict[str, Any]]:
-        """What decides the copies beside the key, as plain values: of recordings that are mixed in, their content."""
-        return [
-            {**{key: value for key, value in given.items() if key != FOLDER or not material}, **material}
-            for given, (effect, _) in zip(self.given, self.effects, strict=True)
-            for material in [effect.material()]
-        ]
+        """What decides the copies beside the key, as plain values; files that are mixed in, and plugins, by hash."""
+        found = []
+        for given, (effect, _) in zip(self.given, self.effects, strict=True):
+            material = effect.material()
+            options = {key: value for key, value in given.items() if key != FOLDER or not material}
+            found.append({**options, **material, **(record(effects.file_of(given["name"])) or {})})
+        return found
 
     def __call__(
         self,

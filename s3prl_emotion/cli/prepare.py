@@ -87,7 +87,7 @@ def _balance_of(manifest: Manifest, fold: Fold) -> str:
     made = [manifest.by_id[name] for name in fold.train]
     copies = Counter(item.label for item in made if item.augmentation is not None)
     counts = Counter(item.label for item in made)
-    parts = (f"{label} {counts[label]} ({copies[label]} copies)" for label in manifest.labels)
+    parts = (f"{label} {counts[label]} ({copies[label]} copied)" for label in manifest.labels)
     return f"  train: {', '.join(parts)}"
 
 

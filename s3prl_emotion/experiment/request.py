@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
@@ -26,6 +27,7 @@ from s3prl_emotion.protocols import protocols
 from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
 from s3prl_emotion.upstreams.resolution import resolve
 
+AUGMENTATION = "downstream_expert.datarc.augmentation"
 DEFAULT_ROOT = Path("result/downstream")
 DEFAULT_SEED = 1337
 DEMO_SETTINGS: dict[str, dict[str, Any]] = {
@@ -95,6 +97,8 @@ def settle(request: Request) -> Plan:
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     training = training_of(args, settings)
+    if effects := expert_of(training.downstream).augmentation(settings.expert):
+        Augmentation.of(effects, AUGMENTATION)  # so that what is wrong is said before anything is read
     corpus = CorpusChoice(
         request.corpus,
         request.data,
@@ -153,12 +157,19 @@ def _stores(request: Request, training: Training) -> bool:
     """Whether hidden states are stored.
 
     Raises:
-        ConfigError: if the cache is asked for with a trainable upstream
+        ConfigError: if the cache is asked for with a trainable upstream, or with audio that changes
     """
     if training.upstream.trainable:
         if request.cache:
             raise ConfigError(
                 "--cache with -f: a trained upstream's hidden states change with every step; leave one out"
+            )
+        return False
+    if expert_of(training.downstream).augmentation(training.settings.expert):
+        if request.cache:
+            raise ConfigError(
+                f"--cache with {AUGMENTATION}: the audio changes in every epoch, so no hidden states of it can be "
+                "stored; leave one out. `--balance` makes copies that are files, whose states are"
             )
         return False
     return expert_of(training.downstream).stores_states if request.cache is None else request.cache

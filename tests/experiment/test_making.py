@@ -115,7 +115,7 @@ class TestCopiesOfTheFiveCorpora:
 class TestSeveralProcesses:
     def command(self, root: Path, out: Path, audio: Path) -> list[str]:
         argv = [sys.executable, "-m", "s3prl_emotion", "prepare", "--corpus", "demo", "--data", str(root)]
-        options = ["--balance", "12", "--augmentation", str(audio.parent / "fast.yaml"), "--audio-root", str(audio)]
+        options = ["--balance", "30", "--augmentation", str(audio.parent / "fast.yaml"), "--audio-root", str(audio)]
         return [*argv, "--out", str(out), *options]
 
     @pytest.mark.slow
@@ -254,7 +254,7 @@ class TestCleaning:
         assert "cleaned first: paper-d" in (tmp_path / "export" / "README.md").read_text()
         silent = tmp_path / "silent.wav"
         soundfile.write(silent, np.zeros(16_000), 16_000)
-        assert main(["predict", str(tmp_path / "export"), str(silent), "--device", "cpu"]) != 0
+        assert main(["predict", "--run", str(tmp_path / "export"), str(silent), "--device", "cpu"]) != 0
 
     def test_counts_stand_beside_the_papers(self, five, tmp_path, capsys):
         from s3prl_emotion.corpora.five import beside_paper

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s3prl_emotion.cli.making_options import add_making_arguments, making_of
 from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
     )
 
+    add_making_arguments(parser)
     cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
     cache.add_argument(
         "--cache", action=argparse.BooleanOptionalAction, help="default: on, except with -f and -d emotion"
@@ -172,6 +174,7 @@ def request_of(args: argparse.Namespace) -> Request:
         trim_zeros=args.trim_zeros,
         drop_leaks=args.drop_leaks,
         pretraining=tuple(args.pretraining_data),
+        making=making_of(args),
         cache=args.cache,
         cache_options=cache_options(args),
     )

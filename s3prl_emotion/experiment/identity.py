@@ -38,6 +38,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         "skip_bad": corpus.skip_bad,
         "trim_zeros": corpus.trim_zeros,
         "drop_leaks": corpus.drop_leaks,
+        **corpus.making.record(),
         "pretraining": [checkpoint_sha256(str(path)) for path in corpus.pretraining],
         "cache": None if plan.cache is None else plan.cache.dtype,
         "settings": plan.remarks.record(),

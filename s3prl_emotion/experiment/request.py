@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
@@ -23,9 +24,10 @@ from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
+from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
 from s3prl_emotion.upstreams.resolution import resolve
 
+AUGMENTATION = "downstream_expert.datarc.augmentation"
 DEFAULT_ROOT = Path("result/downstream")
 DEFAULT_SEED = 1337
 DEMO_SETTINGS: dict[str, dict[str, Any]] = {
@@ -53,6 +55,7 @@ class Request:
         trim_zeros: leave out exact digital zeros at both ends of each utterance
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on, for the audit
+        making: what audio is made of the corpus': cleaned recordings, augmented copies
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
     """
@@ -70,6 +73,7 @@ class Request:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()
+    making: Making = field(default_factory=Making)
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
 
@@ -93,6 +97,8 @@ def settle(request: Request) -> Plan:
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     training = training_of(args, settings)
+    if effects := expert_of(training.downstream).augmentation(settings.expert):
+        Augmentation.of(effects, AUGMENTATION)  # so that what is wrong is said before anything is read
     corpus = CorpusChoice(
         request.corpus,
         request.data,
@@ -101,6 +107,7 @@ def settle(request: Request) -> Plan:
         request.trim_zeros,
         request.drop_leaks,
         request.pretraining,
+        request.making,
     )
     protocol = _protocol(request, training)
     return Plan(
@@ -150,12 +157,19 @@ def _stores(request: Request, training: Training) -> bool:
     """Whether hidden states are stored.
 
     Raises:
-        ConfigError: if the cache is asked for with a trainable upstream
+        ConfigError: if the cache is asked for with a trainable upstream, or with audio that changes
     """
     if training.upstream.trainable:
         if request.cache:
             raise ConfigError(
                 "--cache with -f: a trained upstream's hidden states change with every step; leave one out"
+            )
+        return False
+    if expert_of(training.downstream).augmentation(training.settings.expert):
+        if request.cache:
+            raise ConfigError(
+                f"--cache with {AUGMENTATION}: the audio changes in every epoch, so no hidden states of it can be "
+                "stored; leave one out. `--balance` makes copies that are files, whose states are"
             )
         return False
     return expert_of(training.downstream).stores_states if request.cache is None else request.cache

@@ -103,6 +103,7 @@ def _prepare(plan: Plan, folder: RunFolder, prepared: Prepared, known: bool) -> 
         corpus.drop_leaks,
         corpus.pretraining,
         checkpoint,
+        corpus.making,
     )
     return prepared[plan.protocol]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.arguments import resolve_device
 from s3prl_emotion.bridge.building import build_frozen, enter
 from s3prl_emotion.bridge.registration import register
@@ -136,8 +137,7 @@ class EmotionRecogniser:
 
         Args:
             audio: an audio file of any sampling rate, or an array of shape ``(samples,)`` at 16 kHz
-            is_prepared: it comes from a prepared corpus: digital zeros at its ends, if the training left them out, are
-                left out already
+            is_prepared: it comes from a prepared corpus, whose recordings are trimmed and cleaned already
 
         Raises:
             AudioError: if it cannot be read, holds less than 25 ms, or is too long for the device's memory
@@ -145,7 +145,7 @@ class EmotionRecogniser:
         name = "the array" if isinstance(audio, np.ndarray) else str(audio)
         preparation = self.parts.preparation
         if is_prepared:
-            preparation = dataclasses.replace(preparation, trim_zeros=False)
+            preparation = Preparation(preparation.max_duration_s)
         prepared = preparation.of_array(audio) if isinstance(audio, np.ndarray) else preparation.prepare(audio)
         try:
             probabilities, weights = self._compute(torch.from_numpy(prepared.samples).to(self.device))

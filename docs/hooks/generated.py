@@ -115,6 +115,27 @@ def table_columns() -> str:
     return f"Required columns are {listed[0]}; optional ones {listed[1]}."
 
 
+def disturbances() -> str:
+    """Effects that ``evaluate --with`` takes, with the option that names their levels."""
+    from s3prl_emotion.audio.augmentation import effects as registry
+    from s3prl_emotion.audio.conditions import LEVELS
+
+    rows = []
+    for name in registry.names():
+        option, parameter, usual = LEVELS.get(name, ("", "", ()))
+        levels = ", ".join(f"{level:g}" for level in usual)
+        rows.append([f"`{name}`", f"`--{option}`" if option else "", f"`{parameter}`" if parameter else "", levels])
+    return _table(["`--with`", "levels", "which are", "if not given (ours)"], rows)
+
+
+def effects() -> str:
+    from s3prl_emotion.audio.augmentation import effects as registry
+
+    return _objects(registry.get(name) for name in registry.names()).replace(
+        "\n\n", "\n    options: {heading_level: 3}\n\n"
+    )
+
+
 def attributes() -> str:
     """What each corpus tells of its utterances besides."""
     from s3prl_emotion.corpora import corpora as registry
@@ -214,6 +235,8 @@ GENERATED: dict[str, Callable[[], str]] = {
         corpora,
         corpus_options,
         table_columns,
+        disturbances,
+        effects,
         attributes,
         protocols,
         shims,

@@ -11,11 +11,15 @@ import numpy as np
 from s3prl_emotion.audio.augmentation import Effect, effects, generator_of
 from s3prl_emotion.config import shown
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.plugins import record
 
 DEFAULT_P = 0.5
 """Probability of an effect that names none; ours."""
 DEFAULT = tuple({"name": name, "p": DEFAULT_P} for name in ("noise", "time_stretch", "pitch_shift", "gain"))
 """The four effects that paper D names, arXiv 2312.16383 not giving their parameters: these are ours."""
+
+FOLDER = "folder"
+"""The option of effects that names recordings."""
 
 Record = tuple[Mapping[str, float | str], ...]
 """The effects that were applied, in their order, each with what was drawn."""
@@ -27,9 +31,11 @@ class Augmentation:
 
     Args:
         effects: the effects and their probabilities
+        given: what a configuration holds of them
     """
 
     effects: tuple[tuple[Effect, float], ...]
+    given: tuple[Mapping[str, Any], ...]  # what the configuration holds
 
     @classmethod
     def of(cls, given: Any, where: str) -> Augmentation:
@@ -44,7 +50,16 @@ class Augmentation:
         """
         if not isinstance(given, (list, tuple)) or not given:
             raise ConfigError(f"{where}: expected a list of effects, each with a name, found {shown(given)}")
-        return cls(tuple(_effect(item, f"{where}[{place}]") for place, item in enumerate(given)))
+        return cls(tuple(_effect(item, f"{where}[{place}]") for place, item in enumerate(given)), tuple(given))
+
+    def identity(self) -> list[dict[str, Any]]:
+        """What decides the copies beside the key, as plain values; files that are mixed in, and plugins, by hash."""
+        found = []
+        for given, (effect, _) in zip(self.given, self.effects, strict=True):
+            material = effect.material()
+            options = {key: value for key, value in given.items() if key != FOLDER or not material}
+            found.append({**options, **material, **(record(effects.file_of(given["name"])) or {})})
+        return found
 
     def __call__(
         self,

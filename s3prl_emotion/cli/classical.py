@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from s3prl_emotion.cli import run_options, set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
+from s3prl_emotion.cli.making_options import add_making_arguments
 from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="choose hyperparameters from a small grid on each fold's dev set (default: the library's defaults)",
     )
     run_options.add_corpus_arguments(ours)
+    add_making_arguments(parser)
     run_options.add_store_arguments(parser.add_argument_group("time statistics are computed once and stored"))
     upstream = parser.add_argument_group("S3PRL: upstream")
     run_options.add_checkpoint_arguments(upstream)

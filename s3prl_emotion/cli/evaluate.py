@@ -1,4 +1,4 @@
-"""``evaluate``: every number of a run folder again, from its predictions alone; or by groups of utterances."""
+"""``evaluate``: every number of a run again, from its predictions alone; or by groups; or on disturbed audio."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_out, write_or_print
+from s3prl_emotion.cli._robustness import add_robustness_arguments, check_not_given, print_robustness
 from s3prl_emotion.cli.run import print_results
 from s3prl_emotion.errors import ConfigError
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="a folder with predictions.csv and results.json; for --by also one that holds several",
+        help="a folder with predictions.csv and results.json; for --by and --with also one that holds several",
     )
     parser.add_argument(
         "--by",
@@ -28,19 +29,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="n, UA and WA of each group of utterances with the same label, speaker, fold, session, corpus, text, or "
         "attribute of the corpus (sex, intensity, ...), and the largest gap; nothing is written into the run",
     )
-    parser.add_argument("--format", choices=FORMATS, help="of --by (default: table)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="of --by: write to a file (default: print)")
+    add_robustness_arguments(parser)
+    parser.add_argument("--format", choices=FORMATS, help="of --by and --with (default: table)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="of --by and --with: write to a file, do not print")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Rewrite ``results.json`` and print the table; or print the tables of groups."""
-    set_up_logging()
-    if args.by is not None:
-        _by(args.runs, _names(args.by), args.format or "table", args.out)
+    """Rewrite ``results.json`` and print the table; or print tables of groups, or of conditions."""
+    set_up_logging(args.verbose)
+    if args.by is not None and args.disturb is not None:
+        raise ConfigError("--by and --with are two evaluations: give one at a time")
+    if args.disturb is None:
+        check_not_given(args)
+    if args.by is not None or args.disturb is not None:
+        check_out(args.out)
+        form = args.format or "table"
+        write_or_print(_by(args.runs, args.by, form) if args.by is not None else print_robustness(args, form), args.out)
         return 0
     for option in ("format", "out"):
         if getattr(args, option) is not None:
-            raise ConfigError(f"--{option} is of --by; without it results.json is written, and its table printed")
+            raise ConfigError(f"--{option} is of --by and --with; without them results.json and its table are written")
     from s3prl_emotion.evaluation.rescore import recompute
 
     for run in args.runs:
@@ -48,20 +56,15 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _names(given: str) -> list[str]:
-    names = [name.strip() for name in given.split(",")]
-    if not all(names) or len(set(names)) < len(names):
-        raise ConfigError(f"--by {given!r}: expected different names with commas, such as sex,speaker")
-    return names
-
-
-def _by(runs: Sequence[Path], names: Sequence[str], form: str, out: Path | None) -> None:
+def _by(runs: Sequence[Path], given: str, form: str) -> str:
     """Runs that differ in the seed are one system; each system and name has a table.
 
     Raises:
-        RunError: if a run is malformed, or its corpus does not tell one of ``names``
+        RunError: if a run is malformed, or its corpus does not tell one of the names
     """
-    check_out(out)
+    names = [name.strip() for name in given.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise ConfigError(f"--by {given!r}: expected different names with commas, such as sex,speaker")
     from s3prl_emotion.evaluation.groups import group_by
     from s3prl_emotion.evaluation.runs import find_runs, read_run
     from s3prl_emotion.evaluation.systems import group
@@ -70,5 +73,4 @@ def _by(runs: Sequence[Path], names: Sequence[str], form: str, out: Path | None)
     folders, _ = find_runs(runs)
     systems = group([read_run(folder) for folder in folders])
     groupings = [group_by(system, name) for system in systems for name in names]
-    text = groupings_csv(groupings) if form == "csv" else groupings_text(groupings, markdown=form == "markdown")
-    write_or_print(text, out)
+    return groupings_csv(groupings) if form == "csv" else groupings_text(groupings, markdown=form == "markdown")

@@ -20,6 +20,7 @@ KINDS = (
     "poolings",
     "objectives",
     "classifiers",
+    "effects",
     "studies",
     "shims",
 )
@@ -43,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _entries(kind: str) -> list[tuple[str, str, str | None]]:
     """Names, words, and the files that define them."""
-    if kind in ("corpora", "protocols", "poolings", "objectives", "classifiers", "studies"):
+    if kind in ("corpora", "protocols", "poolings", "objectives", "classifiers", "effects", "studies"):
         registry, words = _registry(kind)
         return [(name, words(registry.get(name)), registry.file_of(name)) for name in registry.names()]
     from s3prl_emotion.bridge import registration, shims
@@ -75,6 +76,10 @@ def _registry(kind: str) -> tuple[Registry[Any], Callable[[Any], str]]:
         from s3prl_emotion.experiment.studies import studies
 
         return studies, lambda study: str(study.question())
+    if kind == "effects":
+        from s3prl_emotion.audio.augmentation import effects
+
+        return effects, _first_line
     from s3prl_emotion.downstream.objectives import objectives
 
     return objectives, _first_line

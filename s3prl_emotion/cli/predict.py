@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
 
 
-def add_head_arguments(parser: argparse.ArgumentParser) -> None:
+def add_head_arguments(parser: argparse._ActionsContainer) -> None:
     """Options of every command that loads trained heads."""
     parser.add_argument("--fold", metavar="N|all", help="one fold's head, or all finished folds together (default)")
     parser.add_argument("-u", "--upstream", help="not needed: the run knows its upstream, and another is refused")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s3prl_emotion.cli.making_options import add_making_arguments, making_of
 from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="downstream, as `s3prl-emotion ls downstreams` lists them; or classical_ and a name of `ls classifiers`",
     )
     add_corpus_arguments(ours)
+    add_making_arguments(parser)
     cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
     cache.add_argument(
         "--cache", action=argparse.BooleanOptionalAction, help="default: on, except with -f and -d emotion"
@@ -200,6 +202,7 @@ def request_of(args: argparse.Namespace) -> Request:
         trim_zeros=args.trim_zeros,
         drop_leaks=args.drop_leaks,
         pretraining=tuple(args.pretraining_data),
+        making=making_of(args),
         cache=args.cache,
         cache_options=cache_options(args),
     )
@@ -228,13 +231,14 @@ def folds_option(text: str) -> tuple[int, ...] | None:
     return folds
 
 
-def corpus_options(pairs: list[str]) -> dict[str, str]:
+def corpus_options(pairs: list[str], option: str = "--corpus-option") -> dict[str, str]:
+    """``KEY=VALUE`` of an option that may be repeated."""
     options = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise ConfigError(f"--corpus-option {pair!r}: expected KEY=VALUE")
+            raise ConfigError(f"{option} {pair!r}: expected KEY=VALUE")
         if key in options:
-            raise ConfigError(f"--corpus-option {pair!r}: {key} is given twice; several values go with commas")
+            raise ConfigError(f"{option} {pair!r}: {key} is given twice; several values go with commas")
         options[key] = value
     return options

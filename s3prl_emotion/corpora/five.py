@@ -8,7 +8,7 @@ each corpus is checked against its own counts instead. Folds that share no speak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,9 @@ EXCITED = ("exclude", "happy")
 NEUTRAL = "neutral"
 NEUTRALS = ("exclude", "include")
 FOLDS = ("speakers", "corpora")
+NAME = "five"
+PAPER = (2955, 192, 1923, 1927, 2499, 2995, 745)
+"""What the paper has of each class after its preparation, 13236 files."""
 LAYOUT = f"a folder with the subfolders {', '.join(PARTS)}"
 
 
@@ -81,11 +84,18 @@ def read_five(
         items = tuple(item for item in items if len(parts_of[item.label]) > 1)
         items = tuple(replace(item, fold=ordered.index(str(item.corpus)) + 1) for item in items)
     found = {item.label for item in items}
-    name = "five" if len(ordered) == len(PARTS) else f"five_{'+'.join(ordered)}"
+    name = NAME if len(ordered) == len(PARTS) else f"{NAME}_{'+'.join(ordered)}"
     name += "_with_excited" if exc == "happy" else ""
     name += "_with_neutral" if neutral == "include" else ""
     name += "_by_corpus" if folds == "corpora" else ""
     return Manifest(name, tuple(label for label in classes if label in found), root.as_posix(), items)
+
+
+def beside_paper(counts: Mapping[str, int]) -> str:
+    """How many of each class there are beside how many the paper has, in one line."""
+    paper = dict(zip(LABELS, PAPER, strict=True))
+    differing = [f"{label} {counts.get(label, 0)} of {paper[label]}" for label in LABELS]
+    return f"arXiv 2312.11503 has {sum(PAPER)}, here {sum(counts.values())} ({', '.join(differing)})"
 
 
 corpora.register("five")(

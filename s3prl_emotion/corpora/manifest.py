@@ -44,9 +44,13 @@ class Utterance:
     end_s: float | None = None  # where it ends in the file; at its end if not given
     duration_s: float | None = None  # filled by validation
     content: str | None = None  # fingerprint of the waveform at 16 kHz; filled by validation
-    trimmed: str | None = None  # the same without digital zeros at both ends, where it has some; filled by validation
+    trimmed: str | None = None  # the same without digital zeros at both ends, where it has some, or of the recording
+    # before it was cleaned: what audits compare; filled by validation
     corpus: str | None = None  # the corpus it comes from, in a manifest that combines several
     source: str | None = None  # id of the utterance that this one was made from by augmentation
+    augmentation: tuple[dict[str, Any], ...] | None = (
+        None  # the effects by which, in their order, with their parameters
+    )
     soft: dict[str, float] | None = None  # annotators' votes as rates over classes, summing to 1
     attributes: dict[str, str] | None = None  # what else the corpus tells: sex, intensity, sentence, ...
 
@@ -74,7 +78,7 @@ class Utterance:
 
     @property
     def sound(self) -> str | None:
-        """Fingerprint of the waveform without digital zeros at its ends; None before validation."""
+        """Fingerprint of the recording without digital zeros at its ends; None before validation."""
         return self.trimmed or self.content
 
     def rates(self, labels: Sequence[str]) -> tuple[float, ...]:

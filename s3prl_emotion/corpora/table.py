@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 REQUIRED = ("path", "label", "speaker")
 OPTIONAL = ("id", "fold", "session", "text", "start_s", "end_s", "source")
-RESERVED = ("corpus", "duration_s", "content", "trimmed", "soft", "attributes")
-"""Keys of the manifest that are no columns."""
 SOFT = "soft:"
 SOFT_TOLERANCE = 1e-3  # rates in tables are rounded; they are made to sum to 1 exactly
 SPEAKERS = ("named", "unknown")
@@ -69,7 +67,9 @@ def read_table(
         raise CorpusError(f"{table}: option speakers: expected {' or '.join(SPEAKERS)}, found {speakers!r}")
     texts = Texts(table)
     classes = _classes(labels, table, texts)
-    further = AttributeColumns(attributes, table, REQUIRED + OPTIONAL + RESERVED)
+    further = AttributeColumns(
+        attributes, table, (*REQUIRED, *OPTIONAL, *(field.name for field in dataclasses.fields(Utterance)))
+    )
     utterances: list[Utterance] = []
     rows: dict[str, int] = {}
     twins: dict[str, str] = {}

@@ -103,7 +103,11 @@ def _upstream(config: ExportConfig) -> str:
 
 def _audio(config: ExportConfig) -> str:
     cut = "" if config.max_duration_s is None else f"As in training, the first {config.max_duration_s:g} s are used. "
-    return cut + ("As in training, digital zeros at both ends are left out. " if config.trim_zeros else "")
+    trimmed = "As in training, digital zeros at both ends are left out. " if config.trim_zeros else ""
+    clean = (
+        "" if config.preparation is None else f"As in training, recordings are cleaned first: {config.preparation}. "
+    )
+    return cut + trimmed + clean
 
 
 def _results(config: ExportConfig) -> list[str]:

@@ -75,7 +75,10 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
         _save(_head_tensors(parts), temporary / HEAD_FILE)
         if parts.use.fine_tuned:
             _save(_upstream_tensors(parts), temporary / UPSTREAM_FILE)
-        text = json.dumps(to_mapping(config), indent=2, ensure_ascii=False, allow_nan=False)
+        content = to_mapping(config)
+        if config.preparation is None:
+            del content["preparation"]  # which earlier versions do not know
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(temporary / CONFIG_FILE, text + "\n")
         write_atomically(temporary / CARD_FILE, model_card(config))
         if folder.is_dir():
@@ -122,7 +125,7 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         labels=config.labels,
         folds=tuple(folds),
         corpus=config.corpus.name,
-        preparation=Preparation(config.max_duration_s, config.trim_zeros),
+        preparation=Preparation(config.max_duration_s, config.trim_zeros, config.preparation),
         results=config.results,
     )
 
@@ -186,6 +189,7 @@ def _config(parts: Parts, model: ModelConfig, features: Features) -> ExportConfi
         corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),
         max_duration_s=parts.preparation.max_duration_s,
         trim_zeros=parts.preparation.trim_zeros,
+        preparation=parts.preparation.cleaning,
         results=parts.results,
         versions=versions(),
     )

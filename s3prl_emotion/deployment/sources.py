@@ -187,7 +187,7 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        preparation=Preparation(expert.cut_s(settings), bool(about.get("trim_zeros", False))),
+        preparation=Preparation(expert.cut_s(settings), bool(about.get("trim_zeros", False)), about.get("preparation")),
         results=read_results(run.results) if run.results.is_file() else None,
     )
 

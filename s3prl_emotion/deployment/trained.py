@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.arguments import resolve_device
 from s3prl_emotion.bridge.building import build_frozen, enter
 from s3prl_emotion.bridge.registration import register
@@ -128,17 +129,20 @@ class EmotionRecogniser:
         return write_export(self.parts, Features(SAMPLE_RATE_HZ, self.rate, self.width, self.layers), folder)
 
     @torch.no_grad()
-    def recognise(self, audio: str | Path | np.ndarray) -> Recognised:
+    def recognise(self, audio: str | Path | np.ndarray, is_prepared: bool = False) -> Recognised:
         """Recognise one recording.
 
         Args:
             audio: an audio file of any sampling rate, or an array of shape ``(samples,)`` at 16 kHz
+            is_prepared: it comes from a prepared corpus, whose recordings are trimmed and cleaned already
 
         Raises:
             AudioError: if it cannot be read, holds less than 25 ms, or is too long for the device's memory
         """
         name = "the array" if isinstance(audio, np.ndarray) else str(audio)
         preparation = self.parts.preparation
+        if is_prepared:
+            preparation = Preparation(preparation.max_duration_s)
         prepared = preparation.of_array(audio) if isinstance(audio, np.ndarray) else preparation.prepare(audio)
         try:
             probabilities, weights = self._compute(torch.from_numpy(prepared.samples).to(self.device))

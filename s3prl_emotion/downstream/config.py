@@ -115,6 +115,7 @@ class DataConfig:
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
+    augmentation: tuple[dict[str, Any], ...] = ()  # effects while training, each with name, p and options
 
     def __post_init__(self) -> None:
         for name in ("train_batch_size", "eval_batch_size"):

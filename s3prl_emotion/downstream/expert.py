@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
@@ -99,10 +100,20 @@ class DownstreamExpert(nn.Module):
                 f"downstream_expert.datarc.labels is soft, but no training utterance of {manifest.corpus} has "
                 "annotators' votes: use labels: hard, or a corpus that has them"
             )
+        if data.augmentation and inputs.cached is not None:
+            raise ConfigError(
+                "downstream_expert.datarc.augmentation changes the audio in every epoch, so no hidden states of it can "
+                "be stored: leave one of the two out"
+            )
         self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
         self.datasets = {
             split: UtteranceDataset(
-                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=inputs.cached is not None
+                manifest,
+                getattr(fold, split),
+                self.preparation,
+                data.pre_load,
+                cached=inputs.cached is not None,
+                seed=self.seed,
             )
             for split in SPLITS
         }
@@ -138,6 +149,9 @@ class DownstreamExpert(nn.Module):
             batches = [indices[start : start + size] for start in range(0, len(indices), size)]
             return make_loader(dataset, batches, data.num_workers, self.read_ahead)
         self._epoch, self._used_batches = epoch, 0
+        dataset.epoch = epoch
+        if data.augmentation and dataset.augmentation is None:
+            dataset.augmentation = Augmentation.of(data.augmentation, "downstream_expert.datarc.augmentation")
         if self._resume is not None:
             self._used_batches = self._resume["used_batches"] if self._resume["epoch"] == epoch else 0
             restore_random_state(self._resume["random_state"])

@@ -16,6 +16,7 @@ Welch and Satterthwaite. With two groups it is the house's plain interval of a d
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -241,7 +242,7 @@ def _half_width(
     from scipy import stats
 
     first, second = (error**2 for error in errors)
-    error = max(0.0, first + second - 2 * correlation * errors[0] * errors[1]) ** 0.5
+    error = math.sqrt(max(0.0, first + second - 2 * correlation * errors[0] * errors[1]))
     if first + second == 0:
         return 0.0
     freedom = float(min(units) - 1)

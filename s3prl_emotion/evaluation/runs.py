@@ -233,7 +233,7 @@ def _folds(folder: Path, results: Results) -> list[dict[str, Any]]:
             {"number": int(fold["number"]), "train": _ids(fold["train"]), "test": _ids(fold["test"])}
             for fold in content["folds"]
         ]
-        if content["sha256"] != results.protocol.split_sha256:
+        if content.get("divided_sha256", content["sha256"]) != results.protocol.split_sha256:
             raise RunError(f"{path}: the folds are not those of {RESULTS}. They were made again after the run")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error

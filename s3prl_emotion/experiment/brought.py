@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from s3prl_emotion.audio.augmentation import effects
 from s3prl_emotion.bridge.entries import hub
 from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.classical import classifier_of, classifiers
@@ -23,7 +24,12 @@ Brought = dict[str, dict[str, str]]
 
 
 def plugins_of(
-    upstream: str, downstream: str, config: Mapping[str, Any], read: Iterable[str], protocol: str
+    upstream: str,
+    downstream: str,
+    config: Mapping[str, Any],
+    read: Iterable[str],
+    protocol: str,
+    made: Iterable[Mapping[str, Any]] = (),
 ) -> Brought:
     """The plugins that decide the numbers of a run.
 
@@ -33,7 +39,9 @@ def plugins_of(
         config: its checked configuration
         read: the corpus' name, and its reader's options: those that combine corpora name them, with commas
         protocol: the protocol's name
+        made: effects by which copies are made
     """
+    for_epochs = config["downstream_expert"].get("datarc", {}).get("augmentation", ())
     model = config["downstream_expert"].get("modelrc", {})
     files: dict[tuple[str, str], str | None] = {
         ("upstream", upstream): _file_of_upstream(upstream),
@@ -44,6 +52,8 @@ def plugins_of(
         files["classifier", classifier] = classifiers.file_of(classifier)
     for name in {word.strip() for text in read for word in text.split(",")} & set(corpora.names()):
         files["corpus", name] = corpora.file_of(name)
+    for item in (*made, *for_epochs):
+        files["effect", str(item["name"])] = effects.file_of(str(item["name"]))
     for kind, file_of in (("pooling", poolings.file_of), ("objective", objectives.file_of)):
         part = model.get(kind)
         if isinstance(part, Mapping):

@@ -79,6 +79,7 @@ def _prepare(
         corpus.drop_leaks,
         corpus.pretraining,
         checkpoint,
+        corpus.making,
     )
     return prepared[protocol]
 

@@ -62,6 +62,7 @@ def identity(
         "skip_bad": corpus.skip_bad,
         "trim_zeros": corpus.trim_zeros,
         "drop_leaks": corpus.drop_leaks,
+        **corpus.making.record(),
         "pretraining": [checkpoint_sha256(str(path)) for path in corpus.pretraining],
         "cache": cache,
         "settings": settings,

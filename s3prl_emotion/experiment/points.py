@@ -135,5 +135,5 @@ def _corpus(request: Request) -> str:
         dict(request.corpus_options),
         [str(path) for path in request.pretraining],
     )
-    flags = (request.skip_bad, request.trim_zeros, request.drop_leaks)
+    flags = (request.skip_bad, request.trim_zeros, request.drop_leaks, repr(request.making))
     return json.dumps([*parts, *flags], sort_keys=True, default=str)

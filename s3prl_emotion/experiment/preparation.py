@@ -16,11 +16,13 @@ from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.experiment.making import check_making, cleaned, with_copies
 from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.plan import Making
 from s3prl_emotion.upstreams.per_fold import is_per_fold
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ PRETRAINING_FILE = "pretraining.jsonl"
 """In a checkpoint's folder: the manifest of what it was pretrained on."""
 LABELLED_FILE = "pretraining-labelled.jsonl"
 """Beside it: the manifest of what of this was heard with its emotion labels."""
+NOTHING = Making()
 
 
 def prepare(
@@ -42,8 +45,10 @@ def prepare(
     drop_leaks: bool = False,
     pretraining: Sequence[Path] = (),
     checkpoint: Path | None = None,
+    making: Making = NOTHING,
 ) -> tuple[Manifest, Folds]:
-    """Read a corpus, check its audio, divide and audit it, and write ``manifest.jsonl`` and ``folds.json``.
+    """Read a corpus, check and clean its audio, divide, balance and audit it, and write ``manifest.jsonl`` and
+    ``folds.json``.
 
     Args:
         corpus: a corpus' name
@@ -56,6 +61,7 @@ def prepare(
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on
         checkpoint: the upstream's, whose folder may hold such manifests
+        making: what audio is made of the corpus': cleaned recordings, augmented copies
 
     Raises:
         EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or leaks
@@ -63,6 +69,7 @@ def prepare(
     """
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
+    check_making(making, chosen)
     manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
     logger.info("checking %d audio files of %s", len(manifest.utterances), corpus)
     with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
@@ -77,6 +84,8 @@ def prepare(
     manifest = apply(manifest, problems, skip_bad)
     if trim:
         manifest = trim_zeros(manifest)
+    if making.preparation is not None:
+        manifest = cleaned(manifest, making.preparation, making.root)
     if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
         logger.warning(
             "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
@@ -87,6 +96,8 @@ def prepare(
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
+    if making.balance is not None:
+        manifest, folds = with_copies(manifest, folds, making.balance, making.root)
     check_leaks(manifest, folds, folder, pretraining, checkpoint)
     folder.write_division(manifest, folds)
     return manifest, folds
@@ -108,9 +119,10 @@ def check_leaks(
         first, second = item["between"]
         if item["kind"] == audit.UNKNOWN_SPEAKER:
             logger.warning("%s and %s: whether they share speakers is not known", first, second)
-        elif second == "test":
+        elif second == "test" or item["kind"] == audit.SIBLING:
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
-            log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
+            share = 100 * item["share"]
+            log("%s shared by %s and %s: %.0f %% (%s)", item["kind"], first, second, share, item["status"])
 
 
 def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.PretrainingData]:

@@ -24,6 +24,9 @@ SAID: dict[str, Callable[[Any], str]] = {
     "runner.total_steps": "{} steps".format,
     "runner.epochs": "{} epochs".format,
     "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
+    "downstream_expert.datarc.augmentation": lambda value: (
+        f"augmented while training ({', '.join(str(item['name']) for item in value)})"
+    ),
     "downstream_expert.datarc.labels": lambda value: (
         "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
     ),
@@ -57,6 +60,8 @@ def remarks_of(
             ("--trim-zeros", corpus.trim_zeros),
             ("--skip-bad", corpus.skip_bad),
             ("--drop-leaks", corpus.drop_leaks),
+            (f"--preparation {corpus.making.preparation}", corpus.making.preparation is not None),
+            (str(corpus.making.balance), corpus.making.balance is not None),
         )
         if applies
     ]
@@ -76,7 +81,9 @@ def remarks_of(
     file = {"total_steps": shipped.runner.length, "lr": shipped.optimizer.get("lr")}
     steps, rate = settings.runner.length, settings.optimizer.get("lr")
     read = (corpus.name, *(str(value) for value in corpus.options.values()))
-    brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol)
+    balance = corpus.making.balance
+    made = () if balance is None else balance.effects or ()
+    brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol, made)
     return Remarks(demo, steps, rate, file, tuple(deviations), brought)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
@@ -24,9 +25,10 @@ from s3prl_emotion.downstream.settings import FoldInputs, Settings, said_last
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
+from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
 from s3prl_emotion.upstreams.resolution import resolve
 
+AUGMENTATION = "downstream_expert.datarc.augmentation"
 DEFAULT_ROOT = Path("result/downstream")
 DEFAULT_SEED = 1337
 DEMO_SETTINGS: dict[str, dict[str, Any]] = {
@@ -54,6 +56,7 @@ class Request:
         trim_zeros: leave out exact digital zeros at both ends of each utterance
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on, for the audit
+        making: what audio is made of the corpus': cleaned recordings, augmented copies
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
         classical: of a classical model (``-d classical_...``): how states become vectors
@@ -72,6 +75,7 @@ class Request:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()
+    making: Making = field(default_factory=Making)
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
     classical: Choice = field(default_factory=Choice)
@@ -98,6 +102,8 @@ def settle(request: Request) -> Plan:
     training = training_of(args, settings)
     corpus = corpus_choice(request)
     protocol = protocol_name(request, expert_of(training.downstream).protocol)
+    if effects := expert_of(training.downstream).augmentation(settings.expert):
+        Augmentation.of(effects, AUGMENTATION)  # so that what is wrong is said before anything is read
     return Plan(
         training=training,
         corpus=corpus,
@@ -147,12 +153,19 @@ def _stores(request: Request, training: Training) -> bool:
     """Whether hidden states are stored.
 
     Raises:
-        ConfigError: if the cache is asked for with a trainable upstream
+        ConfigError: if the cache is asked for with a trainable upstream, or with audio that changes
     """
     if training.upstream.trainable:
         if request.cache:
             raise ConfigError(
                 "--cache with -f: a trained upstream's hidden states change with every step; leave one out"
+            )
+        return False
+    if expert_of(training.downstream).augmentation(training.settings.expert):
+        if request.cache:
+            raise ConfigError(
+                f"--cache with {AUGMENTATION}: the audio changes in every epoch, so no hidden states of it can be "
+                "stored; leave one out. `--balance` makes copies that are files, whose states are"
             )
         return False
     return expert_of(training.downstream).stores_states if request.cache is None else request.cache
@@ -176,6 +189,7 @@ def corpus_choice(request: Request) -> CorpusChoice:
         request.trim_zeros,
         request.drop_leaks,
         request.pretraining,
+        request.making,
     )
 
 

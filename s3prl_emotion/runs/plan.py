@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.downstream.settings import Settings
+from s3prl_emotion.protocols.balance import Balance
 
 if TYPE_CHECKING:
     from s3prl_emotion.bridge.cache import CacheOptions
@@ -42,6 +43,26 @@ class Training:
     further: Mapping[str, Any] = field(default_factory=dict)  # S3PRL's other arguments, which decide no number
 
 
+AUDIO_ROOT = Path("result/audio")
+"""Where audio that is made from a corpus lies: augmented copies, cleaned recordings."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """What audio is made of a corpus' audio."""
+
+    preparation: str | None = None  # the name of a way to clean, of all parts
+    balance: Balance | None = None  # of training parts, by augmented copies
+    root: Path = AUDIO_ROOT  # for the files; it decides no number
+
+    def record(self) -> dict[str, Any]:
+        """As ``run.json`` has it."""
+        return {
+            "preparation": self.preparation,
+            "balance": None if self.balance is None else dataclasses.asdict(self.balance),
+        }
+
+
 @dataclass(frozen=True)
 class CorpusChoice:
     """What is trained and tested on."""
@@ -53,6 +74,7 @@ class CorpusChoice:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()  # manifests of what the upstream was pretrained on
+    making: Making = field(default_factory=Making)
 
 
 @dataclass(frozen=True)

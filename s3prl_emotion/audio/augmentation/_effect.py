@@ -78,6 +78,10 @@ class Effect:
     name: ClassVar[str]
     """What it is registered under."""
 
+    def material(self) -> dict[str, str]:
+        """The fingerprint of files that it uses, by a name; empty where it uses none."""
+        return {}
+
     def draw(self, waveform: np.ndarray, rate_hz: int, generator: np.random.Generator) -> Drawn:
         """One value of every parameter. What is returned is recorded and is all that :meth:`apply` gets to see."""
         return {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 
 from s3prl_emotion.audio._files import AudioError
+from s3prl_emotion.files import checkpoint_sha256
 
 SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".wav")
 """What both libsndfile and audiomentations read."""
@@ -45,6 +48,17 @@ class Recordings:
                 kind="missing",
             )
         self.names = [Path(name).as_posix() for name in names]
+
+    def material(self) -> dict[str, str]:
+        """SHA-256 of their names and contents, read once."""
+        return {"folder_sha256": self._sha256}
+
+    @functools.cached_property
+    def _sha256(self) -> str:
+        digest = hashlib.sha256()
+        for name in self.names:
+            digest.update(f"{name}\0{checkpoint_sha256(str(self.path(name)))}\n".encode())
+        return digest.hexdigest()
 
     def draw(self, generator: np.random.Generator) -> str:
         """The name of one of them, relative to the folder."""

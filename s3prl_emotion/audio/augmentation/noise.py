@@ -33,6 +33,9 @@ class Noise(Effect):
         self.library = audiomentations()
         self.sounds = None if folder is None else Recordings("folder", folder)
 
+    def material(self) -> dict[str, str]:
+        return {} if self.sounds is None else self.sounds.material()
+
     def draw(self, waveform: np.ndarray, rate_hz: int, generator: np.random.Generator) -> Drawn:
         drawn: Drawn = {"snr_db": self.snr_db.draw(generator)}
         if self.sounds is not None:

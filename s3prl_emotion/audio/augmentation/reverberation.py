@@ -36,6 +36,9 @@ class Reverberation(Effect):
         self.direct_db = Range.of("direct_db", direct_db, -20.0, 40.0)
         self.rooms = None if folder is None else Recordings("folder", folder)
 
+    def material(self) -> dict[str, str]:
+        return {} if self.rooms is None else self.rooms.material()
+
     def draw(self, waveform: np.ndarray, rate_hz: int, generator: np.random.Generator) -> Drawn:
         if self.rooms is not None:
             return {"file": self.rooms.draw(generator)}

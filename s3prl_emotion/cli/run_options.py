@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument(
         "--demo", action="store_true", help="make a synthetic corpus and train briefly: does everything work?"
     )
+    ours.add_argument(
+        "--text",
+        metavar="corpus|FILE",
+        help="what is said, for heads that read it: corpus (default), or a file that `transcribe` wrote, or its folder",
+    )
+    ours.add_argument(
+        "--allow-empty-text", action="store_true", help="take an utterance without text as one in which nothing is said"
+    )
     ours.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
     ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
     add_audit_arguments(ours)
@@ -174,6 +182,8 @@ def request_of(args: argparse.Namespace) -> Request:
         pretraining=tuple(args.pretraining_data),
         cache=args.cache,
         cache_options=cache_options(args),
+        text=args.text,
+        allow_empty_text=args.allow_empty_text,
     )
 
 

@@ -14,6 +14,7 @@ from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.runs.results import Results, write_results
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,11 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
         steps=steps,
         seed=about["seed"],
         versions=versions(),
-        settings={**about["settings"], "deviations": deviations + _incompleteness(manifest)},
+        settings={
+            **about["settings"],
+            "deviations": deviations + _incompleteness(manifest),
+            **({"text": read_json(folder.text, "a run with texts")} if "text" in about else {}),
+        },
         folds_expected=[fold.number for fold in folds.folds],
     )
     return results, predictions, manifest.labels

@@ -42,6 +42,8 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         "cache": None if plan.cache is None else plan.cache.dtype,
         "settings": plan.remarks.record(),
     }
+    if plan.text is not None:
+        identity["text"] = plan.text.record()
     return dict(json.loads(json.dumps(identity)))
 
 

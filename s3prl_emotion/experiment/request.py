@@ -22,8 +22,10 @@ from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.experiment.texts import settle_text
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
+from s3prl_emotion.text.source import TextChoice
 from s3prl_emotion.upstreams.resolution import resolve
 
 DEFAULT_ROOT = Path("result/downstream")
@@ -55,6 +57,8 @@ class Request:
         pretraining: manifests of what the upstream was pretrained on, for the audit
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
+        text: what is said, for heads that read it: ``corpus``, or a file of transcriptions; None is ``corpus``
+        allow_empty_text: take an utterance without text as one in which nothing is said
     """
 
     s3prl: Mapping[str, Any]
@@ -72,6 +76,8 @@ class Request:
     pretraining: tuple[Path, ...] = ()
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
+    text: str | None = None
+    allow_empty_text: bool = False
 
 
 def settle(request: Request) -> Plan:
@@ -92,7 +98,7 @@ def settle(request: Request) -> Plan:
     args.override = None  # applied; a checkpoint must not carry it on
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
-    training = training_of(args, settings)
+    text, training = settle_text(request.text, request.allow_empty_text, training_of(args, settings))
     corpus = CorpusChoice(
         request.corpus,
         request.data,
@@ -107,11 +113,12 @@ def settle(request: Request) -> Plan:
         training=training,
         corpus=corpus,
         protocol=protocol,
-        folder=_folder(request, training, protocol),
-        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag),
+        folder=_folder(request, training, protocol, text),
+        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag, text),
         folds=_folds(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,
+        text=text,
     )
 
 
@@ -185,7 +192,7 @@ def _folds(request: Request, variant: str | None) -> tuple[int, ...] | None:
     return request.folds or named
 
 
-def _folder(request: Request, training: Training, protocol: str) -> Path:
+def _folder(request: Request, training: Training, protocol: str, text: TextChoice | None) -> Path:
     """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
     expdir, expname = training.further["expdir"], training.further["expname"]
     if expdir and expname:
@@ -198,6 +205,7 @@ def _folder(request: Request, training: Training, protocol: str) -> Path:
     name = training.upstream.name
     upstream = name if given is None else f"{name}-{Path(given).stem}"
     tag = f"-{request.tag}" if request.tag else ""
+    tag += f"-{text.file.stem}" if text is not None and text.file is not None else ""
     seed = "" if training.seed == DEFAULT_SEED else f"-seed{training.seed}"
     return (
         request.root

@@ -23,6 +23,7 @@ from s3prl_emotion.experiment.kept import keep_upstream
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.experiment.request import Request, settle
 from s3prl_emotion.experiment.states import stored_states
+from s3prl_emotion.experiment.texts import check_texts, put_texts
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
@@ -60,6 +61,11 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Resul
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
         manifest, folds = _prepare(plan, folder, {} if prepared is None else prepared, known)
         wanted = _wanted_folds(plan, folds)
+        if plan.text is not None and known:
+            check_texts(manifest, folder)
+        elif plan.text is not None:
+            manifest = put_texts(manifest, plan.text, plan.training, folder)
+            folder.write_division(manifest, folds)
         for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
             of_fold(upstream.checkpoint, number)
         return manifest, folds, wanted

@@ -28,6 +28,7 @@ _RUN_OPTIONAL: dict[str, tuple[type, ...]] = {
     "checkpoint": _OPTIONAL_TEXT,
     "model_config_sha256": _OPTIONAL_TEXT,
     "trim_zeros": (bool,),
+    "text": _OBJECT,
     MADE: _OBJECT,
 }
 _FOLD_KEYS: dict[str, tuple[type, ...]] = {

@@ -42,11 +42,13 @@ def tiny_roberta(folder: Path, positions: int = 66) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, sep_token="</s>", mask_token="<mask>", **special).save_pretrained(
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, sep_token="</s>", mask_token="<mask>", **special
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    RobertaModel(RobertaConfig(vocab_size=len(words), max_position_embeddings=positions, **SIZE)).save_pretrained(
         folder
     )
-    torch.manual_seed(0)
-    RobertaModel(RobertaConfig(vocab_size=len(words), max_position_embeddings=positions, **SIZE)).save_pretrained(folder)
     return folder
 
 
@@ -82,24 +84,22 @@ def tiny_ctc(folder: Path) -> Path:
 
 
 def tiny_whisper(folder: Path, window_s: int = 2) -> Path:
-    """A Whisper whose window is two seconds, and which writes a few random letters."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    """A Whisper whose window is two seconds, which knows English and German and writes a few random letters."""
     from transformers import (
         GenerationConfig,
-        PreTrainedTokenizerFast,
         WhisperConfig,
         WhisperFeatureExtractor,
         WhisperForConditionalGeneration,
+        WhisperTokenizer,
     )
 
-    words = {token: number for number, token in enumerate(["<|endoftext|>", "<|startoftranscript|>", " ", *LETTERS])}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|endoftext|>", bos_token="<|endoftext|>", pad_token="<|endoftext|>"
-    )
-    fast.save_pretrained(folder)
+    letters = [*LETTERS[:26], "Ġ"]
+    special = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>"]
+    special += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
+    words = {token: number for number, token in enumerate([*letters, *special])}
+    tokenizer = WhisperTokenizer(vocab={name: words[name] for name in [*letters, special[0]]}, merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": special[1:]})
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = WhisperConfig(
         d_model=16,
@@ -111,17 +111,25 @@ def tiny_whisper(folder: Path, window_s: int = 2) -> Path:
         decoder_ffn_dim=32,
         max_source_positions=50 * window_s,
         max_target_positions=32,
-        vocab_size=len(words),
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=0,
-        decoder_start_token_id=1,
-        suppress_tokens=[],
-        begin_suppress_tokens=[],
+        vocab_size=len(tokenizer),
+        pad_token_id=words["<|endoftext|>"],
+        bos_token_id=words["<|endoftext|>"],
+        eos_token_id=words["<|endoftext|>"],
+        decoder_start_token_id=words["<|startoftranscript|>"],
     )
     WhisperForConditionalGeneration(config).save_pretrained(folder)
     GenerationConfig(
-        max_length=12, decoder_start_token_id=1, eos_token_id=0, pad_token_id=0, bos_token_id=0
+        max_length=16,
+        decoder_start_token_id=words["<|startoftranscript|>"],
+        eos_token_id=words["<|endoftext|>"],
+        pad_token_id=words["<|endoftext|>"],
+        bos_token_id=words["<|endoftext|>"],
+        is_multilingual=True,
+        lang_to_id={token: words[token] for token in ("<|en|>", "<|de|>")},
+        task_to_id={"translate": words["<|translate|>"], "transcribe": words["<|transcribe|>"]},
+        no_timestamps_token_id=words["<|notimestamps|>"],
+        suppress_tokens=list(range(words["<|startoftranscript|>"], len(words))),
+        begin_suppress_tokens=[],
     ).save_pretrained(folder)
     WhisperFeatureExtractor(chunk_length=window_s).save_pretrained(folder)
     return folder

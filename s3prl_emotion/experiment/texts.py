@@ -46,9 +46,9 @@ def settle_text(text: str | None, allow_empty: bool, training: Training) -> tupl
             f"-f trains the upstream, of which nothing enters -d {training.downstream} (text.speech: false); leave it "
             "out. The text encoder is trained with -o config.downstream_expert.modelrc.text.trainable=True"
         )
-    from s3prl_emotion.text.loading import find_encoder
+    from s3prl_emotion.text.loading import TEXT_ENCODER, find_model
 
-    source = find_encoder(config.encoder)
+    source = find_model(config.encoder, TEXT_ENCODER)
     choice = dataclasses.replace(choose(text, allow_empty), encoder_sha256=source.sha256)
     if source.revision is None:
         model = dataclasses.replace(expert.modelrc, text=dataclasses.replace(config, encoder=source.place))

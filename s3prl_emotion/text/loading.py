@@ -23,6 +23,7 @@ VOCABULARIES = (
     *("sentencepiece.bpe.model", "bpe.codes"),
 )
 """Files that tokenizers keep their words in: one of them must be there."""
+TEXT_ENCODER = "text encoder"
 _UNUSED = ("pooler", "lm_head", "cls", "classifier", "predictions", "generator_", "discriminator_", "vocab_", "head")
 """Beginnings of the names of what sits on a text encoder, or is computed after its last hidden state."""
 
@@ -39,8 +40,7 @@ class TextSource:
     @property
     def name(self) -> str:
         """For results: the Hub id, or the last part of the path."""
-        hub = snapshot_source(self.source.place)
-        return hub[0] if hub is not None else Path(self.source.place).resolve().name
+        return name_of(self.source)
 
     @property
     def width(self) -> int:
@@ -62,37 +62,48 @@ class TextSource:
         return int(self.tokenizer.pad_token_id or 0)
 
 
-def find_encoder(encoder: str, revision: str | None = None) -> Source:
-    """Where a text encoder is: a folder here, or fetched from the Hub; with the SHA-256 of its files.
+def name_of(source: Source) -> str:
+    """A model in results: the Hub id, or the last part of the path."""
+    hub = snapshot_source(source.place)
+    return hub[0] if hub is not None else Path(source.place).resolve().name
+
+
+def find_model(model: str, what: str, revision: str | None = None) -> Source:
+    """Where a model of text is: a folder here, or fetched from the Hub; with the SHA-256 of its files.
+
+    Args:
+        model: a folder, or a Hub id
+        what: it should be, for messages
+        revision: a commit, of a Hub id
 
     Raises:
         UpstreamError: if it is neither
     """
-    if is_hub_id(encoder):
-        folder = snapshot(encoder, revision=revision, further=TOKENIZER_FILES)
+    if is_hub_id(model):
+        folder = snapshot(model, revision=revision, further=TOKENIZER_FILES)
     else:
-        folder = Path(encoder).expanduser().absolute()
+        folder = Path(model).expanduser().absolute()
     if not folder.is_dir():
         raise UpstreamError(
-            f"text encoder {encoder}: no such folder; expected one in transformers format (config.json, weights, "
+            f"{what} {model}: no such folder; expected one in transformers format (config.json, weights, "
             "tokenizer), or a Hub id, which is written owner/name"
         )
     hub = snapshot_source(str(folder))
-    return Source(encoder, str(folder), checkpoint_sha256(str(folder)), None if hub is None else hub[1])
+    return Source(model, str(folder), checkpoint_sha256(str(folder)), None if hub is None else hub[1])
 
 
 def open_encoder(encoder: str | Source, max_tokens: int | None = None) -> TextSource:
     """A text encoder's settings and tokenizer, checked; its weights are looked at, and not loaded.
 
     Args:
-        encoder: a folder or Hub id, or what :func:`find_encoder` gave
+        encoder: a folder or Hub id, or what :func:`find_model` gave
         max_tokens: cut texts to so many tokens; None to as many as it takes
 
     Raises:
         UpstreamError: if it is no text encoder, or a file of it is missing or broken
         ConfigError: if it takes fewer tokens than ``max_tokens``
     """
-    source = find_encoder(encoder) if isinstance(encoder, str) else encoder
+    source = find_model(encoder, TEXT_ENCODER) if isinstance(encoder, str) else encoder
     folder = Path(source.place)
     config = _text_settings(folder)
     tokenizer = read_tokenizer(folder)

@@ -10,7 +10,7 @@ from torch import Tensor
 from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.runs.results import Results
-from s3prl_emotion.upstreams.ref import UpstreamRef
+from s3prl_emotion.upstreams.ref import Source, UpstreamRef
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class FoldParts:
     head: Mapping[str, Tensor]  # parameters of downstream.head.Head
     layer_weights: Tensor | None  # (layers,), before the softmax; None with a single layer
     upstream: Mapping[str, Tensor] | None = None  # the fine-tuned upstream's parameters
+    text: Mapping[str, Tensor] | None = None  # parameters of downstream.text.TextBranch, where they were trained
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,4 @@ class Parts:
     corpus: str
     preparation: Preparation = WHOLE  # of recordings, as in training
     results: Results | None = None  # the run's results.json
+    text: Source | None = None  # the text encoder, of heads that read what is said

@@ -13,7 +13,7 @@ from s3prl_emotion.text.encoder import FrozenTexts, TextEncoder
 from s3prl_emotion.text.loading import TextSource, open_encoder
 from s3prl_emotion.text.settings import TextConfig
 
-ENCODER_SHA256, TEXTS_SHA256 = "text_encoder_sha256", "texts_sha256"
+ENCODER_SHA256, REVISION, TEXTS_SHA256 = "text_encoder_sha256", "text_encoder_revision", "texts_sha256"
 """What a checkpoint holds of its text encoder's files, and of what was said."""
 
 
@@ -48,7 +48,8 @@ class TextBranch(nn.Module):
 
     def sealed(self, texts_sha256: str) -> dict[str, Any]:
         """What a checkpoint holds of encoder and texts."""
-        return {ENCODER_SHA256: self.opened.source.sha256, TEXTS_SHA256: texts_sha256}
+        source = self.opened.source
+        return {ENCODER_SHA256: source.sha256, REVISION: source.revision, TEXTS_SHA256: texts_sha256}
 
     def check_seal(self, state: Mapping[str, Any], texts_sha256: str, where: str) -> None:
         """Refuse to go on with another encoder, or with other texts, than those of a checkpoint.

@@ -29,6 +29,8 @@ def load(
     checkpoint: str | Path | None = None,
     model_config: str | Path | None = None,
     trust_checkpoint: bool = False,
+    text_encoder: str | Path | None = None,
+    asr: str | None = None,
 ) -> EmotionRecogniser:
     """A trained head for any audio: see :meth:`s3prl_emotion.deployment.trained.EmotionRecogniser.load`.
 
@@ -43,7 +45,9 @@ def load(
     from s3prl_emotion.errors import EmotionError
 
     try:
-        return EmotionRecogniser.load(source, fold, device, upstream, checkpoint, model_config, trust_checkpoint)
+        return EmotionRecogniser.load(
+            source, fold, device, upstream, checkpoint, model_config, trust_checkpoint, text_encoder, asr
+        )
     except EmotionError as error:
         error.args = (in_python(str(error)), *error.args[1:])
         raise

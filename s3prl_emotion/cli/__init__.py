@@ -24,6 +24,7 @@ COMMANDS = {
     "ladder": "the whole table of arXiv 2312.11503, from nearest neighbours to speech and text, beside its figures",
     "pretrain": "make an upstream from a corpus by a recipe (flea), and compare what each stage gained",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
+    "transcribe": "write what is said in every utterance, by Whisper or a CTC model, for heads that read text",
     "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",
     "evaluate": "compute results.json again from a run folder's predictions",
     "compare": "runs side by side with the leaderboard and the papers, with intervals and paired tests",

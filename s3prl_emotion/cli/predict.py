@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_head_arguments(parser)
     parser.add_argument(
+        "--text",
+        metavar="FILE|WORDS",
+        help="what is said, for heads that read it: a file that `transcribe` wrote, or lines with id (the file's "
+        "name) and text; of a single recording, the words",
+    )
+    parser.add_argument("--asr", metavar="MODEL", help="have it heard instead: a folder or Hub id, Whisper or CTC")
+    parser.add_argument(
         "--format", choices=["table", "jsonl"], default="table", help="table (default) or one JSON object per file"
     )
     parser.add_argument(
@@ -48,6 +55,7 @@ def add_head_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("-u", "--upstream", help="not needed: the run knows its upstream, and another is refused")
     parser.add_argument("-k", "--upstream_ckpt", metavar="PATH", help="where the upstream's checkpoint is now")
     parser.add_argument("-g", "--upstream_model_config", metavar="PATH", help="where its model configuration is now")
+    parser.add_argument("--text-encoder", metavar="PATH", help="where the text encoder is now, of heads that read text")
     parser.add_argument(
         "--trust-checkpoint", action="store_true", help="let the upstream's checkpoint execute the code it brings along"
     )
@@ -67,6 +75,8 @@ def load_heads(source: Path, args: argparse.Namespace) -> EmotionRecogniser:
         checkpoint=args.upstream_ckpt,
         model_config=args.upstream_model_config,
         trust_checkpoint=args.trust_checkpoint,
+        text_encoder=args.text_encoder,
+        asr=getattr(args, "asr", None),
     )
 
 
@@ -79,7 +89,10 @@ def main(args: argparse.Namespace) -> int:
     set_up_logging(args.verbose)
     files = _audio_files(args.files)
     _check_out(args.out, files)
+    if args.text is not None and args.asr is not None:
+        raise RunError("--text and --asr: what is said is given, or heard; leave one out")
     recogniser = load_heads(args.run, args)
+    texts = _texts(args, recogniser, files)
     if len(recogniser.folds) > 1:
         numbers = ", ".join(map(str, recogniser.folds))
         print(f"mean over the heads of folds {numbers}; --fold N takes one", file=sys.stderr)
@@ -91,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
                 _write(layout.head(), out, args.out)
             for file in tqdm(files, desc="predict", disable=None if _free_for_bar(args.out) else True):
                 try:
-                    item = recogniser.recognise(file)
+                    item = recogniser.recognise(file, texts.get(file))
                 except CorpusError as error:
                     failed += 1
                     tqdm.write(f"error: {error}", file=sys.stderr)
@@ -105,6 +118,26 @@ def main(args: argparse.Namespace) -> int:
     if failed:
         print(f"{failed} of {len(files)} files could not be used", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _texts(args: argparse.Namespace, recogniser: EmotionRecogniser, files: Sequence[Path]) -> dict[Path, str]:
+    """What is said in each file, as far as it is given.
+
+    Raises:
+        RunError: if the heads need it and it is not given, or the other way round
+    """
+    if args.text is None:
+        if recogniser.reads_text and args.asr is None:
+            raise RunError(
+                f"{args.run}: these heads ({recogniser.parts.downstream}) read what is said: give it with --text FILE, "
+                "or have it heard with --asr MODEL"
+            )
+        return {}
+    if not recogniser.reads_text:
+        raise RunError(f"--text: the heads of {args.run} ({recogniser.parts.downstream}) read no text; leave it out")
+    from s3prl_emotion.deployment.speaking import texts_of
+
+    return texts_of(args.text, files)
 
 
 def _audio_files(paths: Sequence[Path]) -> list[Path]:

@@ -24,6 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="downstream, as `s3prl-emotion ls downstreams` lists them; or classical_ and a name of `ls classifiers`",
     )
     add_corpus_arguments(ours)
+    ours.add_argument(
+        "--text",
+        metavar="corpus|FILE",
+        help="what is said, for heads that read it: corpus (default), or a file that `transcribe` wrote, or its folder",
+    )
+    ours.add_argument(
+        "--allow-empty-text", action="store_true", help="take an utterance without text as one in which nothing is said"
+    )
     add_making_arguments(parser)
     cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
     cache.add_argument(
@@ -205,6 +213,8 @@ def request_of(args: argparse.Namespace) -> Request:
         making=making_of(args),
         cache=args.cache,
         cache_options=cache_options(args),
+        text=args.text,
+        allow_empty_text=args.allow_empty_text,
     )
 
 

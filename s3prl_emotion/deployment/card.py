@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from s3prl_emotion.deployment.format import UPSTREAM_FILE, ExportConfig
+from s3prl_emotion.deployment.format import TEXT_FILE, UPSTREAM_FILE, ExportConfig
 from s3prl_emotion.evaluation.comparability import headline
 from s3prl_emotion.evaluation.metrics import rates
 from s3prl_emotion.evaluation.published import superb_rows
@@ -62,14 +62,10 @@ def _body(config: ExportConfig) -> str:
         "": [
             f"Recognises {len(config.labels)} emotions ({labels}) in speech. A small head, with weights for the layers "
             f"of the upstream `{config.upstream.name}`, trained by [S3PRL](https://github.com/s3prl/s3prl) with the "
-            f"configuration `{config.downstream}` of s3prl-emotion. {_upstream(config)}",
+            f"configuration `{config.downstream}` of s3prl-emotion. {_upstream(config)}{_text(config)}",
         ],
         "How to use": [
-            "```python\n"
-            "from s3prl_emotion import load\n"
-            'recogniser = load("FOLDER")\n'
-            'print(recogniser.predict(["a.wav"])[0].probabilities)\n'
-            "```",
+            f'```python\nfrom s3prl_emotion import load\nrecogniser = load("FOLDER")\n{_call(config)}\n```',
             "`FOLDER` holds these files (`hf download OWNER/NAME --local-dir FOLDER`). Any sampling rate is converted "
             f"to 16 kHz. {_audio(config)}The same for many files: `s3prl-emotion predict --run FOLDER FILES...`",
         ],
@@ -99,6 +95,30 @@ def _upstream(config: ExportConfig) -> str:
         f"The upstream was frozen and is not part of this folder: its checkpoint is `{use.checkpoint}`{known}; where "
         "it is not found by itself, `load(..., checkpoint=PATH)` names its place."
     )
+
+
+def _text(config: ExportConfig) -> str:
+    """The text encoder of heads that read what is said."""
+    if config.text is None or config.modelrc.text is None:
+        return ""
+    known = "" if config.text.encoder_sha256 is None else f" (SHA-256 `{config.text.encoder_sha256}`)"
+    if config.text.encoder_revision is not None:
+        known = f" (on the Hub, commit `{config.text.encoder_revision}`)"
+    if config.modelrc.text.trainable:
+        state = f"was trained with the heads; its weights are in `{TEXT_FILE}`, its tokenizer and settings come from"
+    else:
+        state = "was frozen and is not part of this folder: it is"
+    heard = "alone: nothing of the speech enters" if not config.modelrc.text.speech else "beside the speech"
+    return (
+        f" The heads read what is said, {heard}. The text encoder {state} `{config.text.encoder}`{known}; where it is "
+        "not found by itself, `load(..., text_encoder=PATH)` names its place. Texts are given, or heard by a speech "
+        "recogniser."
+    )
+
+
+def _call(config: ExportConfig) -> str:
+    said = "" if config.text is None else ', texts=["what is said"]'
+    return f'print(recogniser.predict(["a.wav"]{said})[0].probabilities)'
 
 
 def _audio(config: ExportConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -25,10 +26,12 @@ from s3prl_emotion.deployment.format import (
     FILES,
     FORMAT,
     HEAD_FILE,
+    TEXT_FILE,
     UPSTREAM_FILE,
     VERSION,
     CorpusFacts,
     ExportConfig,
+    ExportedText,
     ExportedUpstream,
     Features,
 )
@@ -79,6 +82,8 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
         if config.preparation is None:
             del content["preparation"]  # which earlier versions do not know
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        if any(fold.text is not None for fold in parts.folds):
+            _save(_text_tensors(parts), temporary / TEXT_FILE)
         write_atomically(temporary / CONFIG_FILE, text + "\n")
         write_atomically(temporary / CARD_FILE, model_card(config))
         if folder.is_dir():
@@ -116,7 +121,9 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         logits = tensors.pop("layer_logits", None)
         head = {name.removeprefix("head."): value for name, value in tensors.items()}
         upstream = _load(folder / UPSTREAM_FILE, number) if config.upstream.fine_tuned else None
-        folds.append(FoldParts(number, head, logits, upstream))
+        trained = config.modelrc.text is not None and config.modelrc.text.trainable
+        text = _load(folder / TEXT_FILE, number) if trained else None
+        folds.append(FoldParts(number, head, logits, upstream, text))
     return Parts(
         upstream=config.upstream.ref(),
         use=config.upstream.use(),
@@ -127,6 +134,7 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         corpus=config.corpus.name,
         preparation=Preparation(config.max_duration_s, config.trim_zeros, config.preparation),
         results=config.results,
+        text=None if config.text is None else config.text.source(),
     )
 
 
@@ -177,6 +185,9 @@ def _check_place(folder: Path) -> None:
 
 def _config(parts: Parts, model: ModelConfig, features: Features) -> ExportConfig:
     known = corpora.get(parts.corpus) if parts.corpus in corpora.names() else None
+    text = None if parts.text is None else ExportedText.of(parts.text)
+    if text is not None and model.text is not None:  # a folder of this machine tells others nothing
+        model = dataclasses.replace(model, text=dataclasses.replace(model.text, encoder=text.encoder))
     return ExportConfig(
         format=FORMAT,
         version=VERSION,
@@ -192,6 +203,7 @@ def _config(parts: Parts, model: ModelConfig, features: Features) -> ExportConfi
         preparation=parts.preparation.cleaning,
         results=parts.results,
         versions=versions(),
+        text=text,
     )
 
 
@@ -216,6 +228,10 @@ def _upstream_tensors(parts: Parts) -> dict[str, Tensor]:
                 )
             tensors[f"fold{fold.number}.{name}"] = value
     return tensors
+
+
+def _text_tensors(parts: Parts) -> dict[str, Tensor]:
+    return {f"fold{fold.number}.{name}": value for fold in parts.folds for name, value in (fold.text or {}).items()}
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

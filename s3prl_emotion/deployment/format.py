@@ -3,7 +3,8 @@
 ``config.json`` says what the heads are and what they were trained on. ``head.safetensors`` holds, for each fold ``N``,
 ``fold<N>.head.<parameter>``, ``fold<N>.layer_weights`` (they sum to 1) and ``fold<N>.layer_logits`` (the same before
 the softmax; computed with, so that results are the same to the bit). ``upstream.safetensors`` holds a fine-tuned
-upstream's ``fold<N>.<parameter>``. ``README.md`` is the model card.
+upstream's ``fold<N>.<parameter>``, ``text.safetensors`` those of a text encoder that was trained with the heads.
+``README.md`` is the model card.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ VERSION = 1
 CONFIG_FILE = "config.json"
 HEAD_FILE = "head.safetensors"
 UPSTREAM_FILE = "upstream.safetensors"
+TEXT_FILE = "text.safetensors"
 CARD_FILE = "README.md"
-FILES = (CONFIG_FILE, HEAD_FILE, UPSTREAM_FILE, CARD_FILE)
+FILES = (CONFIG_FILE, HEAD_FILE, UPSTREAM_FILE, TEXT_FILE, CARD_FILE)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,24 @@ class ExportedUpstream:
 
 
 @dataclass(frozen=True)
+class ExportedText:
+    """The text encoder of heads that read what is said."""
+
+    encoder: str  # a Hub id, or the last part of a path
+    encoder_sha256: str | None = None  # of its files with their names
+    encoder_revision: str | None = None  # the commit, of a Hub id
+
+    @classmethod
+    def of(cls, source: Source) -> ExportedText:
+        """As an export has it: of a path its last part stays."""
+        return cls(*_shortened(source))  # type: ignore[arg-type]
+
+    def source(self) -> Source:
+        """What was trained on; where it is here is not known."""
+        return Source(self.encoder, sha256=self.encoder_sha256, revision=self.encoder_revision)
+
+
+@dataclass(frozen=True)
 class Features:
     """What the upstream gives."""
 
@@ -108,6 +128,7 @@ class ExportConfig:
     preparation: str | None = None  # the name of a way to clean recordings
     results: Results | None = None  # the run's results.json
     versions: dict[str, Any] | None = None  # of the packages that exported
+    text: ExportedText | None = None  # of heads that read what is said
 
 
 def _shortened(source: Source | None) -> tuple[str | None, str | None, str | None]:

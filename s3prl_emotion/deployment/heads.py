@@ -17,11 +17,13 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.layer_sum import LayerSum
 from s3prl_emotion.features.packed import pack
 
-Answers = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""States ``(layers, frames, width)`` of a recording to probabilities ``(classes,)`` and frame weights ``(frames,)``."""
+Answers = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""States ``(layers, frames, width)`` of a recording, and what is said in it ``(1, text_size)`` for heads that read it,
+to probabilities ``(classes,)`` and frame weights ``(frames,)``.
+"""
 
 
-def build_head(parts: Parts, fold: FoldParts, layers: int, width: int, device: str) -> Answers:
+def build_head(parts: Parts, fold: FoldParts, layers: int, width: int, device: str, text_size: int = 0) -> Answers:
     """The head of a fold on a device.
 
     Args:
@@ -30,6 +32,7 @@ def build_head(parts: Parts, fold: FoldParts, layers: int, width: int, device: s
         layers: of the upstream
         width: of its frames
         device: where to
+        text_size: of the vector of what is said; 0 for heads that read nothing
 
     Raises:
         RunError: if head and upstream do not fit each other
@@ -38,10 +41,11 @@ def build_head(parts: Parts, fold: FoldParts, layers: int, width: int, device: s
         return _classical(fold.classical, parts.choice, fold.number, parts.upstream.name, layers, width)
     if parts.model is None:
         raise RunError(f"fold {fold.number}: holds neither a head nor a classical model")
-    return _neural(parts, parts.model, fold, layers, width, device)
+    return _neural(parts, parts.model, fold, (layers, width, text_size), device)
 
 
-def _neural(parts: Parts, model: ModelConfig, fold: FoldParts, layers: int, width: int, device: str) -> Answers:
+def _neural(parts: Parts, model: ModelConfig, fold: FoldParts, sizes: tuple[int, int, int], device: str) -> Answers:
+    layers, width, text_size = sizes
     learned = 1 if fold.layer_weights is None else len(fold.layer_weights)
     if learned != layers:
         raise RunError(
@@ -49,7 +53,7 @@ def _neural(parts: Parts, model: ModelConfig, fold: FoldParts, layers: int, widt
             f"{layers}: it is not the upstream that the head was trained on"
         )
     layer_sum = LayerSum(layers, parts.use.normalize)
-    head = Head(width, len(parts.labels), model)
+    head = Head(width, len(parts.labels), model, text_size)
     try:
         if fold.layer_weights is not None:
             layer_sum.load_state_dict({"weights": fold.layer_weights})
@@ -62,9 +66,9 @@ def _neural(parts: Parts, model: ModelConfig, fold: FoldParts, layers: int, widt
     for module in (layer_sum, head):
         module.to(device).eval().requires_grad_(False)
 
-    def answer(block: Tensor) -> tuple[Tensor, Tensor]:
+    def answer(block: Tensor, said: Tensor | None) -> tuple[Tensor, Tensor]:
         features = pack([layer_sum([block])])
-        return head(features)[0].float().softmax(dim=-1), head.frame_weights(features)[0].float()
+        return head(features, said)[0].float().softmax(dim=-1), head.frame_weights(features)[0].float()
 
     return answer
 
@@ -80,7 +84,7 @@ def _classical(model: Model, choice: Choice, fold: int, upstream: str, layers: i
             "that the model was fitted on"
         )
 
-    def answer(block: Tensor) -> tuple[Tensor, Tensor]:
+    def answer(block: Tensor, said: Tensor | None) -> tuple[Tensor, Tensor]:
         probabilities = model.probabilities(vectors(features(block)[None].numpy(), choice))[0]
         frames = block.shape[1]
         return torch.from_numpy(probabilities).float(), torch.full((frames,), 1 / frames)

@@ -12,7 +12,7 @@ from s3prl_emotion.classical import Choice
 from s3prl_emotion.classical._model import Model
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.runs.results import Results
-from s3prl_emotion.upstreams.ref import UpstreamRef
+from s3prl_emotion.upstreams.ref import Source, UpstreamRef
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class FoldParts:
     layer_weights: Tensor | None  # (layers,), before the softmax; None with a single layer
     upstream: Mapping[str, Tensor] | None = None  # the fine-tuned upstream's parameters
     classical: Model | None = None  # in place of head and layer weights
+    text: Mapping[str, Tensor] | None = None  # parameters of downstream.text.TextBranch, where they were trained
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,4 @@ class Parts:
     preparation: Preparation = WHOLE  # of recordings, as in training
     results: Results | None = None  # the run's results.json
     choice: Choice | None = None  # of a classical model: how states become vectors
+    text: Source | None = None  # the text encoder, of heads that read what is said

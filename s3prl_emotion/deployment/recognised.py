@@ -23,6 +23,7 @@ class Recognised:
     frame_rate_hz: float
     duration_s: float  # of the whole recording
     start_s: float = 0.0  # where the first frame begins; after 0 where digital zeros were left out
+    text: str | None = None  # what is said, as given or heard; None where the heads do not read it
 
     @property
     def times_s(self) -> tuple[float, ...]:
@@ -54,6 +55,8 @@ class Recognised:
             "probabilities": self.probabilities,
             "duration_s": self.duration_s,
         }
+        if self.text is not None:
+            row["text"] = self.text
         if attention:
             row |= {
                 "frame_rate_hz": self.frame_rate_hz,

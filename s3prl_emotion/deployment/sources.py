@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
@@ -16,6 +18,7 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.text import ENCODER_SHA256, REVISION
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.brought import warn_of_changes
 from s3prl_emotion.files import checkpoint_sha256
@@ -25,7 +28,8 @@ from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolde
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import read_fold_file
 from s3prl_emotion.runs.results import read_results
-from s3prl_emotion.upstreams.ref import UpstreamRef
+from s3prl_emotion.text.settings import TextConfig
+from s3prl_emotion.upstreams.ref import Source, UpstreamRef
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +161,7 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
     """Heads of one run; what the checkpoints do not hold (hashes, results) comes from its run folder."""
     about = _about(checkpoints[0], run)
     folds = []
+    text: Source | None = None
     labels: tuple[str, ...] = ()
     corpus = ""
     for checkpoint in checkpoints:
@@ -170,6 +175,7 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
                 ": it is not of this run"
             )
         labels, corpus = known
+        text = _text_encoder(content, expert_of(training.downstream).model(training.settings.expert).text)
     numbers = [item.number for item in folds]
     if len(set(numbers)) < len(numbers):
         raise RunError(f"{run.path}: of the checkpoints several are of one fold ({numbers}): a folder was copied")
@@ -189,7 +195,17 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
         corpus=corpus,
         preparation=Preparation(expert.cut_s(settings), bool(about.get("trim_zeros", False)), about.get("preparation")),
         results=read_results(run.results) if run.results.is_file() else None,
+        text=text,
     )
+
+
+def _text_encoder(content: dict[str, Any], config: TextConfig | None) -> Source | None:
+    """The text encoder of a checkpoint's head, as it was in training; None where the head reads no text."""
+    if config is None:
+        return None
+    state = content["Downstream"].get("_extra_state")
+    held: dict[str, Any] = state if isinstance(state, dict) else {}
+    return Source(config.encoder, sha256=held.get(ENCODER_SHA256), revision=held.get(REVISION))
 
 
 def _fold(content: dict[str, Any], training: Training, checkpoint: Path) -> FoldParts:
@@ -199,7 +215,13 @@ def _fold(content: dict[str, Any], training: Training, checkpoint: Path) -> Fold
         head=expert.head(content["Downstream"], training.settings.expert, checkpoint),
         layer_weights=content.get("Featurizer", {}).get("weights"),
         upstream=content["Upstream"] if training.upstream.trainable else None,
+        text=_trained_text(content["Downstream"]),
     )
+
+
+def _trained_text(state: dict[str, Any]) -> dict[str, Tensor] | None:
+    """The parameters of a text encoder that was trained with the head; None where it was frozen, or is none."""
+    return {name.removeprefix("text."): value for name, value in state.items() if name.startswith("text.")} or None
 
 
 def _classes(checkpoint: Path, content: dict[str, Any]) -> tuple[tuple[str, ...], str]:

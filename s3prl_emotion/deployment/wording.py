@@ -14,6 +14,8 @@ _OPTIONS = (
     (re.compile(r"leave -u out"), "leave upstream out"),
     (re.compile(r"(?<![\w-])-u (?=\S)"), "upstream "),
     (re.compile(r"--trust-checkpoint"), "load(..., trust_checkpoint=True)"),
+    (re.compile(r"--text-encoder PATH"), "load(..., text_encoder=PATH)"),
+    (re.compile(r"--text-encoder (?=\S)"), "text_encoder="),
     (re.compile(r"--fold (?=\S)"), "fold="),
     (re.compile(r"--device (?=\S)"), "device="),
 )

@@ -16,6 +16,7 @@ from typing import Any
 
 from s3prl_emotion.config import shown
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.text.settings import TextConfig
 
 SAMPLERS = ("shuffle", "class_weighted")
 TARGETS = ("hard", "soft")
@@ -142,6 +143,7 @@ class ModelConfig:
     projector_dim: int | None = 256  # d_v; null pools the upstream's features themselves
     dropout: float = 0.0  # on the features before pooling
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "cross_entropy"})
+    text: TextConfig | None = None  # a text encoder beside the pooled speech, or in its place
 
     def __post_init__(self) -> None:
         if self.projector_dim is not None and self.projector_dim < 1:
@@ -151,6 +153,12 @@ class ModelConfig:
         for key in ("pooling", "objective"):
             if not isinstance(getattr(self, key).get("name"), str):
                 raise ValueError(f"{key} needs a 'name', a text, got {shown(getattr(self, key))}")
+        speechless = self.text is not None and not self.text.speech
+        if speechless and (self.projector_dim is not None or self.dropout or self.pooling != {"name": "mean"}):
+            raise ValueError(
+                "text.speech is false, so nothing of the speech is used: expected projector_dim: null, dropout: 0 and "
+                "pooling: {name: mean}"
+            )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from s3prl_emotion.downstream.rng import (
     restore_random_state,
 )
 from s3prl_emotion.downstream.settings import read_expert
+from s3prl_emotion.downstream.text import TextBranch
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.features.packed import Packed, pack
@@ -35,6 +36,7 @@ from s3prl_emotion.protocols.seal import seal
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.text.source import said_in, texts_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +120,11 @@ class DownstreamExpert(nn.Module):
             for split in SPLITS
         }
 
-        self.head = Head(upstream_dim, len(self.labels), config.modelrc)
+        text = config.modelrc.text
+        self.text = None if text is None else TextBranch(text)
+        self.texts_sha256 = "" if text is None else texts_sha256(manifest)
+        size = 0 if self.text is None else self.text.output_size
+        self.head = Head(upstream_dim, len(self.labels), config.modelrc, size)
         objective = dict(config.modelrc.objective)
         self.objective: nn.Module = objectives.build(objective.pop("name"), objective, where="objective")
         with preserved_random_state():
@@ -174,7 +180,7 @@ class DownstreamExpert(nn.Module):
         if split == "train":
             self._look_at_mean(packed)
         truth = torch.tensor(labels, device=packed.flat.device)
-        logits = self.head(packed)
+        logits = self.head(packed, self._said(ids, packed.flat.device))
         soft = split == "train" and self.config.datarc.labels == "soft"
         loss: Tensor = self.objective(logits, self._votes(ids).to(logits) if soft else truth)
         if split == "train":
@@ -219,6 +225,10 @@ class DownstreamExpert(nn.Module):
     @torch.no_grad()
     def inference(self, features: list[Tensor], names: list[str]) -> None:
         """Probabilities and frame weights of any audio; they are collected in ``inferred`` for the caller."""
+        if self.text is not None:
+            raise RunError(
+                f"-m inference: {self.name} reads what is said: use `s3prl-emotion predict` with --text or --asr"
+            )
         packed = pack(features)
         probabilities = self.head(packed).softmax(dim=-1).cpu()
         weights = self.head.frame_weights(packed).cpu()
@@ -249,6 +259,7 @@ class DownstreamExpert(nn.Module):
             "labels": list(self.labels),
             "corpus": self.corpus,
             **self.seal,
+            **({} if self.text is None else self.text.sealed(self.texts_sha256)),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -281,6 +292,8 @@ class DownstreamExpert(nn.Module):
                     f"{name}, seen from {self.expdir}, is not the one that the checkpoint was trained with: it was "
                     "edited, made again, or comes from another run. Restore it"
                 )
+        if self.text is not None:
+            self.text.check_seal(state, self.texts_sha256, str(self.expdir))
         self._resume = state
 
     # --- details ----------------------------------------------------------------------------------------------------
@@ -307,6 +320,10 @@ class DownstreamExpert(nn.Module):
     def _votes(self, ids: list[str]) -> Tensor:
         """The annotators' rates ``(batch, classes)`` of utterances; one-hot where there are none."""
         return torch.tensor([self.utterances[item].rates(self.labels) for item in ids])
+
+    def _said(self, ids: list[str], device: torch.device) -> Tensor | None:
+        """What is said in utterances, ``(batch, text.output_size)``; None for a head that does not read it."""
+        return None if self.text is None else self.text([said_in(self.utterances[item]) for item in ids], device)
 
     def _log_layer_weights(self, logger: Any, global_step: int) -> None:
         if self.layer_weights is None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.downstream.fusion import Fusion
 from s3prl_emotion.features.packed import Packed, pad
 from s3prl_emotion.pooling import Pooling, poolings
 
@@ -21,19 +22,35 @@ class Head(nn.Module):
         input_size: width of the upstream's features
         classes: number of emotions
         config: widths and pooling
+        text_size: width of the text vector beside the pooled one; 0 where there is none
     """
 
-    def __init__(self, input_size: int, classes: int, config: ModelConfig) -> None:
+    def __init__(self, input_size: int, classes: int, config: ModelConfig, text_size: int = 0) -> None:
         super().__init__()
         width = config.projector_dim or input_size
         self.projector = nn.Linear(input_size, width) if config.projector_dim else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         options = dict(config.pooling)
         self.pooling: Pooling = poolings.build(options.pop("name"), options, where="pooling", input_size=width)
-        self.classifier = nn.Linear(self.pooling.output_size, classes)
+        self.fusion = None if config.text is None else Fusion(config.text, self.pooling.output_size, text_size)
+        self.classifier = nn.Linear((self.fusion or self.pooling).output_size, classes)
 
-    def forward(self, features: Packed) -> Tensor:
+    def forward(self, features: Packed, text: Tensor | None = None) -> Tensor:
         """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``.
+
+        ``text`` is what is said in each, ``(batch, text_size)``, of heads that read it.
+        """
+        if self.fusion is None:
+            vector = self._pooled(features)
+        elif text is None:
+            raise ValueError("this head reads texts, and was given none")
+        else:
+            vector = self.fusion(self._pooled(features) if self.fusion.has_speech else None, text)
+        logits: Tensor = self.classifier(vector)
+        return logits
+
+    def _pooled(self, features: Packed) -> Tensor:
+        """Features of a batch to one vector for each utterance, ``(batch, pooling.output_size)``.
 
         Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
         Poolings do not mix utterances, so no result changes; those that see padding (``variant: released``) get the
@@ -42,8 +59,8 @@ class Head(nn.Module):
         """
         if not self.pooling.masks_padding:
             x, lengths = pad(features)
-            logits: Tensor = self.classifier(self.pooling(self.dropout(self.projector(x)), lengths))
-            return logits
+            whole: Tensor = self.pooling(self.dropout(self.projector(x)), lengths)
+            return whole
         frames = self.dropout(self.projector(features.flat)).split(features.lengths)
         order = sorted(range(len(frames)), key=lambda index: features.lengths[index])
         size = max(GROUP_SIZE, -(-len(order) // GROUPS))
@@ -52,8 +69,7 @@ class Head(nn.Module):
         groups = [order[start : start + size] for start in range(0, len(order), size)]
         pooled = [self.pooling(*pad([frames[index] for index in group])) for group in groups]
         places = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=pooled[0].device)
-        logits = self.classifier(torch.cat(pooled).index_select(0, places))
-        return logits
+        return torch.cat(pooled).index_select(0, places)
 
     @torch.no_grad()
     def frame_weights(self, features: Packed) -> Tensor:

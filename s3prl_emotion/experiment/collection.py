@@ -14,6 +14,7 @@ from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.runs.folder import PACKAGES, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.runs.results import Results, write_results
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
             **about["settings"],
             **({"epochs_in_steps": counted} if counted else {}),
             "deviations": deviations + _incompleteness(manifest),
+            **({"text": read_json(folder.text, "a run with texts")} if "text" in about else {}),
         },
         folds_expected=[fold.number for fold in folds.folds],
     )

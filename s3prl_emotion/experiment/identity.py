@@ -16,7 +16,7 @@ from s3prl_emotion.upstreams.per_fold import upstream_sha256
 def identity_of(plan: Plan) -> dict[str, Any]:
     """Everything that decides the numbers of a run, as plain values."""
     training = plan.training
-    return identity(
+    content = identity(
         training.upstream,
         training.downstream,
         mapping(training.downstream, training.settings),
@@ -26,6 +26,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         None if plan.cache is None else plan.cache.dtype,
         plan.remarks.record(),
     )
+    return content if plan.text is None else {**content, "text": plan.text.record()}
 
 
 def identity(

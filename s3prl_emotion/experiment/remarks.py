@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge.experts import expert_of
@@ -11,6 +12,7 @@ from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.downstream.settings import Settings
 from s3prl_emotion.experiment.brought import plugins_of
 from s3prl_emotion.runs.plan import CorpusChoice, Remarks, Training
+from s3prl_emotion.text.source import TextChoice
 
 UNCHANGING = frozenset(
     {
@@ -30,12 +32,25 @@ SAID: dict[str, Callable[[Any], str]] = {
     "downstream_expert.datarc.labels": lambda value: (
         "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
     ),
+    "downstream_expert.modelrc.text.encoder": lambda value: f"text encoder {name_of_encoder(str(value))}",
+    "downstream_expert.modelrc.text.trainable": lambda value: f"text encoder {'trained' if value else 'frozen'}",
 }
 """Settings that are named in words of their own."""
 
 
+def name_of_encoder(encoder: str) -> str:
+    """A Hub id as it is; of a path its last part."""
+    return Path(encoder).name if Path(encoder).is_absolute() else encoder
+
+
 def remarks_of(
-    training: Training, corpus: CorpusChoice, protocol: str, shipped: Settings[Any], demo: bool, tag: str
+    training: Training,
+    corpus: CorpusChoice,
+    protocol: str,
+    shipped: Settings[Any],
+    demo: bool,
+    tag: str,
+    text: TextChoice | None = None,
 ) -> Remarks:
     """Settings worth printing, and what makes the run unlike one that follows the configuration that ships.
 
@@ -46,6 +61,7 @@ def remarks_of(
         shipped: the configuration that ships
         demo: whether it is a demonstration
         tag: what the run folder's name ends with; ``lr...`` in a sweep of learning rates
+        text: what is said, for heads that read it
     """
     upstream, settings = training.upstream, training.settings
     cut_s = expert_of(training.downstream).cut_s(settings.expert)
@@ -62,6 +78,8 @@ def remarks_of(
             ("--drop-leaks", corpus.drop_leaks),
             (f"--preparation {corpus.making.preparation}", corpus.making.preparation is not None),
             (str(corpus.making.balance), corpus.making.balance is not None),
+            (f"texts of {text.name}" if text else "", text is not None and text.file is not None),
+            ("--allow-empty-text", text is not None and text.allow_empty),
         )
         if applies
     ]

@@ -24,8 +24,10 @@ from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.settings import FoldInputs, Settings, said_last
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.experiment.texts import settle_text
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
+from s3prl_emotion.text.source import TextChoice
 from s3prl_emotion.upstreams.resolution import resolve
 
 AUGMENTATION = "downstream_expert.datarc.augmentation"
@@ -60,6 +62,8 @@ class Request:
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
         classical: of a classical model (``-d classical_...``): how states become vectors
+        text: what is said, for heads that read it: ``corpus``, or a file of transcriptions; None is ``corpus``
+        allow_empty_text: take an utterance without text as one in which nothing is said
     """
 
     s3prl: Mapping[str, Any]
@@ -79,6 +83,8 @@ class Request:
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
     classical: Choice = field(default_factory=Choice)
+    text: str | None = None
+    allow_empty_text: bool = False
 
 
 def settle(request: Request) -> Plan:
@@ -99,7 +105,7 @@ def settle(request: Request) -> Plan:
     args.override = None  # applied; a checkpoint must not carry it on
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
-    training = training_of(args, settings)
+    text, training = settle_text(request.text, request.allow_empty_text, training_of(args, settings))
     corpus = corpus_choice(request)
     protocol = protocol_name(request, expert_of(training.downstream).protocol)
     if effects := expert_of(training.downstream).augmentation(settings.expert):
@@ -108,11 +114,12 @@ def settle(request: Request) -> Plan:
         training=training,
         corpus=corpus,
         protocol=protocol,
-        folder=folder_name(request, args, protocol),
-        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag),
+        folder=folder_name(request, args, protocol, text),
+        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag, text),
         folds=folds_named(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,
+        text=text,
     )
 
 
@@ -210,7 +217,7 @@ def folds_named(request: Request, variant: str | None) -> tuple[int, ...] | None
     return request.folds or named
 
 
-def folder_name(request: Request, args: argparse.Namespace, protocol: str) -> Path:
+def folder_name(request: Request, args: argparse.Namespace, protocol: str, text: TextChoice | None = None) -> Path:
     """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
     if args.expdir and args.expname:
         raise ConfigError(f"-p {args.expdir} and -n {args.expname} both name the run folder: give one")
@@ -221,6 +228,7 @@ def folder_name(request: Request, args: argparse.Namespace, protocol: str) -> Pa
     given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
     upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
     tag = f"-{request.tag}" if request.tag else ""
+    tag += f"-{text.file.stem}" if text is not None and text.file is not None else ""
     seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
     corpus = f"{corpus_name(request)}-{protocol}{tag}{seed}"
     return request.root / str(upstream).replace("/", "__") / str(args.downstream) / corpus

@@ -25,6 +25,7 @@ from s3prl_emotion.experiment.identity import identity_of
 from s3prl_emotion.experiment.kept import keep_upstream
 from s3prl_emotion.experiment.request import Request, settle
 from s3prl_emotion.experiment.states import stored_states
+from s3prl_emotion.experiment.texts import check_texts, put_texts
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
@@ -75,7 +76,13 @@ def run(
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
         shared = {} if prepared is None else prepared
-        return divided(plan.corpus, plan.protocol, plan.folds, upstream, folder, shared, known)
+        manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, upstream, folder, shared, known)
+        if plan.text is not None and known:
+            check_texts(manifest, folder)
+        elif plan.text is not None:
+            manifest = put_texts(manifest, plan.text, plan.training, folder)
+            folder.write_division(manifest, folds)
+        return manifest, folds, wanted
 
     with folder.claimed(identity_of(plan), prepared_folds) as (manifest, folds, wanted):
         todo = [number for number in wanted if plan.score_again or not folder.fold(number).is_finished]

@@ -43,6 +43,7 @@ def extract(
     compute: Callable[[Tensor], Tensor],
     device: str,
     limit_bytes: int | None = None,
+    what: str = "utterances",
 ) -> int:
     """Store the hidden states of every utterance that the store does not hold yet.
 
@@ -54,6 +55,7 @@ def extract(
         compute: waveform ``(samples,)`` on ``device`` to states ``(layers, frames, width)``
         device: where the upstream is
         limit_bytes: bound for all stores of this root together; least recently used ones are deleted for it
+        what: their kind, in the plural, for the log
 
     Returns:
         the number of utterances extracted
@@ -69,7 +71,7 @@ def extract(
         if not missing:
             return 0
         make_room(store, _needed_bytes(store, missing), limit_bytes)
-        logger.info("extracting hidden states of %d utterances into %s", len(missing), store.folder)
+        logger.info("extracting hidden states of %d %s into %s", len(missing), what, store.folder)
         with Writer(store) as writer, torch.no_grad(), tqdm(total=len(missing), desc="upstream", disable=None) as bar:
             for item, samples in _read_ahead(missing):
                 writer.write(item.key, compute(torch.from_numpy(samples).to(device)))

@@ -67,6 +67,7 @@ class CachedUpstream(nn.Module):
         self._device = torch.device(device)
         self._kept: dict[str, Tensor] = {}
         self._again = again
+        self.texts: Any = None  # stored vectors of what is said, for a head that reads it
         self._numbers: dict[str, int] = {}
         for number, key in enumerate(self.keys):
             self._numbers.setdefault(key, number)

@@ -93,10 +93,10 @@ def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = No
         if MASK_EMBEDDING in weights and getattr(base.model, MASK_EMBEDDING, None) is None:
             base.model.masked_spec_embed = nn.Parameter(weights[MASK_EMBEDDING].clone())
         base.model.load_state_dict(weights)
-    from s3prl_emotion.upstreams.transformers import _quiet
+    from s3prl_emotion.upstreams.pretrained import quiet
 
     base.model.config.layerdrop = base.layerdrop
-    with _quiet():
+    with quiet():
         base.model.save_pretrained(folder)
     base.extractor.save_pretrained(folder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from s3prl_emotion.evaluation.comparability import (
     CHANCE_MARGIN,
@@ -162,6 +162,8 @@ def _remarks(results: Results) -> list[str]:
     if counted:
         told = ", ".join(f"{steps} in fold {fold}" for fold, steps in counted.items())
         lines.append(f"epochs counted in optimiser steps (the count is ours): {told}")
+    if text := _text(results.settings):
+        lines.append(text)
     if results.deviations:
         lines.append(f"unlike the configuration that ships: {'; '.join(results.deviations)}")
     for mark in protocol_marks(results):
@@ -177,6 +179,8 @@ def _settings(settings: Settings | None) -> str:
     file = settings.file or {}
     shown = []
     for key, value in settings.further.items():
+        if key == "text":
+            continue  # has a line of its own
         if key in file and file[key] == value:
             continue
         if key in file:
@@ -187,6 +191,28 @@ def _settings(settings: Settings | None) -> str:
     if settings.demo:
         return f"demo settings: {', '.join(shown) or 'scaled down'}; not the configuration file's"
     return f"settings: {', '.join(shown)}; not the configuration file's" if shown else ""
+
+
+def _text(settings: Settings | None) -> str:
+    """What a head that reads texts was given; empty for all others."""
+    text = None if settings is None else settings.further.get("text")
+    if not isinstance(text, Mapping):
+        return ""
+    parts = [f"text: {text.get('source')}"]
+    if text.get("model") is not None:
+        wer = text.get("wer")
+        parts.append(f"heard by {text['model']}" + ("" if wer is None else f", word error rate {percent(wer)} %"))
+    parts.append(f"read by {text.get('encoder')}, {'trained' if text.get('trainable') else 'frozen'}")
+    if text.get("empty"):
+        parts.append(f"{text['empty']} empty")
+    if text.get("cut"):
+        parts.append(f"{text['cut']} cut to {text.get('max_tokens')} tokens")
+    if text.get("chance"):
+        parts.append(
+            f"{text.get('sentences')} sentences tell {text.get('bits', 0.0):.2f} of the label's "
+            f"{text.get('label_bits', 0.0):.2f} bits: text alone is at chance on this corpus"
+        )
+    return "; ".join(parts)
 
 
 def _leaderboard(results: Results, rows: Sequence[PublishedResult]) -> str:

@@ -70,6 +70,7 @@ class RunFolder:
     manifest = _Inside(MANIFEST)  # the corpus
     folds = _Inside(FOLDS)  # its division
     audit = _Inside("audit.json")  # what train, dev and test share
+    text = _Inside("text.json")  # where texts come from, for heads that read them
     problems = _Inside("problems.csv")  # what is wrong with audio files
     rates = _Inside(RATES)  # which run each fold of a sweep was chosen from
     stock = _Inside("stock")  # the folder with what S3PRL's own expert reads

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.downstream.settings import Settings
 from s3prl_emotion.protocols.balance import Balance
+from s3prl_emotion.text.source import TextChoice
 
 if TYPE_CHECKING:
     from s3prl_emotion.bridge.cache import CacheOptions
@@ -106,3 +107,4 @@ class Plan:
     folds: tuple[int, ...] | None = None  # None: all
     score_again: bool = False  # -m evaluate: test again with the checkpoints that dev selected
     cache: CacheOptions | None = None  # None: hidden states are not stored
+    text: TextChoice | None = None  # what is said; None for heads that do not read it

@@ -29,6 +29,7 @@ _RUN_OPTIONAL: dict[str, tuple[type, ...]] = {
     "model_config_sha256": _OPTIONAL_TEXT,
     "trim_zeros": (bool,),
     "preparation": _OPTIONAL_TEXT,
+    "text": _OBJECT,
     MADE: _OBJECT,
 }
 _FOLD_KEYS: dict[str, tuple[type, ...]] = {

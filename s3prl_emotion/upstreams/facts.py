@@ -41,7 +41,8 @@ def facts(path: Path) -> Facts:
 
 def _transformers(folder: Path) -> Facts:
     from s3prl_emotion.upstreams._weights import read_weights, weight_files
-    from s3prl_emotion.upstreams.transformers import check_names, read_config, read_extractor, skeleton
+    from s3prl_emotion.upstreams.pretrained import skeleton
+    from s3prl_emotion.upstreams.transformers import check_names, read_config, read_extractor
 
     config = read_config(folder)
     extractor = read_extractor(folder, config)

@@ -10,6 +10,18 @@ from s3prl_emotion.errors import UpstreamError
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json", "pretraining*.json*"]
 _SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
+TOKENIZER_FILES = (
+    *(
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.*",
+        "merges.txt",
+    ),
+    *("*.model", "bpe.codes", "generation_config.json", "normalizer.json"),
+)
+"""What models of text, and of speech to text, have besides."""
 _TORCH = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
 
@@ -18,13 +30,14 @@ def is_hub_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None and not Path(text).exists()
 
 
-def snapshot(hub_id: str, refresh: bool = False, revision: str | None = None) -> Path:
+def snapshot(hub_id: str, refresh: bool = False, revision: str | None = None, further: tuple[str, ...] = ()) -> Path:
     """The local folder of a model on the Hub; downloaded on first use, safetensors where there are some.
 
     Args:
         hub_id: ``owner/name``
         refresh: download again
         revision: a commit; None takes the newest, or without a network the one that is here
+        further: patterns of files to fetch besides settings and weights
 
     Raises:
         UpstreamError: if it is neither here nor to be had
@@ -35,9 +48,10 @@ def snapshot(hub_id: str, refresh: bool = False, revision: str | None = None) ->
         return Path(snapshot_download(hub_id, revision=revision, force_download=refresh, allow_patterns=patterns))
 
     try:
-        folder = fetch(_SETTINGS + _SAFETENSORS)
+        settings = [*_SETTINGS, *further]
+        folder = fetch(settings + _SAFETENSORS)
         if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
-            folder = fetch(_SETTINGS + _TORCH)
+            folder = fetch(settings + _TORCH)
     except (OSError, ValueError) as error:
         raise UpstreamError(
             f"{hub_id}: neither here nor to be had from the Hugging Face Hub: "

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import errors as hub_errors
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, AutoFeatureExtractor
-from transformers.utils import logging as transformers_logging
+from transformers import MODEL_MAPPING, AutoFeatureExtractor
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams._bounds import check_settings_sizes
 from s3prl_emotion.upstreams._weights import read_weights, weight_files
 from s3prl_emotion.upstreams.files import misfit
-from s3prl_emotion.upstreams.formats import check_folder
+from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, read_settings, skeleton
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +41,6 @@ _RENAMED = {
     ".beta": ".bias",
 }
 """Endings of names in older files, and those that transformers reads them as."""
-_BROKEN = (
-    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError),
-    *(ArithmeticError, AssertionError, ImportError, MemoryError),
-    getattr(hub_errors, "StrictDataclassError", ValueError),
-)
-_LONGEST_TABLE = 100_000
-"""Positions in the longest table that a model makes; published ones have 5000 at most."""
-_LISTS = ("conv_dim", "conv_stride", "conv_kernel")
 
 
 @dataclass(frozen=True)
@@ -71,17 +58,7 @@ def read_config(folder: Path) -> Any:
     Raises:
         UpstreamError: if it is missing, broken, of an unknown kind, or no speech encoder
     """
-    check_folder(folder)
-    _check_values(folder / "config.json")
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except _BROKEN as error:
-        if "auto_map" in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
-            raise UpstreamError(
-                f"{folder}: refused, because the model is code beside its config.json (auto_map), which is not "
-                "executed; kinds that transformers itself knows are read"
-            ) from error
-        raise UpstreamError(f"{folder}/config.json: {_first_line(error)}") from error
+    config = read_settings(folder)
     is_speech = config.model_type in _EXTRACTORS or getattr(config, "conv_stride", None) is not None
     if not is_speech or not hasattr(config, "num_hidden_layers") or type(config) not in MODEL_MAPPING:
         raise UpstreamError(
@@ -93,63 +70,6 @@ def read_config(folder: Path) -> Any:
         if hasattr(config, name):
             setattr(config, name, value)
     return config
-
-
-def _check_values(path: Path) -> None:
-    """What transformers would take as it stands, and fail on later, or never come back from."""
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(given, dict):
-            raise UpstreamError(f"{path}: expected names and values, found {json.dumps(given)[:40]}")
-        json.dumps(given, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise UpstreamError(f"{path}: holds half a character (a lone surrogate), which cannot be written") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UpstreamError(f"{path}: {_first_line(error)}") from error
-    for name in _LISTS:
-        value = given.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, list) or not value or any(type(item) is not int or item < 1 for item in value):
-            raise UpstreamError(f"{path}: {name} is {json.dumps(value)[:60]}, expected whole numbers of 1 or more")
-    for name, value in given.items():
-        is_table = name.startswith("max_") and name.endswith(("positions", "embeddings"))
-        if is_table and type(value) in (int, float) and not 1 <= value <= _LONGEST_TABLE:
-            raise UpstreamError(f"{path}: {name} is {value}, expected 1 to {_LONGEST_TABLE}")
-        if name in ("attn_implementation", "_attn_implementation") and "/" in str(value):
-            raise UpstreamError(
-                f"{path}: refused, because {name} is {json.dumps(value)[:60]}: code from the Hub, which is not executed"
-            )
-    if given.get("quantization_config") is not None:
-        raise UpstreamError(
-            f"{path}: quantization_config is given; quantised weights are not read. Save them as float32"
-        )
-
-
-def skeleton(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The model of a configuration, without memory; weights say how large it can be.
-
-    Args:
-        folder: of ``config.json``, for the message
-        config: from :func:`read_config`
-        weights: names and tensors, whose values are not looked at
-
-    Raises:
-        UpstreamError: if none can be built from the settings, or one far larger than the weights
-    """
-    path = folder / "config.json"
-    check_settings_sizes(config.to_dict(), weights, str(path))
-    try:
-        with torch.device("meta"):
-            model: nn.Module = MODEL_MAPPING[type(config)](config)
-    except _BROKEN as error:
-        raise UpstreamError(
-            f"{path}: no model can be built from it: {type(error).__name__}: {_first_line(error)}"
-        ) from error
-    needed, present = (sum(item.numel() for item in items) for items in (model.parameters(), weights.values()))
-    if needed > 4 * present + 10_000_000:  # Whisper's decoder may be left out
-        raise UpstreamError(f"{path}: asks for a model of {needed} parameters, and the weights have {present}")
-    return model
 
 
 def read_extractor(folder: Path, config: Any) -> Any:
@@ -179,13 +99,13 @@ def read_extractor(folder: Path, config: Any) -> Any:
             raise UpstreamError(f"{found[0]}: {' and '.join(absent)} missing. {save}")
         _check_types(given, found[0])
         extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
-    except _BROKEN as error:
+    except BROKEN as error:
         if isinstance(given, dict) and "auto_map" in given:
             raise UpstreamError(
                 f"{found[0]}: refused, because the feature extractor is code beside it (auto_map), which is not "
                 f"executed. {save}"
             ) from error
-        raise UpstreamError(f"{found[0]}: {_first_line(error)}. {save}") from error
+        raise UpstreamError(f"{found[0]}: {first_line(error)}. {save}") from error
     if any(not hasattr(extractor, name) for name in settings):
         raise UpstreamError(f"{found[0]}: {type(extractor).__name__} does not fit {config.model_type}. {save}")
     if extractor.sampling_rate != SAMPLE_RATE:
@@ -225,13 +145,7 @@ def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
     state = read_weights(files, where)
     skeleton(folder, config, state)
     kind = MODEL_MAPPING[type(config)]
-    try:
-        with _quiet():
-            model, report = kind.from_pretrained(
-                None, config=config, state_dict=state, output_loading_info=True, ignore_mismatched_sizes=True
-            )
-    except _BROKEN as error:
-        raise UpstreamError(f"{where}: the weights cannot be loaded: {_first_line(error)}") from error
+    model, report = filled(kind, config, state, where)
     _check_fit(where, config.model_type, kind.base_model_prefix, report)
     return Encoder(model.float(), config, extractor)
 
@@ -304,24 +218,3 @@ def check_names(where: str, model: nn.Module, weights: Mapping[str, Tensor]) -> 
         ],
     }
     _check_fit(where, str(model.config.model_type), prefix, report)  # type: ignore[union-attr]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' own report of what does not fit, and its progress bar."""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    """Of a message that goes on after a colon, two lines."""
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    return " ".join(line.strip() for line in lines[: 2 if lines[0].endswith(":") else 1])

@@ -37,8 +37,8 @@ def verify(recorded: UpstreamRef, places: Places = WHERE_THEY_WERE) -> UpstreamR
     """
     ref = dataclasses.replace(
         recorded,
-        checkpoint=_verified("-k", recorded.checkpoint, places.checkpoint, recorded.name),
-        model_config=_verified("-g", recorded.model_config, places.model_config, recorded.name),
+        checkpoint=verified("-k", recorded.checkpoint, places.checkpoint, recorded.name),
+        model_config=verified("-g", recorded.model_config, places.model_config, recorded.name),
         trusted=is_trusting(),
     )
     return dataclasses.replace(ref, adapter=_adapter(ref))
@@ -54,7 +54,22 @@ def check_same_name(recorded: UpstreamRef, name: str | None) -> None:
         raise RunError(f"-u {name}: the head was trained on {recorded.name} and fits no other upstream; leave -u out")
 
 
-def _verified(flag: str, source: Source | None, given: str | Path | None, name: str) -> Source | None:
+def verified(
+    flag: str, source: Source | None, given: str | Path | None, name: str, further: tuple[str, ...] = ()
+) -> Source | None:
+    """A file or folder that a head was trained on, where it is now, checked to be the same.
+
+    Args:
+        flag: the option that says where it is
+        source: as it was recorded; None: there was none
+        given: with that option
+        name: of what the head was trained on
+        further: patterns of files that a Hub id has besides settings and weights
+
+    Raises:
+        RunError: if it is missing, another one, or given where there was none
+        UpstreamError: if it cannot be had from the Hub
+    """
     if source is None:
         if given is not None:
             raise RunError(f"{flag} {given}: the head was trained on {name} without {flag}; leave it out")
@@ -62,7 +77,7 @@ def _verified(flag: str, source: Source | None, given: str | Path | None, name: 
     if given is None and source.revision is not None:  # the commit stands for the content
         if source.found is not None and source.is_here:
             return source
-        return dataclasses.replace(source, found=str(snapshot(source.given, revision=source.revision)))
+        return dataclasses.replace(source, found=str(snapshot(source.given, revision=source.revision, further=further)))
     if given is None and source.sha256 is None and is_hub_id(source.given):
         return source  # an entry of S3PRL's fetches it by itself
     place = _local(source.given if given is None else str(given))

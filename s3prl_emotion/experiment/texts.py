@@ -1,0 +1,105 @@
+"""What is said, for heads that read it: chosen before a run, put into its manifest, and told in its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import Any
+
+from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.errors import ConfigError, RunError
+from s3prl_emotion.files import write_atomically
+from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.plan import Training
+from s3prl_emotion.runs.record import read_json
+from s3prl_emotion.text.source import TextChoice, choose, spoken, texts_sha256
+
+logger = logging.getLogger(__name__)
+
+
+def settle_text(text: str | None, allow_empty: bool, training: Training) -> tuple[TextChoice | None, Training]:
+    """What a run reads as being said, and its training with the encoder's place written out.
+
+    Args:
+        text: ``--text``
+        allow_empty: ``--allow-empty-text``
+        training: what is trained
+
+    Returns:
+        None for a head that reads no text
+
+    Raises:
+        ConfigError: if the options do not fit the head
+        UpstreamError: if there is no such encoder
+    """
+    expert = training.settings.expert
+    config = expert_of(training.downstream).model(expert).text
+    if config is None:
+        for flag, given in (("--text", text is not None), ("--allow-empty-text", allow_empty)):
+            if given:
+                raise ConfigError(f"{flag}: -d {training.downstream} reads no text; leave it out, or use emotion_text")
+        return None, training
+    if training.upstream.trainable and not config.speech:
+        raise ConfigError(
+            f"-f trains the upstream, of which nothing enters -d {training.downstream} (text.speech: false); leave it "
+            "out. The text encoder is trained with -o config.downstream_expert.modelrc.text.trainable=True"
+        )
+    from s3prl_emotion.text.loading import TEXT_ENCODER, find_model
+
+    source = find_model(config.encoder, TEXT_ENCODER)
+    choice = dataclasses.replace(choose(text, allow_empty), encoder_sha256=source.sha256)
+    if source.revision is None:
+        model = dataclasses.replace(expert.modelrc, text=dataclasses.replace(config, encoder=source.place))
+        settings = dataclasses.replace(training.settings, expert=dataclasses.replace(expert, modelrc=model))
+        training = dataclasses.replace(training, settings=settings)
+    return choice, training
+
+
+def put_texts(manifest: Manifest, choice: TextChoice, training: Training, folder: RunFolder) -> Manifest:
+    """The manifest with the texts of a run, and ``text.json``, which says where they come from and what was cut.
+
+    Raises:
+        CorpusError: naming the utterances that have no text
+    """
+    from s3prl_emotion.text.loading import open_encoder
+
+    config = training.settings.expert.modelrc.text
+    manifest, told = spoken(manifest, choice)
+    opened = open_encoder(config.encoder, config.max_tokens)
+    lengths = {item.text: opened.tokens(item.text or "")[1] for item in manifest.utterances}
+    cut = [item.id for item in manifest.utterances if lengths[item.text] > opened.max_tokens]
+    longest = max(lengths.values(), default=0)
+    if cut:
+        logger.warning(
+            "%d of %d texts have more tokens than the %d that %s takes (the longest %d), first %s: the rest is cut off",
+            *(len(cut), len(manifest.utterances), opened.max_tokens, opened.name, longest, cut[0]),
+        )
+    content: dict[str, Any] = {
+        **told,
+        "encoder": opened.name,
+        "encoder_sha256": opened.source.sha256,
+        "encoder_revision": opened.source.revision,
+        "trainable": config.trainable,
+        "max_tokens": opened.max_tokens,
+        "longest": longest,
+        "cut": len(cut),
+    }
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder.text, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return manifest
+
+
+def check_texts(manifest: Manifest, folder: RunFolder) -> None:
+    """Refuse a run's manifest whose texts are not those that the run was begun with.
+
+    Raises:
+        RunError: naming it
+    """
+    known = read_json(folder.text, "a run with texts").get("texts_sha256")
+    if known != texts_sha256(manifest):
+        raise RunError(
+            f"{folder.manifest}: its texts are not those that {folder.text.name} has the hash of: it was edited, or "
+            "made again. Restore it, or start anew in another folder"
+        )

@@ -1,0 +1,98 @@
+"""Texts to vectors: the mean of a text encoder's last hidden states over the tokens of each text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s3prl_emotion.downstream.rng import preserved_random_state
+from s3prl_emotion.features.store import Store
+from s3prl_emotion.text.loading import TextSource, load_encoder
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    r"""Mean over the tokens that count: :math:`\sum_t m_t h_t / \sum_t m_t`.
+
+    Args:
+        states: ``(batch, tokens, width)``
+        mask: ``(batch, tokens)``, 1 for a token, special ones included, and 0 for padding; one at least counts
+
+    Returns:
+        ``(batch, width)``; what padding holds has no influence
+    """
+    weights = mask.to(states.dtype).unsqueeze(-1)
+    return states.masked_fill(~mask.bool().unsqueeze(-1), 0.0).sum(dim=1) / weights.sum(dim=1)
+
+
+class TextEncoder(nn.Module):
+    """Lists of token ids to vectors ``(batch, width)``: the masked mean of the last hidden states.
+
+    Args:
+        opened: the encoder; its random state and that of others is left as it was
+    """
+
+    def __init__(self, opened: TextSource) -> None:
+        super().__init__()
+        with preserved_random_state():  # the head begins the same, whatever was drawn for weights that are replaced
+            self.model = load_encoder(opened)
+        self.padding = opened.padding
+
+    def forward(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Token ids of each text to ``(batch, width)``; shorter texts are padded, and padding is masked throughout."""
+        device = next(self.model.parameters()).device
+        longest = max(map(len, tokens))
+        ids = torch.tensor([[*item, *[self.padding] * (longest - len(item))] for item in tokens], device=device)
+        lengths = torch.tensor([len(item) for item in tokens], device=device)
+        mask = torch.arange(longest, device=device)[None] < lengths[:, None]
+        states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return masked_mean(states, mask)
+
+
+class FrozenTexts:
+    """Vectors of texts by an encoder that is not trained: each computed once, alone, and kept.
+
+    No module: a frozen encoder is no part of a head's parameters, nor of its checkpoints.
+
+    Args:
+        opened: the encoder, which is loaded when a vector is wanted that is not there
+        store: vectors that are stored, see :mod:`s3prl_emotion.text.states`
+    """
+
+    def __init__(self, opened: TextSource, store: Store | None = None) -> None:
+        self.opened = opened
+        self.store = store
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+        self._encoder: TextEncoder | None = None
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str], device: torch.device) -> Tensor:
+        """Texts to ``(batch, width)`` on ``device``."""
+        rows = []
+        for text in texts:
+            ids = tuple(self.opened.tokens(text)[0])
+            if ids not in self._kept:
+                self._kept[ids] = self._stored(ids, device)
+            rows.append(self._kept[ids])
+        return torch.stack(rows).to(device)
+
+    def compute(self, ids: Sequence[int], device: torch.device) -> Tensor:
+        """The vector ``(width,)`` of one text, on the CPU."""
+        if self._encoder is None:
+            self._encoder = TextEncoder(self.opened).eval().requires_grad_(False)
+        with torch.no_grad():
+            return self._encoder.to(device)([ids])[0].float().cpu()
+
+    def _stored(self, ids: tuple[int, ...], device: torch.device) -> Tensor:
+        key = tokens_key(ids)
+        if self.store is not None and key in self.store:
+            return self.store.read(key)[0, 0].clone()
+        return self.compute(ids, device)
+
+
+def tokens_key(ids: Sequence[int]) -> str:
+    """Fingerprint of token ids: 128 bits of BLAKE2b. It stands for the text, the tokenizer, and where it was cut."""
+    return hashlib.blake2b(np.asarray(ids, dtype="<i8").tobytes(), digest_size=16).hexdigest()

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         elif action.dest == "seeds":
             action.help = f"{action.help}; several with commas"
     parser.add_argument("--rows", default="", metavar="A,B", help="some of the rows, by name (default: all)")
+    parser.add_argument(
+        "--text-encoder", metavar="MODEL", help="folder or Hub id (default: BERT base uncased, as in the paper)"
+    )
     parser.add_argument("--format", default="table", choices=FORMATS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to a file (default: print)")
 
@@ -53,7 +56,7 @@ def main(args: argparse.Namespace) -> int:
     request = run_options.request_of(args)
     rows = tuple(part for part in args.rows.split(",") if part)
     with trusted_checkpoints(args.trust_checkpoint):
-        outcome = ladder.climb(request, rows, protocols, args.seeds or (args.seed,), speech)
+        outcome = ladder.climb(request, rows, protocols, args.seeds or (args.seed,), speech, args.text_encoder)
     if args.format == "csv":
         text = ladder_csv(outcome.rows)
     else:

@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
     from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
     study = studies.get(args.name, "study")()
-    args.downstream = args.downstream or "emotion_mean"
+    args.downstream, args.corpus = args.downstream or "emotion_mean", args.corpus or "five"
     request = run_options.request_of(args)
     names = [tuple(part for part in text.split(",") if part) for text in (args.upstream, args.downstream)]
     setting = Setting(

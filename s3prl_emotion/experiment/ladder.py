@@ -39,6 +39,7 @@ class Rung:
         published: head and upstream in the published table; None where it has no such row
         s3prl: S3PRL's options that belong to it
         needs: packages that it cannot do without
+        reads: what is said
     """
 
     title: str
@@ -47,6 +48,7 @@ class Rung:
     published: tuple[str, str] | None
     s3prl: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[Need, ...] = ()
+    reads: bool = False
 
 
 def _classical(name: str, title: str, published: str | None, *needs: Need) -> Rung:
@@ -72,6 +74,14 @@ RUNGS: dict[str, Rung] = {
         needs=(Need("torchvision", "pip install 's3prl-emotion[mobilenet]'"),),
     ),
     "hubert": Rung("HuBERT", "emotion_finetune", None, ("fine_tuned", SPEECH), FINE_TUNED),
+    "hubert-bert": Rung(
+        "HuBERT + BERT",
+        "emotion_finetune_text",
+        None,
+        ("fine_tuned_with_text", SPEECH),
+        FINE_TUNED,
+        reads=True,
+    ),
 }
 """The rows by name, in the order of the paper."""
 
@@ -116,6 +126,7 @@ def climb(
     protocols: Sequence[str] = PROTOCOLS,
     seeds: Sequence[int] = (DEFAULT_SEED,),
     speech: str = SPEECH,
+    encoder: str | None = None,
 ) -> Outcome:
     """Run every row that is not finished.
 
@@ -125,6 +136,7 @@ def climb(
         protocols: under which each is run
         seeds: of each row
         speech: the speech encoder, a ``-u`` name
+        encoder: the text encoder; None is BERT base, as in the paper
 
     Raises:
         EmotionError: at once, if something is set wrong
@@ -145,7 +157,12 @@ def climb(
                 s3prl |= {"upstream_ckpt": None, "upstream_model_config": None}  # -k is the speech encoder's
             if rung.downstream.startswith(PREFIX):
                 s3prl["override"] = None  # nothing of a classical model is configured so
+            elif rung.reads and encoder is not None:
+                given = (s3prl.get("override"), f"config.downstream_expert.modelrc.text.encoder={encoder}")
+                s3prl["override"] = ",,".join(text for text in given if text)
             point = dataclasses.replace(request, s3prl=s3prl, protocol=protocol)
+            if not rung.reads:
+                point = dataclasses.replace(point, text=None, allow_empty_text=False)
             points.append(Point(_name(protocol, name), point, rung.needs))
     worked = work_off(points)
     found = [

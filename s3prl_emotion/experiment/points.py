@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from s3prl_emotion.errors import RunError, reason_of
+from s3prl_emotion.errors import RunError, UpstreamError, reason_of
 from s3prl_emotion.experiment.classical import Statistics
 from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.request import Request
@@ -76,7 +76,7 @@ class Worked:
 def work_off(points: Sequence[Point]) -> Worked:
     """Run points; several with one name are seeds of one system.
 
-    Settings of all are checked before anything is trained.
+    Settings of all are checked before anything is trained; a point whose upstream or encoder cannot be had has failed.
 
     Raises:
         EmotionError: at once, if a name or a setting is wrong
@@ -90,8 +90,12 @@ def work_off(points: Sequence[Point]) -> Worked:
             worked.skipped[point.name] = told
             logger.warning("%s: skipped: %s", point.name, worked.skipped[point.name])
             continue
-        check(point.request)
-        waiting.append(point)
+        try:
+            check(point.request)
+        except UpstreamError as error:  # an encoder that cannot be had is missing to its own points alone
+            _fail(point, worked, error)
+        else:
+            waiting.append(point)
     prepared: dict[str, Prepared] = {}
     statistics: dict[str, Statistics] = {}
     total = len(waiting)
@@ -118,13 +122,17 @@ def _worked(
     except Exception as error:  # by whatever fault one point fails, the others go on
         if isinstance(error, RunError) and isinstance(error.__cause__, HeldError):
             return False
-        reason = reason_of(error)
-        logger.error("%s: %s", point.name, reason)
         logger.debug("%s", point.name, exc_info=True)
-        worked.failed[f"{point.name}, seed {point.request.s3prl.get('seed', '-')}"] = reason
+        _fail(point, worked, error)
     else:
         worked.folders.setdefault(point.name, []).append(folder)
     return True
+
+
+def _fail(point: Point, worked: Worked, error: Exception) -> None:
+    reason = reason_of(error)
+    logger.error("%s: %s", point.name, reason)
+    worked.failed[f"{point.name}, seed {point.request.s3prl.get('seed', '-')}"] = reason
 
 
 def _corpus(request: Request) -> str:

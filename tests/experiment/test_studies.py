@@ -40,7 +40,8 @@ def test_every_study_is_a_question_with_variants(name: str) -> None:
     study = studies.get(name)()
     assert study.question().endswith(".")
     assert "?" in study.question()
-    variants = study.variants(setting())
+    request = Request({"device": "cpu"}, corpus="five", data=Path("data"), text="transcription.jsonl")
+    variants = study.variants(setting(request=request))
     assert len({variant.name for variant in variants}) == len(variants) > 0
     for variant in variants:
         assert variant.request.protocol is None or variant.request.protocol in protocols.names()
@@ -81,6 +82,7 @@ def test_options_of_the_user_stay() -> None:
         ("cross-corpus", ("savee", "saveee"), "is not a corpus that can be combined"),
         ("intensity", ("savee",), "none tells the intensity"),
         ("neutral", ("savee", "savee"), "named twice"),
+        ("transcripts", (), "--text names the transcription"),
     ],
 )
 def test_refusals(name: str, parts: tuple[str, ...], message: str) -> None:

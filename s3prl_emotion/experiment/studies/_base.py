@@ -29,7 +29,6 @@ class Setting:
         downstreams: likewise
         seeds: likewise
         parts: corpora, where a study goes through several; all five where none are named
-        asr: a file of transcriptions, for studies of text
     """
 
     request: Request
@@ -37,7 +36,6 @@ class Setting:
     downstreams: tuple[str, ...]
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
     parts: tuple[str, ...] = ()
-    asr: str | None = None
 
     @property
     def corpora(self) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def heads() -> str:
                 "none" if model["projector_dim"] is None else model["projector_dim"],
                 batches,
                 f"{optimizer['torch_optim_name']} {optimizer['lr']:g}",
-                runner["total_steps"],
+                runner.get("total_steps") or f"{runner['epochs']} epochs",
             ]
         )
     return _table(["`-d`", "pooling", "objective", "projection", "batch", "optimiser", "steps"], rows)
@@ -208,6 +208,13 @@ def classifiers() -> str:
         grid = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in found.grid.items())
         rows.append([f"`{name}`", found.title, grid, f"`{found.distributions[0]}`"])
     return _table(["name", "", "grid", "package"], rows)
+
+
+def studies() -> str:
+    """Every study with its question."""
+    from s3prl_emotion.experiment.studies import studies as registry
+
+    return _table(["`NAME`", "question"], [[f"`{name}`", registry.get(name).question()] for name in registry.names()])
 
 
 def corpus_readers() -> str:

@@ -32,12 +32,14 @@ class Ours(nn.Module):
     def __init__(self, expert: dict[str, Any]) -> None:
         super().__init__()
         config, _ = read_expert(expert, "downstream_expert")
-        self.head = Head(WIDTH, CLASSES, config.modelrc)
+        self.text = 0 if config.modelrc.text is None else WIDTH  # of heads that read what is said
+        self.head = Head(WIDTH, CLASSES, config.modelrc, self.text)
         objective = dict(config.modelrc.objective)
         self.objective = objectives.build(objective.pop("name"), objective)
 
     def forward(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        return self.objective(self.head(pack(features)), labels)  # type: ignore[no-any-return]
+        said = torch.randn(len(features), self.text) if self.text else None
+        return self.objective(self.head(pack(features), said), labels)  # type: ignore[no-any-return]
 
 
 class Theirs(nn.Module):

@@ -11,12 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+from text.models import tiny_bert, tiny_whisper
 
 from s3prl_emotion.cli import COMMANDS, main
 
@@ -80,6 +82,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main([*_arguments(FIRST), "--device", "cpu"]) == 0
     shutil.copy(next(folder.glob("result/downstream/my_run/corpus/Session1/**/*.wav")), folder / "a.wav")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What pages have fetched from the Hub: tiny models in the place of BERT and Whisper."""
+    folder = tmp_path_factory.mktemp("hub")
+    places = {
+        "google-bert/bert-base-uncased": tiny_bert(folder / "bert-base-uncased"),
+        "openai/whisper-base": tiny_whisper(folder / "whisper-base"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s3prl_emotion.text.loading.snapshot", lambda name, **_: places[name])
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,8 @@ class DownstreamExpert(nn.Module):
         self._epoch = 0
         self._used_batches = 0  # of the current epoch
         self._resume: dict[str, Any] | None = None
-        self._looked_at_mean = not isinstance(self.head.pooling, poolings.get("mean"))
+        hears = text is None or text.speech
+        self._looked_at_mean = not (hears and isinstance(self.head.pooling, poolings.get("mean")))
 
     # --- what the Runner calls -------------------------------------------------------------------------------------
 

@@ -11,12 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+from text.models import tiny_bert, tiny_whisper
 
 from s3prl_emotion.cli import COMMANDS, main
 
@@ -82,6 +84,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What pages have fetched from the Hub: tiny models in the place of BERT and Whisper."""
+    folder = tmp_path_factory.mktemp("hub")
+    places = {
+        "google-bert/bert-base-uncased": tiny_bert(folder / "bert-base-uncased"),
+        "openai/whisper-base": tiny_whisper(folder / "whisper-base"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("s3prl_emotion.text.loading.snapshot", lambda name, **_: places[name])
+        yield
+
+
 @pytest.fixture(scope="module")
 def generated() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generated", ROOT / "docs/hooks/generated.py")
@@ -105,7 +120,8 @@ def test_commands_on_a_users_corpus_stop_at_its_place_only(line: str, tmp_path, 
     arguments = [str(tiny_hubert) if word == "path/to/folder" else word for word in _arguments(line)]
     device = ["--device", "cpu"] if arguments[0] == "run" else []
     assert main([*arguments, *device]) == 2
-    corpus = arguments[arguments.index("--corpus") + 1] if "--corpus" in arguments else "iemocap"
+    default = "five" if arguments[0] in ("study", "ladder") else "iemocap"
+    corpus = arguments[arguments.index("--corpus") + 1] if "--corpus" in arguments else default
     assert f"no such file or folder. Corpus {corpus} expects" in capsys.readouterr().err
 
 

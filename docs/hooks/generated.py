@@ -58,7 +58,7 @@ def heads() -> str:
         rows.append(
             [
                 f"`{name}`",
-                _part(model["pooling"]) if "pooling" in model else model["UtteranceLevel"]["pooling"],
+                _pooling(model),
                 _part(model["objective"]) if "objective" in model else "cross_entropy",
                 "none" if model["projector_dim"] is None else model["projector_dim"],
                 batches,
@@ -67,6 +67,15 @@ def heads() -> str:
             ]
         )
     return _table(["`-d`", "pooling", "objective", "projection", "batch", "optimiser", "steps"], rows)
+
+
+def _pooling(model: dict[str, Any]) -> str:
+    """What becomes one vector."""
+    pooling = _part(model["pooling"]) if "pooling" in model else str(model["UtteranceLevel"]["pooling"])
+    text = model.get("text")
+    if text is None:
+        return pooling
+    return f"{pooling}, and text" if text.get("speech", True) else "text alone"
 
 
 def head_sources() -> str:

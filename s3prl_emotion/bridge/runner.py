@@ -110,8 +110,9 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
             entry.model.layer_weights = lambda: torch.softmax(weights, dim=-1)
         if hasattr(entry.model, "read_ahead") and isinstance(self.cached, CachedUpstream):
             entry.model.read_ahead = self.cached.read_ahead
-        if getattr(entry.model, "text", None) is not None and getattr(self.cached, "texts", None) is not None:
-            entry.model.text.use(self.cached.texts)
+        texts = getattr(self.cached, "texts", None)  # stored vectors of what is said
+        if texts is not None and getattr(entry.model, "text", None) is not None:
+            entry.model.text.use(texts)
         return entry
 
     def _get_optimizer(self, models: list[torch.nn.Module]) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from s3prl_emotion.cli import run_options, set_up_logging
 from s3prl_emotion.cli._out import check_out, write_or_print
-from s3prl_emotion.cli.study import ROOT, check_one_of_many
+from s3prl_emotion.cli.study import ROOT, check_data, check_one_of_many
 from s3prl_emotion.errors import ConfigError
 
 FORMATS = ("table", "csv", "markdown")
@@ -43,8 +43,7 @@ def main(args: argparse.Namespace) -> int:
     if given or args.upstream_feature_selection != "hidden_states":
         name = given[0] if given else "upstream_feature_selection"
         raise ConfigError(f"--{name}: each row of the ladder has its own; to run one by itself use `run`")
-    if args.data is None and not args.demo:
-        raise ConfigError("where are the five corpora? Give the folder that holds them with --data DIR")
+    check_data(args)
     from s3prl_emotion.experiment import ladder
     from s3prl_emotion.reporting.ladder import ladder_csv, ladder_text
     from s3prl_emotion.upstreams.trust import trusted_checkpoints

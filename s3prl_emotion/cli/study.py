@@ -8,7 +8,7 @@ from pathlib import Path
 from s3prl_emotion.cli import run_options, set_up_logging
 from s3prl_emotion.cli._out import check_out, write_or_print
 from s3prl_emotion.cli.sweep import SEVERAL
-from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.errors import ConfigError, CorpusError
 
 ROOT = Path("result/studies")
 FORBIDDEN = ("past_exp", "init_ckpt", "downstream_variant", "expname", "expdir")
@@ -39,6 +39,7 @@ def main(args: argparse.Namespace) -> int:
 
     study = studies.get(args.name, "study")()
     args.downstream, args.corpus = args.downstream or "emotion_mean", args.corpus or "five"
+    check_data(args)
     request = run_options.request_of(args)
     names = [tuple(part for part in text.split(",") if part) for text in (args.upstream, args.downstream)]
     setting = Setting(
@@ -53,6 +54,21 @@ def main(args: argparse.Namespace) -> int:
     write_or_print(report(study, outcome), args.out)
     outcome.worked.raise_failures(outcome.total)
     return 0
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """Refuse data that is not there, before anything is run on it.
+
+    Raises:
+        CorpusError, ConfigError: saying what is expected
+    """
+    from s3prl_emotion.corpora import corpora
+
+    entry = corpora.get(args.corpus, "--corpus")
+    if args.data is None and not args.demo:
+        raise ConfigError(f"where is the data? Give the folder of corpus {args.corpus} with --data: {entry.layout}")
+    if args.data is not None and not args.data.expanduser().exists():
+        raise CorpusError(f"{args.data}: no such file or folder. Corpus {entry.name} expects {entry.layout}")
 
 
 def check_one_of_many(args: argparse.Namespace, command: str) -> None:

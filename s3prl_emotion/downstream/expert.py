@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,10 @@ from s3prl_emotion.downstream.rng import (
 )
 from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.downstream.text import TextBranch
+from s3prl_emotion.downstream.zero_means import warn_of_zero_means
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import columns
-from s3prl_emotion.features.packed import Packed, pack
+from s3prl_emotion.features.packed import pack
 from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
@@ -37,11 +37,6 @@ from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.text.source import said_in, texts_sha256
-
-logger = logging.getLogger(__name__)
-
-ZERO_MEAN = 1e-3
-"""Time means below this, in standard deviations, count as zero."""
 
 SPLITS = ("train", "dev", "test")
 METRICS = {"accuracy": "wa", "ua": "ua", "macro_f1": "macro_f1"}
@@ -140,7 +135,8 @@ class DownstreamExpert(nn.Module):
         self._epoch = 0
         self._used_batches = 0  # of the current epoch
         self._resume: dict[str, Any] | None = None
-        self._looked_at_mean = not isinstance(self.head.pooling, poolings.get("mean"))
+        hears = text is None or text.speech
+        self._looked_at_mean = not (hears and isinstance(self.head.pooling, poolings.get("mean")))
 
     # --- what the Runner calls -------------------------------------------------------------------------------------
 
@@ -177,8 +173,9 @@ class DownstreamExpert(nn.Module):
     ) -> Tensor:
         """Features of a batch, each ``(frames, upstream_dim)``, to the loss; predictions are added to ``records``."""
         packed = pack(features)
-        if split == "train":
-            self._look_at_mean(packed)
+        if split == "train" and not self._looked_at_mean:
+            self._looked_at_mean = True
+            warn_of_zero_means(packed)
         truth = torch.tensor(labels, device=packed.flat.device)
         logits = self.head(packed, self._said(ids, packed.flat.device))
         soft = split == "train" and self.config.datarc.labels == "soft"
@@ -353,22 +350,3 @@ class DownstreamExpert(nn.Module):
         for kind, values in (("predict", predicted), ("truth", truth)):  # S3PRL's own files
             lines = [f"{item} {value}\n" for item, value in zip(ids, values, strict=True)]
             write_atomically(self.expdir / f"{split}_fold{self.fold}_{kind}.txt", "".join(lines))
-
-    @torch.no_grad()
-    def _look_at_mean(self, packed: Packed) -> None:
-        """Say so, once, when mean pooling is fed features whose time mean is zero: its accuracy is then chance."""
-        if self._looked_at_mean:
-            return
-        self._looked_at_mean = True
-        if max(packed.lengths) == 1:  # stored time means: their scale is that of rounding, if they are zero
-            largest = float(packed.flat.abs().max())
-            is_zero = largest < ZERO_MEAN
-        else:
-            largest = max(float(item.mean(dim=0).abs().max()) for item in packed)
-            is_zero = largest < ZERO_MEAN * float(packed.flat.std())
-        if is_zero:
-            logger.warning(
-                "this upstream normalises each utterance to zero mean over time, so mean pooling sees nothing: "
-                "expect accuracy at chance. Use another pooling (emotion_mean_std, emotion_corr, emotion_attn_corr) "
-                "or an upstream without that normalisation (fbank_no_cmvn)"
-            )

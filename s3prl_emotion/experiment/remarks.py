@@ -50,7 +50,7 @@ def remarks_of(
     shipped: Settings[Any],
     demo: bool,
     tag: str,
-    text: TextChoice | None = None,
+    spoken: TextChoice | None = None,
 ) -> Remarks:
     """Settings worth printing, and what makes the run unlike one that follows the configuration that ships.
 
@@ -61,7 +61,7 @@ def remarks_of(
         shipped: the configuration that ships
         demo: whether it is a demonstration
         tag: what the run folder's name ends with; ``lr...`` in a sweep of learning rates
-        text: what is said, for heads that read it
+        spoken: what is read as being said, for heads that read it
     """
     upstream, settings = training.upstream, training.settings
     cut_s = expert_of(training.downstream).cut_s(settings.expert)
@@ -78,8 +78,8 @@ def remarks_of(
             ("--drop-leaks", corpus.drop_leaks),
             (f"--preparation {corpus.making.preparation}", corpus.making.preparation is not None),
             (str(corpus.making.balance), corpus.making.balance is not None),
-            (f"texts of {text.name}" if text else "", text is not None and text.file is not None),
-            ("--allow-empty-text", text is not None and text.allow_empty),
+            (f"texts of {spoken.name}" if spoken else "", spoken is not None and spoken.file is not None),
+            ("--allow-empty-text", spoken is not None and spoken.allow_empty),
         )
         if applies
     ]

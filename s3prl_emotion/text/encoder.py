@@ -84,7 +84,8 @@ class FrozenTexts:
         if self._encoder is None:
             self._encoder = TextEncoder(self.opened).eval().requires_grad_(False)
         with torch.no_grad():
-            return self._encoder.to(device)([ids])[0].float().cpu()
+            vector: Tensor = self._encoder.to(device)([ids])[0].float().cpu()
+        return vector
 
     def _stored(self, ids: tuple[int, ...], device: torch.device) -> Tensor:
         key = tokens_key(ids)

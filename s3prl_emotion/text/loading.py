@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,13 +152,20 @@ def load_encoder(opened: TextSource) -> nn.Module:
 def _text_settings(folder: Path) -> Any:
     config = read_settings(folder)
     is_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_encoder_decoder", False)
-    takes_tokens = is_encoder and MODEL_MAPPING[type(config)].main_input_name == "input_ids"
+    kind = MODEL_MAPPING[type(config)] if is_encoder else None
+    takes_tokens = kind is not None and kind.main_input_name == "input_ids" and _masks(kind)
     if not takes_tokens or not hasattr(config, "hidden_size") or getattr(config, "is_decoder", False):
         raise UpstreamError(
             f"{folder}: {config.model_type!r} is no text encoder. Expected a model in which every token sees all "
-            f"others, as transformers has for masked language modelling: bert, roberta, distilbert, electra, ..."
+            f"others, and padding is masked, as transformers has for masked language modelling: bert, roberta, "
+            "distilbert, electra, ..."
         )
     return config
+
+
+def _masks(kind: Any) -> bool:
+    """Whether padding can be kept out of every state."""
+    return "attention_mask" in inspect.signature(kind.forward).parameters
 
 
 def read_tokenizer(folder: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,5 +144,5 @@ def _plain(row: Row) -> dict[str, str]:
     return {key: value for key, value in dataclasses.asdict(row).items() if value is not None}
 
 
-def _line(content: dict[str, object]) -> str:
+def _line(content: Mapping[str, object]) -> str:
     return json.dumps(content, ensure_ascii=False) + "\n"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.corpora.manifest import is_encodable, json_object
 from s3prl_emotion.errors import ConfigError, CorpusError
 
+D = TypeVar("D")
 FORMAT = "s3prl-emotion transcription"
 VERSION = 1
 PATTERN = "asr-*.jsonl"
@@ -103,7 +104,7 @@ def _header(given: dict[str, Any], where: str) -> Header:
     return _typed(Header, given, where)
 
 
-def _typed(kind: Any, given: dict[str, Any], where: str) -> Any:
+def _typed(kind: type[D], given: dict[str, Any], where: str) -> D:
     try:
         return from_mapping(kind, given, where)
     except ConfigError as error:

@@ -26,7 +26,9 @@ def test_every_shipped_configuration_is_valid(name: str) -> None:
     assert again == checked
     if name not in STOCK_DOWNSTREAMS:
         expert, _ = read_expert(checked["downstream_expert"], name)
-        logits = Head(12, 4, expert.modelrc)(pack([torch.randn(9, 12), torch.randn(5, 12)]))
+        text = None if expert.modelrc.text is None else torch.randn(2, 7)
+        head = Head(12, 4, expert.modelrc, 0 if text is None else 7)
+        logits = head(pack([torch.randn(9, 12), torch.randn(5, 12)]), text)
         assert logits.shape == (2, 4)
 
 

@@ -22,7 +22,7 @@ from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.features.packed import pack
 
-WIDTH, CLASSES = 24, 4
+WIDTH, TEXT_WIDTH, CLASSES = 24, 10, 4
 CONFIGS = downstream_configs()
 
 
@@ -32,13 +32,13 @@ class Ours(nn.Module):
     def __init__(self, expert: dict[str, Any]) -> None:
         super().__init__()
         config, _ = read_expert(expert, "downstream_expert")
-        self.text = 0 if config.modelrc.text is None else WIDTH  # of heads that read what is said
-        self.head = Head(WIDTH, CLASSES, config.modelrc, self.text)
+        self.text_size = 0 if config.modelrc.text is None else TEXT_WIDTH
+        self.head = Head(WIDTH, CLASSES, config.modelrc, self.text_size)
         objective = dict(config.modelrc.objective)
         self.objective = objectives.build(objective.pop("name"), objective)
 
     def forward(self, features: list[Tensor], labels: Tensor) -> Tensor:
-        said = torch.randn(len(features), self.text) if self.text else None
+        said = torch.ones(len(features), self.text_size) if self.text_size else None
         return self.objective(self.head(pack(features), said), labels)  # type: ignore[no-any-return]
 
 

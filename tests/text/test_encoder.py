@@ -148,3 +148,20 @@ def test_a_pickle_is_not_executed(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(UpstreamError, match="nothing was executed"):
         open_encoder(str(folder))
     assert not list(tmp_path.glob("EXECUTED*"))
+
+
+def test_names_of_older_files_are_read(bert: Path, tmp_path: Path) -> None:
+    """As BERT's own weights have them: gamma and beta, positions, a pooler and what was only for pretraining."""
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(bert, tmp_path / "older")
+    state = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in load_file(bert / "model.safetensors").items()
+    }
+    state |= {"bert.embeddings.position_ids": torch.arange(64)[None], "cls.seq_relationship.weight": torch.zeros(2, 16)}
+    state["bert.pooler.dense.weight"] = torch.zeros(16, 16)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    opened, older = open_encoder(str(bert)), open_encoder(str(folder))
+    ids = opened.tokens("the lamp")[0]
+    assert torch.equal(TextEncoder(opened).eval()([ids]), TextEncoder(older).eval()([ids]))

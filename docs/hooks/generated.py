@@ -260,6 +260,7 @@ GENERATED: dict[str, Callable[[], str]] = {
         poolings,
         objectives,
         classifiers,
+        studies,
         corpus_readers,
         adapters,
     )

@@ -11,7 +11,7 @@ PARTS = 5
 
 
 def _make(seed: int, **options: Any) -> Any:
-    """Platt's sigmoid on the decisions of cross-validation, which is what ``SVC(probability=True)`` did in older versions.
+    """Platt's sigmoid on the decisions of cross-validation, as ``SVC(probability=True)`` of older versions.
 
     The class is the most probable one, which near a border need not be the side that the decision is on.
     """

@@ -137,10 +137,17 @@ def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) ->
     return plain_settings(checked, plain_expert(checked.expert, inputs))
 
 
+LATER = ("text",)
+"""Keys of ``modelrc`` that earlier versions did not have: left out where they are not used, so that records agree."""
+
+
 def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict[str, Any]:
     """``downstream_expert`` of one of ours as S3PRL has it; without ``inputs``, of no fold."""
     given = {key: getattr(inputs or FoldInputs(), key) for key in INPUTS if inputs is not None or key != "test_fold"}
     content: dict[str, Any] = plain(expert)
+    for key in LATER:
+        if content["modelrc"][key] is None:
+            del content["modelrc"][key]
     return {**content, "datarc": {**given, **content["datarc"]}}
 
 

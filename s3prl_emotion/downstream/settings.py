@@ -159,8 +159,6 @@ def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict
     """``downstream_expert`` of one of ours as S3PRL has it; without ``inputs``, of no fold."""
     given = {key: getattr(inputs or FoldInputs(), key) for key in INPUTS if inputs is not None or key != "test_fold"}
     content: dict[str, Any] = plain(expert)
-    if not expert.datarc.augmentation:
-        del content["datarc"]["augmentation"]  # as records of earlier versions have it
     return {**content, "datarc": {**given, **content["datarc"]}}
 
 

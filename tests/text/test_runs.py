@@ -106,7 +106,7 @@ def test_what_a_run_says_of_its_texts(start, tmp_path, capsys) -> None:
     assert start("-u", "fbank", "-d", "emotion_speech_text", "--fold", "1") == 0
     printed = capsys.readouterr()
     assert "12 sentences of 80 utterances tell 0.00 of the label's 2.00 bits: text alone is at chance" in printed.err
-    assert "text: corpus; read by tiny_bert, frozen; 12 sentences tell" in printed.out
+    assert "text: corpus; read by tiny_bert, frozen; 12 sentences of 80 utterances tell" in printed.out
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert about["text"]["source"] == "corpus"
     assert len(about["text"]["encoder_sha256"]) == 64
@@ -140,6 +140,7 @@ def test_texts_of_a_recogniser(start, tmp_path, capsys) -> None:
     assert not any("The" in text for text in texts)
     told = json.loads((tmp_path / "heard" / "results.json").read_text())["settings"]
     assert 0 < told["text"]["wer"] < 0.5
+    assert told["text"]["remark"].endswith("what was heard can tell more only by its errors")
     assert "texts of asr-mine.jsonl" in told["deviations"]
     assert start(*options, folder=tmp_path / "corpus") == 2, "another run, by its texts"
     assert "text.source was 'corpus'" in capsys.readouterr().err
@@ -152,6 +153,7 @@ def test_texts_of_a_recogniser(start, tmp_path, capsys) -> None:
     assert "was transcribed from other audio" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_missing_texts_are_named_or_allowed(start, tmp_path, capsys) -> None:
     path = _heard(start, tmp_path, lambda text: None if text.startswith("The lamp") else " " if "bus" in text else text)
     options = ("-u", "fbank", "-d", "emotion_text", "--fold", "1", "--text", str(path))
@@ -167,6 +169,7 @@ def test_missing_texts_are_named_or_allowed(start, tmp_path, capsys) -> None:
     assert told["allow_empty"]
 
 
+@pytest.mark.slow
 def test_long_texts_are_cut_and_counted(start, tmp_path, capsys) -> None:
     path = _heard(start, tmp_path, lambda text: text * 1000 if text.startswith("The lamp") else text)
     assert start("-u", "fbank", "-d", "emotion_text", "--fold", "1", "--text", str(path), folder=tmp_path / "long") == 0
@@ -214,6 +217,7 @@ def test_a_trained_upstream_of_which_nothing_enters_is_refused(start, tiny_huber
     assert "-f trains the upstream, of which nothing enters -d emotion_text" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_any_head_reads_text_when_told_so(start, tmp_path) -> None:
     """``-o`` on a head of another pooling."""
     assert start("-u", "fbank", "-d", "emotion_attn_corr", "--fold", "1", steps=2) == 0

@@ -255,6 +255,19 @@ def test_what_nobody_knows(tmp_path: Path) -> None:
     assert len(grouped(system, "speaker").groups) == 10
 
 
+def test_a_run_of_an_earlier_version_takes_attributes_from_a_manifest_of_the_same_corpus(tmp_path: Path) -> None:
+    system = made(tmp_path / "run", lambda *_: None)
+    path = tmp_path / "run" / "manifest.jsonl"
+    plain = Manifest.read(path)
+    described = [dataclasses.replace(u, attributes=sexes("", u.speaker)) for u in plain.utterances]
+    plain.with_utterances(described).write(tmp_path / "now.jsonl")
+    found = group_by(system, "sex", tmp_path / "now.jsonl")
+    assert [group.name for group in found.groups] == ["female", "male"]
+    plain.with_utterances(described[1:]).write(tmp_path / "other.jsonl")
+    with pytest.raises(RunError, match=r"--manifest .*other\.jsonl: is not of the corpus"):
+        group_by(system, "sex", tmp_path / "other.jsonl")
+
+
 def simulated(generator: np.random.Generator, run: Run, true: Sequence[float]) -> System:
     """Ten speakers in groups, each with an accuracy of its own about that of its group."""
     speakers = sorted({item.speaker for item in run.predictions})

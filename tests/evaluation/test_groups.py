@@ -85,7 +85,7 @@ def test_by_hand(tmp_path: Path) -> None:
     assert man.lacking == ("neutral",)
     assert found.gaps["ua"] is None, "his UA is over three classes"
     text = groupings_text([found])
-    assert "no gap: fewer than two groups have the same classes" in text
+    assert "no gap: there are not two groups with the same classes" in text
     assert "without: classes that the group lacks" in text
     labels = group_by(System((read_run(tmp_path),)), "label")
     assert [(g.name, g.n, g.rates["ua"].value) for g in labels.groups] == [

@@ -101,6 +101,15 @@ class TestCopiesOfTheFiveCorpora:
         assert (made / "2" / "folds.json").read_bytes() == (made / "out" / "folds.json").read_bytes()
         assert (made / "2" / "manifest.jsonl").read_bytes() == (made / "out" / "manifest.jsonl").read_bytes()
 
+    def test_a_damaged_file_is_made_again(self, five, made, capsys):
+        first, second = sorted(made.rglob("*.flac"))[:2]
+        before = first.read_bytes(), second.read_bytes()
+        first.write_bytes(before[0][:200])
+        second.write_bytes(b"")
+        assert prepare(made / "2", "--corpus", "five", "--data", five, "--balance", 40, "--audio-root", made) == 0
+        assert (first.read_bytes(), second.read_bytes()) == before
+        assert "2 damaged files" in capsys.readouterr().err
+
     def test_the_released_order_leaks_and_says_so(self, five, made, capsys):
         argv = ["--corpus", "five", "--data", five, "--balance", 40, "--audio-root", made]
         assert prepare(made / "leaky", *argv, "--protocol", "paper-d-released") == 0

@@ -196,13 +196,12 @@ def _made(folder: Path, about: Mapping[str, Any], jobs: Sequence[Job], made: Man
 
 def _say_dropped(manifest: Manifest, kept: Sequence[Utterance], way: Cleaning) -> None:
     dropped = Counter(item.label for item in manifest.utterances) - Counter(item.label for item in kept)
-    if dropped:
-        listed = ", ".join(f"{label} {dropped[label]}" for label in manifest.labels if dropped[label])
-        logger.warning(
-            "preparation %s: %d of %d utterances dropped, which hold less than %g s after it (%s)",
-            way.name,
-            len(manifest.utterances) - len(kept),
-            len(manifest.utterances),
-            way.min_duration_s,
-            listed,
-        )
+    listed = ", ".join(f"{label} {dropped[label]}" for label in manifest.labels if dropped[label])
+    logger.warning(
+        "preparation %s: %d of %d utterances dropped, which hold less than %g s after it%s",
+        way.name,
+        len(manifest.utterances) - len(kept),
+        len(manifest.utterances),
+        way.min_duration_s,
+        f" ({listed})" if listed else "",
+    )

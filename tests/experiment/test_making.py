@@ -265,6 +265,7 @@ class TestCleaning:
         soundfile.write(silent, np.zeros(16_000), 16_000)
         assert main(["predict", "--run", str(tmp_path / "export"), str(silent), "--device", "cpu"]) != 0
 
+    @pytest.mark.slow
     def test_counts_stand_beside_the_papers(self, tmp_path, capsys, monkeypatch):
         noisereduce = pytest.importorskip("noisereduce")
         monkeypatch.setattr(noisereduce, "reduce_noise", lambda y, **_: y)  # 50 ms for each clip

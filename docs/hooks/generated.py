@@ -198,6 +198,12 @@ def objectives() -> str:
     return _objects(registry.get(name) for name in registry.names())
 
 
+def effects() -> str:
+    from s3prl_emotion.audio.augmentation import effects as registry
+
+    return _objects(registry.get(name) for name in registry.names())
+
+
 def corpus_readers() -> str:
     from s3prl_emotion.corpora import corpora as registry
 
@@ -228,6 +234,7 @@ GENERATED: dict[str, Callable[[], str]] = {
         attributes,
         protocols,
         shims,
+        effects,
         commands,
         poolings,
         objectives,

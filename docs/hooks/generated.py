@@ -128,14 +128,6 @@ def disturbances() -> str:
     return _table(["`--with`", "levels", "which are", "if not given (ours)"], rows)
 
 
-def effects() -> str:
-    from s3prl_emotion.audio.augmentation import effects as registry
-
-    return _objects(registry.get(name) for name in registry.names()).replace(
-        "\n\n", "\n    options: {heading_level: 3}\n\n"
-    )
-
-
 def attributes() -> str:
     """What each corpus tells of its utterances besides."""
     from s3prl_emotion.corpora import corpora as registry
@@ -230,7 +222,6 @@ GENERATED: dict[str, Callable[[], str]] = {
         corpus_options,
         table_columns,
         disturbances,
-        effects,
         attributes,
         protocols,
         shims,

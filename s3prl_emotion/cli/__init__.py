@@ -22,7 +22,7 @@ COMMANDS = {
     "pretrain": "make an upstream from a corpus by a recipe (flea), and compare what each stage gained",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
     "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",
-    "evaluate": "compute results.json again from a run folder's predictions",
+    "evaluate": "compute results.json again from predictions; or show a run by groups, or on disturbed audio",
     "compare": "runs side by side with the leaderboard and the papers, with intervals and paired tests",
     "predict": "emotion probabilities and frame attention of any audio files, from a trained run",
     "export": "write a trained head with its layer weights as safetensors, with configuration and model card",

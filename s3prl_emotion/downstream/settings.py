@@ -155,10 +155,17 @@ def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) ->
     return plain_settings(checked, plain_expert(checked.expert, inputs))
 
 
+LATER = (("datarc", "augmentation"), ("modelrc", "text"))
+"""Keys that earlier versions did not know: where they say nothing, records are as those versions have them."""
+
+
 def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict[str, Any]:
     """``downstream_expert`` of one of ours as S3PRL has it; without ``inputs``, of no fold."""
     given = {key: getattr(inputs or FoldInputs(), key) for key in INPUTS if inputs is not None or key != "test_fold"}
     content: dict[str, Any] = plain(expert)
+    for part, key in LATER:
+        if not content[part][key]:
+            del content[part][key]
     return {**content, "datarc": {**given, **content["datarc"]}}
 
 

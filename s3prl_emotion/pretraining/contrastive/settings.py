@@ -75,7 +75,9 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         if self.projector_dim < 1 or not self.head or min(self.head) < 1:
-            raise ValueError(f"projector_dim and every width in head: at least 1, got {self.projector_dim}, {self.head}")
+            raise ValueError(
+                f"projector_dim and every width in head: at least 1, got {self.projector_dim}, {self.head}"
+            )
         if not isinstance(self.pooling.get("name"), str):
             raise ValueError(f"pooling: expected a mapping with a name, such as {{name: mean}}, got {self.pooling}")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.corpora.manifest import UNLABELLED
@@ -82,15 +83,16 @@ def cluster(vectors: np.ndarray, speech: Manifest, settings: ClusterSettings, se
         seed: of the run
     """
     found: Found = []
-    for speaker, members in by_speaker(speech):
-        own = seed_of(seed, speaker)
-        if settings.by == "labels":
-            groups = with_reason(_labelled(speech, members), settings.min_utterances)
-        else:
-            groups = grouped(vectors[members], settings, own)
-        if settings.by == "random":
-            groups = shuffled(groups, np.random.default_rng(own), settings.min_utterances)
-        found.append((speaker, members, groups))
+    with threadpool_limits(1):  # many small problems: threads cost more than they give
+        for speaker, members in by_speaker(speech):
+            own = seed_of(seed, speaker)
+            if settings.by == "labels":
+                groups = with_reason(_labelled(speech, members), settings.min_utterances)
+            else:
+                groups = grouped(vectors[members], settings, own)
+            if settings.by == "random":
+                groups = shuffled(groups, np.random.default_rng(own), settings.min_utterances)
+            found.append((speaker, members, groups))
     return found
 
 

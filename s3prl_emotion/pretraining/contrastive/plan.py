@@ -125,7 +125,7 @@ class Plan:
         return self.speech.with_utterances(item for item in self.speech.utterances if is_heard(item))
 
     def told(self, fold: int | None) -> Manifest:
-        """What was heard, as the audit of a later run compares it: speakers of the divided corpus by their own names."""
+        """What was heard, as the audit of a later run compares it: the divided corpus' speakers as it calls them."""
         near = {self.divided, *self.relatives}
         return self.speech.with_utterances(
             dataclasses.replace(item, speaker=own_speaker(item)) if item.corpus in near else item

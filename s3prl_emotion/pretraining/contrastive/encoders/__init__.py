@@ -1,4 +1,4 @@
-"""Encoders: a waveform in, one vector out. One file per encoder; its name in a configuration is what it registers under.
+"""Encoders: a waveform in, one vector out. One file per encoder, configured by the name that it registers under.
 
 An encoder sees one utterance at a time, and its vectors are kept in the store of hidden states.
 """

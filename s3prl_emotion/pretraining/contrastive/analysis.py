@@ -141,9 +141,10 @@ def printed(plan: Plan) -> str:
         tabulated(head, rows),
         "",
         wrap(
-            "found: mean over speakers of the adjusted mutual information (ami; 0 by chance, 1 if they say the same) "
+            "found: mean over speakers of adjusted mutual information (ami; 0 by chance, 1 if they say the same) "
             "and of purity. chance: random clusters of the same sizes within each speaker, "
-            f"{report['shuffles']} times; p: how often, one-sided, they agree as well. difference: Student t over speakers."
+            f"{report['shuffles']} times; p: how often, one-sided, they agree as well. difference: Student t over "
+            "speakers."
         ),
     ]
     if (folder / PICTURE).is_file():

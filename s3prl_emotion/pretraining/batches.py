@@ -47,6 +47,11 @@ class Part:
     mask: Tensor  # (batch, frames)
 
     @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What the model is given."""
+        return self.waveforms, self.lengths, self.labels, self.mask
+
+    @property
     def seconds(self) -> float:
         """Of audio, without padding."""
         return float(self.lengths.sum()) / 50 if len(self.lengths) else 0.0
@@ -83,6 +88,9 @@ class Batches:
         self._epoch = -1
         self._stream: list[list[int]] = []  # parts of the epochs that are drawn and not passed by
         self._passed = 0  # parts before the first of ``_stream``
+        self.parts = batch.parts  # of a step
+        self.more_parts = "raise batch.seconds, or lower batch.part_seconds, until there is a part for each"
+        self.seconds_per_frame = framing.hop / SAMPLE_RATE_HZ
 
     def members(self, step: int) -> list[list[int]]:
         """The positions in ``clips`` of each part of a step.

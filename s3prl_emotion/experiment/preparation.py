@@ -65,19 +65,7 @@ def prepare(
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
     manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
-    logger.info("checking %d audio files of %s", len(manifest.utterances), corpus)
-    with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
-        manifest, problems = validate(manifest, show)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    clean_up(folder.path)
-    _report(problems, folder.problems, trim)
-    manifest = apply(manifest, problems, skip_bad)
-    if trim:
-        manifest = trim_zeros(manifest)
+    manifest = checked(manifest, corpus, folder.problems, skip_bad, trim)
     if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
         logger.warning(
             "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
@@ -91,6 +79,33 @@ def prepare(
     check_leaks(manifest, folds, folder, pretraining, checkpoint)
     folder.write_division(manifest, folds)
     return manifest, folds
+
+
+def checked(manifest: Manifest, name: str, problems: Path, skip_bad: bool, trim: bool) -> Manifest:
+    """Decode all audio once: durations and fingerprints are known then, and what is wrong is in a table.
+
+    Args:
+        manifest: what to check
+        name: of the corpus, for the log
+        problems: the table; its folder is made
+        skip_bad: leave out files that cannot be used
+        trim: leave out digital zeros at both ends
+
+    Raises:
+        CorpusError: naming the files that cannot be used
+    """
+    logger.info("checking %d audio files of %s", len(manifest.utterances), name)
+    with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        manifest, found = validate(manifest, show)
+    problems.parent.mkdir(parents=True, exist_ok=True)
+    clean_up(problems.parent)
+    _report(found, problems, trim)
+    manifest = apply(manifest, found, skip_bad)
+    return trim_zeros(manifest) if trim else manifest
 
 
 def check_leaks(

@@ -1,4 +1,4 @@
-"""What is held out of pretraining to choose the checkpoint by. The paper does not say how it chose: both ways are ours."""
+"""What is held out to choose the checkpoint by. How the paper chose is not known: both ways are ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What contrastive pretraining trains: S3PRL's weighted sum of layers, projection, pooling, and two heads of no use later."""
+"""What contrastive pretraining trains: S3PRL's weighted sum of layers, projection and pooling, which are kept."""
 
 from __future__ import annotations
 

@@ -40,14 +40,11 @@ class ContrastiveModel(nn.Module):
         settings: of what is kept and of the dropped head
         loss: says whether there is a speaker task
         speakers: how many it tells apart
-        normalize: layer-normalise the layers first (``--upstream_feature_normalize``)
     """
 
-    def __init__(
-        self, shape: Shape, settings: ModelSettings, loss: LossSettings, speakers: int, normalize: bool = False
-    ) -> None:
+    def __init__(self, shape: Shape, settings: ModelSettings, loss: LossSettings, speakers: int) -> None:
         super().__init__()
-        self.featurizer = LayerSum(shape.layers, normalize)
+        self.featurizer = LayerSum(shape.layers)
         self.trunk = Trunk(shape.width, trunk_config(settings))
         width = self.trunk.pooling.output_size
         layers: list[nn.Module] = []
@@ -64,13 +61,11 @@ class ContrastiveModel(nn.Module):
         return self.head(pooled), pooled
 
 
-def built(
-    seed: int, shape: Shape, settings: ModelSettings, loss: LossSettings, speakers: int, normalize: bool
-) -> ContrastiveModel:
+def built(seed: int, shape: Shape, settings: ModelSettings, loss: LossSettings, speakers: int) -> ContrastiveModel:
     """A model whose initial weights follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ContrastiveModel(shape, settings, loss, speakers, normalize)
+        return ContrastiveModel(shape, settings, loss, speakers)
 
 
 def kept_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 from s3prl_emotion.errors import nearest
 from s3prl_emotion.pretraining.settings import OptimiserSettings, Schedule
 
+GROUPINGS = ("embeddings", "random", "labels")
 ALGORITHMS = ("kmeans", "agglomerative", "gaussian_mixture")
 CHOICES = ("fixed", "silhouette")
 NEGATIVES = ("clusters", "speakers")
@@ -40,8 +41,9 @@ class EmbedSettings:
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """How a speaker's vectors, each of length 1, are grouped."""
+    """How a speaker's utterances are grouped."""
 
+    by: str = "embeddings"  # each of length 1; random: the same sizes, drawn; labels: emotion, an upper bound
     algorithm: str = "kmeans"  # or agglomerative (Ward), or gaussian_mixture (diagonal)
     choose: str = "fixed"  # clusters of them; silhouette: the number from fewest to most with the best silhouette
     clusters: int = 4
@@ -52,6 +54,8 @@ class ClusterSettings:
     shuffles: int = 1000  # random clusterings of the same sizes in the analysis
 
     def __post_init__(self) -> None:
+        if self.by not in GROUPINGS:
+            raise ValueError(f"unknown by {self.by!r}. {nearest(self.by, GROUPINGS)}")
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"unknown algorithm {self.algorithm!r}. {nearest(self.algorithm, ALGORITHMS)}")
         if self.choose not in CHOICES:

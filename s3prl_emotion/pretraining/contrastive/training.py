@@ -12,9 +12,10 @@ from typing import Any
 from s3prl_emotion.downstream.config import check_parts
 from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.downstream.pretrained import FORMAT, VERSION, HeadUpstream, PretrainedHead, write_head
+from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.upstream import CachedUpstream, ticket
 from s3prl_emotion.pretraining.checkpoints import load
-from s3prl_emotion.pretraining.contrastive import clusters
+from s3prl_emotion.pretraining.contrastive import cluster, clusters
 from s3prl_emotion.pretraining.contrastive.clusters import Clustered
 from s3prl_emotion.pretraining.contrastive.division import Groups, divided
 from s3prl_emotion.pretraining.contrastive.losses import contrasts
@@ -37,16 +38,18 @@ HEAD = "head"
 
 
 def stage_of(plan: Plan, fold: int | None) -> Stage:
-    """The stage for a fold, or the one for all."""
+    """The stage for a fold, or the one for all.
+
+    Raises:
+        RunError: if the stage before is not finished
+    """
+    before = cluster.stage_of(plan, fold)
+    if before.finished() is None:
+        raise RunError(f"{NAME}: stage {before} is not finished: run it first (--stage {before.name})")
     settings = {key: plain(getattr(plan.settings, key)) for key in ("model", "batches", "loss", "training")}
     upstream = {f"upstream_{name}": value for name, value in plan.upstream.sha256(fold).items()}
-    inputs = {**upstream, "clusters": hash_of(clusters_of(plan, fold) / clusters.ROWS)}
+    inputs = {**upstream, "clusters": hash_of(before.folder / clusters.ROWS)}
     return plan.stage(NAME, fold, {"upstream": plan.upstream.name, **settings}, inputs)
-
-
-def clusters_of(plan: Plan, fold: int | None) -> Path:
-    """The folder of the stage before."""
-    return plan.place(fold) / "cluster"
 
 
 def train(plan: Plan, fold: int | None) -> dict[str, Any]:
@@ -58,13 +61,13 @@ def train(plan: Plan, fold: int | None) -> dict[str, Any]:
     Raises:
         RunError: if there are no clusters, or they give no pairs
     """
-    rows = clusters.read(clusters_of(plan, fold), plan.heard(fold))
     stage = stage_of(plan, fold)
     done = stage.finished()
     if done is not None:
         logger.info("%s: finished already", stage)
         return done
     check_settings(plan.settings)
+    rows = clusters.read(cluster.stage_of(plan, fold).folder, plan.heard(fold))
     accelerator = make_accelerator(plan.settings.training.precision, plan.device)
     with stage.working() if accelerator.is_main_process else contextlib.nullcontext():
         states = _states(plan, fold, accelerator)

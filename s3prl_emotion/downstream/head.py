@@ -14,7 +14,49 @@ GROUP_SIZE = 8
 """A batch is pooled in up to 4 groups, of at least 8 utterances of similar length."""
 
 
-class Head(nn.Module):
+class Trunk(nn.Module):
+    """Projector -> dropout -> pooling.
+
+    Args:
+        input_size: width of the upstream's features
+        config: widths and pooling
+    """
+
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.projector_dim or input_size
+        self.projector = nn.Linear(input_size, width) if config.projector_dim else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        options = dict(config.pooling)
+        self.pooling: Pooling = poolings.build(options.pop("name"), options, where="pooling", input_size=width)
+
+    def pooled(self, features: Packed) -> Tensor:
+        """Features of a batch, each ``(frames_i, input_size)``, to vectors ``(batch, pooling.output_size)``.
+
+        Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
+        Poolings do not mix utterances, so no result changes; those that see padding (``variant: released``) get the
+        whole batch, padded first as S3PRL does, so that padding holds the projector's bias.
+        """
+        if not self.pooling.masks_padding:
+            x, lengths = pad(features)
+            whole: Tensor = self.pooling(self.dropout(self.projector(x)), lengths)
+            return whole
+        frames = self.dropout(self.projector(features.flat)).split(features.lengths)
+        order = sorted(range(len(frames)), key=lambda index: features.lengths[index])
+        size = max(GROUP_SIZE, -(-len(order) // GROUPS))
+        groups = [order[start : start + size] for start in range(0, len(order), size)]
+        pooled = [self.pooling(*pad([frames[index] for index in group])) for group in groups]
+        places = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=pooled[0].device)
+        return torch.cat(pooled).index_select(0, places)
+
+    @torch.no_grad()
+    def frame_weights(self, features: Packed) -> Tensor:
+        """The weight of every frame in the pooled vector, ``(batch, frames)``, rows summing to 1, zero on padding."""
+        x, lengths = pad(features)
+        return self.pooling.frame_weights(self.dropout(self.projector(x)), lengths)
+
+
+class Head(Trunk):
     """Projector -> dropout -> pooling -> linear classifier.
 
     Args:
@@ -24,39 +66,13 @@ class Head(nn.Module):
     """
 
     def __init__(self, input_size: int, classes: int, config: ModelConfig) -> None:
-        super().__init__()
-        width = config.projector_dim or input_size
-        self.projector = nn.Linear(input_size, width) if config.projector_dim else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout)
-        options = dict(config.pooling)
-        self.pooling: Pooling = poolings.build(options.pop("name"), options, where="pooling", input_size=width)
+        super().__init__(input_size, config)
         self.classifier = nn.Linear(self.pooling.output_size, classes)
 
     def forward(self, features: Packed) -> Tensor:
-        """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``.
-
-        Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
-        Poolings do not mix utterances, so no result changes; those that see padding (``variant: released``) get the
-        whole batch, padded first as S3PRL does, so that padding holds the projector's bias.
-        """
-        if not self.pooling.masks_padding:
-            x, lengths = pad(features)
-            logits: Tensor = self.classifier(self.pooling(self.dropout(self.projector(x)), lengths))
-            return logits
-        frames = self.dropout(self.projector(features.flat)).split(features.lengths)
-        order = sorted(range(len(frames)), key=lambda index: features.lengths[index])
-        size = max(GROUP_SIZE, -(-len(order) // GROUPS))
-        groups = [order[start : start + size] for start in range(0, len(order), size)]
-        pooled = [self.pooling(*pad([frames[index] for index in group])) for group in groups]
-        places = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=pooled[0].device)
-        logits = self.classifier(torch.cat(pooled).index_select(0, places))
+        """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``."""
+        logits: Tensor = self.classifier(self.pooled(features))
         return logits
-
-    @torch.no_grad()
-    def frame_weights(self, features: Packed) -> Tensor:
-        """The weight of every frame in the pooled vector, ``(batch, frames)``, rows summing to 1, zero on padding."""
-        x, lengths = pad(features)
-        return self.pooling.frame_weights(self.dropout(self.projector(x)), lengths)
 
 
 def sees_only_means(config: ModelConfig) -> bool:

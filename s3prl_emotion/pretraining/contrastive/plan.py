@@ -159,12 +159,17 @@ class Plan:
             seed=self.wanted.seed,
         )
 
-    def states(self, fold: int | None) -> CachedUpstream:
+    def states(self, fold: int | None, means_only: bool = False) -> CachedUpstream:
         """The hidden states of what a fold hears, stored where they are not yet; numbers are positions in
-        :meth:`heard`."""
+        :meth:`heard`.
+
+        Args:
+            fold: None for all
+            means_only: the time mean of every layer only
+        """
         args = self.arguments(fold)
         hashes = upstream_sha256(args.upstream_ckpt), upstream_sha256(args.upstream_model_config)
-        return open_cache(args, self.heard(fold), self.wanted.cache_options, hashes, means_only=False)
+        return open_cache(args, self.heard(fold), self.wanted.cache_options, hashes, means_only)
 
     def stage(
         self, name: str, fold: int | None, settings: Mapping[str, Any], inputs: Mapping[str, str | None]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from s3prl_emotion.errors import nearest
+from s3prl_emotion.pretraining.settings import OptimiserSettings, Schedule
 
 GROUPINGS = ("embeddings", "random", "labels")
 ALGORITHMS = ("kmeans", "agglomerative", "gaussian_mixture")
 CHOICES = ("fixed", "silhouette")
 NEGATIVES = ("clusters", "speakers")
-PRECISIONS = ("no", "bf16", "fp16")
+DEVS = ("utterances", "speakers")
 
 
 @dataclass(frozen=True)
@@ -73,29 +75,33 @@ class ClusterSettings:
 class ModelSettings:
     """What is trained: layer weights, a projection of each frame, a pooling, and a head that is dropped afterwards."""
 
-    projector_dim: int = 256
+    projector_dim: int | None = 256  # null pools the upstream's features themselves
     pooling: dict[str, Any] = field(default_factory=lambda: {"name": "mean"})  # a registered one, and its options
-    head: tuple[int, ...] = (256, 128)  # widths of the dropped head's layers
+    dropout: float = 0.0  # on the features before pooling
+    head: tuple[int, ...] = (256, 128)  # widths of the dropped head's layers, with ReLU in between
 
     def __post_init__(self) -> None:
-        if self.projector_dim < 1 or not self.head or min(self.head) < 1:
+        if (self.projector_dim or 1) < 1 or not self.head or min(self.head) < 1:
             raise ValueError(
                 f"projector_dim and every width in head: at least 1, got {self.projector_dim}, {self.head}"
             )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if not isinstance(self.pooling.get("name"), str):
             raise ValueError(f"pooling: expected a mapping with a name, such as {{name: mean}}, got {self.pooling}")
 
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What one step hears: speakers x clusters x utterances."""
+    """What one batch hears: speakers x clusters x utterances."""
 
     speakers: int = 8
     clusters: int = 2  # of each speaker
     utterances: int = 4  # of each cluster
+    per_step: int = 1  # batches whose gradients are added for an optimiser step; at least as many as processes
 
     def __post_init__(self) -> None:
-        for name, least in (("speakers", 1), ("clusters", 2), ("utterances", 2)):
+        for name, least in (("speakers", 1), ("clusters", 2), ("utterances", 2), ("per_step", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
@@ -104,19 +110,16 @@ class BatchSettings:
 class LossSettings:
     """What is minimised: a contrastive loss, and a weight times the cross-entropy of who speaks."""
 
-    name: str = "infonce"  # or triplet, or supcon
-    temperature: float = 0.1  # of infonce and supcon
-    margin: float = 0.2  # of triplet, in cosine distance
+    objective: dict[str, Any] = field(default_factory=lambda: {"name": "infonce"})  # a registered one, and its options
     negatives: str = "clusters"  # the same speaker's other clusters; speakers: other speakers' utterances too
     speaker_weight: float = 0.0  # lambda; 1 is the multi-task form
     reverse: bool = False  # turn the speaker task's gradient around where it enters the model
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0 or not self.margin > 0 or self.speaker_weight < 0:
-            raise ValueError(
-                "temperature and margin must be above 0, speaker_weight not below, got "
-                f"{self.temperature:g}, {self.margin:g}, {self.speaker_weight:g}"
-            )
+        if not isinstance(self.objective.get("name"), str):
+            raise ValueError(f"objective: expected a mapping with a name, such as {{name: infonce}}: {self.objective}")
+        if not 0 <= self.speaker_weight < math.inf:
+            raise ValueError(f"speaker_weight must be a finite number, not below 0, got {self.speaker_weight:g}")
         if self.negatives not in NEGATIVES:
             raise ValueError(f"unknown negatives {self.negatives!r}. {nearest(self.negatives, NEGATIVES)}")
         if self.reverse and not self.speaker_weight:
@@ -124,28 +127,32 @@ class LossSettings:
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """One training: Adam at a constant rate."""
+class DevSettings:
+    """What is held out to choose the checkpoint; pairs are made within it alone."""
 
-    steps: int = 2000
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    clip: float = 1.0  # maximal gradient norm
-    save_every: int = 200  # steps between checkpoints to go on from
-    log_every: int = 20
-    precision: str = "no"
+    of: str = "utterances"  # some of each cluster; speakers: some speakers with all of theirs
+    share: float = 0.1  # at least two utterances of a cluster, or one speaker
 
     def __post_init__(self) -> None:
-        for name in ("steps", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.lr > 0 or not self.clip > 0 or self.weight_decay < 0:
-            raise ValueError(
-                f"lr and clip must be above 0, weight_decay not below, got {self.lr:g}, {self.clip:g}, "
-                f"{self.weight_decay:g}"
-            )
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"unknown precision {self.precision!r}. {nearest(self.precision, PRECISIONS)}")
+        if self.of not in DEVS:
+            raise ValueError(f"unknown of {self.of!r}. {nearest(self.of, DEVS)}")
+        if not 0 < self.share < 1:
+            raise ValueError(f"share must be in (0, 1), got {self.share}")
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Schedule):
+    """One training by contrast."""
+
+    steps: int = 2000
+    optimiser: OptimiserSettings = field(
+        default_factory=lambda: OptimiserSettings(lr=1e-3, warmup_steps=100, beta2=0.999, eps=1e-8, clip=1.0)
+    )
+    precision: str = "no"
+    eval_every: int = 100
+    save_every: int = 200
+    log_every: int = 20
+    dev: DevSettings = field(default_factory=DevSettings)
 
 
 @dataclass(frozen=True)

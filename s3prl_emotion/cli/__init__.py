@@ -19,7 +19,7 @@ from s3prl_emotion.files import named
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
     "sweep": "upstreams x heads x seeds x learning rates over one store of hidden states, ending in a comparison",
-    "pretrain": "make an upstream from a corpus by a recipe (flea), and compare what each stage gained",
+    "pretrain": "make an upstream (flea), or a head to start from (contrastive), and say what that gained",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
     "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",
     "evaluate": "compute results.json again from a run folder's predictions",

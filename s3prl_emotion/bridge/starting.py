@@ -1,4 +1,4 @@
-"""A training that starts from a pretrained head: its weights into S3PRL's featurizer and our expert, and frozen there."""
+"""A training that starts from a pretrained head: its weights go into S3PRL's featurizer and our expert."""
 
 from __future__ import annotations
 

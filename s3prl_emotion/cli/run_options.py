@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
     add_audit_arguments(ours)
     ours.add_argument(
+        "--pretrained",
+        type=Path,
+        metavar="FOLDER",
+        help="start layer weights, projector and pooling from a pretrained head, see `pretrain contrastive`",
+    )
+    ours.add_argument(
         "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
     )
 
@@ -174,6 +180,7 @@ def request_of(args: argparse.Namespace) -> Request:
         pretraining=tuple(args.pretraining_data),
         cache=args.cache,
         cache_options=cache_options(args),
+        pretrained=args.pretrained,
     )
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.mapping import to_mapping
 
+NO_WEIGHTS = hashlib.blake2b(digest_size=16).hexdigest()
+"""The fingerprint of an upstream without weights: its name says what it is."""
 FORMAT = "s3prl-emotion pretrained head"
 VERSION = 1
 ABOUT = "head.json"
@@ -113,6 +116,26 @@ def check_model(about: PretrainedHead, model: ModelConfig, where: str, folder: P
             )
 
 
+def check_weights(about: PretrainedHead, name: str, weights: str, folder: Path) -> None:
+    """Refuse an upstream that the head was not pretrained on.
+
+    Args:
+        about: of the head
+        name: of the run's upstream
+        weights: their fingerprint
+        folder: of the head, for messages
+
+    Raises:
+        RunError: naming both
+    """
+    theirs = about.upstream
+    if weights != theirs.weights or (weights == NO_WEIGHTS and name != theirs.name):
+        raise RunError(
+            f"-u {name} with weights {weights} is not the upstream that the head in {folder} was pretrained on: "
+            f"{theirs.name} with weights {theirs.weights}. Use that one, or pretrain on this one"
+        )
+
+
 def check_features(about: PretrainedHead, found: HeadUpstream, layers: int, width: int, folder: Path) -> None:
     """Refuse an upstream, or a selection of its features, that the head was not pretrained on.
 
@@ -126,12 +149,8 @@ def check_features(about: PretrainedHead, found: HeadUpstream, layers: int, widt
     Raises:
         RunError: naming both sides
     """
+    check_weights(about, found.name, found.weights, folder)
     told = f"the head in {folder} was pretrained"
-    if found.weights != about.upstream.weights:
-        raise RunError(
-            f"-u {found.name}: its weights are not those that {told} on: {about.upstream.name} with weights "
-            f"{about.upstream.weights}, here {found.weights}. Use that upstream, or pretrain on this one"
-        )
     for flag, theirs, ours in (
         ("-s", about.upstream.selection, found.selection),
         ("-l", about.upstream.layer, found.layer),
@@ -166,7 +185,7 @@ def start_from(folder: Path, trunk: Trunk, featurizer: nn.Module) -> None:
                 "the same pooling with the same options on the same upstream"
             )
     for name, value in weights.items():
-        own[name].copy_(value)
+        own[name].copy_(value)  # of state_dict: detached, the parameter's own memory
     if own_layers is not None and layers is not None:
         own_layers.data.copy_(layers)
 

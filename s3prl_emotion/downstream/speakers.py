@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -9,8 +10,20 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from s3prl_emotion.corpora.manifest import Utterance
+
 UNKNOWN = -1
 """The target of an utterance whose speaker is none of those that are told apart."""
+
+
+def told_apart(utterances: Iterable[Utterance]) -> dict[tuple[str, str], int]:
+    """The known speakers of utterances, numbered in order of their names; names mean something within a corpus."""
+    return {name: number for number, name in enumerate(sorted({voice(item) for item in utterances if item.speaker}))}
+
+
+def voice(item: Utterance) -> tuple[str, str]:
+    """Who speaks, in a manifest that may combine corpora."""
+    return item.corpus or "", item.speaker
 
 
 class Told(NamedTuple):

@@ -19,6 +19,7 @@ from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.kept import check_kept_upstream
+from s3prl_emotion.experiment.start import kept_start
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import checkpoint_sha256, write_atomically
@@ -152,6 +153,7 @@ def score_best(
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
         "differs": _differs_from_run(fold.run, last["Training"]),
+        **kept_start(fold),
     }
     fold.finish(content["Inputs"].number(content["Args"].downstream_variant), about)
 

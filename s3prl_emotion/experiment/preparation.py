@@ -27,7 +27,7 @@ from s3prl_emotion.upstreams.per_fold import is_per_fold
 logger = logging.getLogger(__name__)
 
 PRETRAINING_FILE = "pretraining.jsonl"
-"""In a checkpoint's folder: the manifest of what it was pretrained on."""
+"""In the folder of a checkpoint or of a pretrained head: the manifest of what it was pretrained on."""
 LABELLED_FILE = "pretraining-labelled.jsonl"
 """Beside it: the manifest of what of this was heard with its emotion labels."""
 
@@ -42,7 +42,7 @@ def prepare(
     trim: bool = False,
     drop_leaks: bool = False,
     pretraining: Sequence[Path] = (),
-    checkpoint: Path | None = None,
+    learned: Sequence[Path] = (),
 ) -> tuple[Manifest, Folds]:
     """Read a corpus, check its audio, divide and audit it, and write ``manifest.jsonl`` and ``folds.json``.
 
@@ -56,7 +56,7 @@ def prepare(
         trim: leave out digital zeros at both ends
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on
-        checkpoint: the upstream's, whose folder may hold such manifests
+        learned: the upstream's checkpoint, and a pretrained head: folders that may hold such manifests
 
     Raises:
         EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or leaks
@@ -76,7 +76,7 @@ def prepare(
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
-    check_leaks(manifest, folds, folder, pretraining, checkpoint)
+    check_leaks(manifest, folds, folder, pretraining, learned)
     folder.write_division(manifest, folds)
     return manifest, folds
 
@@ -109,7 +109,7 @@ def checked(manifest: Manifest, name: str, problems: Path, skip_bad: bool, trim:
 
 
 def check_leaks(
-    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], checkpoint: Path | None = None
+    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], learned: Sequence[Path] = ()
 ) -> None:
     """Audit a division before anything is trained on it, into ``audit.json``, and say what train and test share.
 
@@ -117,7 +117,9 @@ def check_leaks(
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    found = [audit.PretrainingData(path) for path in pretraining] + _heard(checkpoint, folds)
+    found = [audit.PretrainingData(path) for path in pretraining]
+    for place in learned:
+        found += _heard(place, folds)
     findings = audit.audit_once(manifest, folds, protocol, found, folder.audit)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
@@ -129,9 +131,9 @@ def check_leaks(
             log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
 
 
-def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.PretrainingData]:
-    """What lies in a checkpoint's folder about its pretraining: of each fold's model, where there are several."""
-    if checkpoint is None or not checkpoint.is_dir():
+def _heard(checkpoint: Path, folds: Folds) -> list[audit.PretrainingData]:
+    """What lies in a folder about its pretraining: of each fold's model, where there are several."""
+    if not checkpoint.is_dir():
         return []
     numbers: Sequence[int | None] = [fold.number for fold in folds.folds] if is_per_fold(str(checkpoint)) else [None]
     found = []

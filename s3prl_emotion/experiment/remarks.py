@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from s3prl_emotion.bridge.experts import expert_of
@@ -26,12 +26,28 @@ SAID: dict[str, Callable[[Any], str]] = {
     "downstream_expert.datarc.labels": lambda value: (
         "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
     ),
+    "downstream_expert.modelrc.pretrained": lambda start: (
+        f"started from the pretrained head {start['sha256'][:12]}{', frozen' if start['frozen'] else ''}"
+    ),
+    "downstream_expert.modelrc.pretrained.sha256": lambda digest: f"started from the pretrained head {digest[:12]}",
+    "downstream_expert.modelrc.pretrained.frozen": lambda frozen: (
+        "pretrained weights frozen" if frozen else "pretrained weights trained on"
+    ),
+    "downstream_expert.modelrc.auxiliary": lambda task: (
+        f"second task: who speaks, weight {task['speaker_weight']:g}{', reversed' if task['reverse'] else ''}"
+    ),
 }
 """Settings that are named in words of their own."""
 
 
 def remarks_of(
-    training: Training, corpus: CorpusChoice, protocol: str, shipped: Settings[Any], demo: bool, tag: str
+    training: Training,
+    corpus: CorpusChoice,
+    protocol: str,
+    shipped: Settings[Any],
+    demo: bool,
+    tag: str,
+    pretrained: Mapping[str, Any],
 ) -> Remarks:
     """Settings worth printing, and what makes the run unlike one that follows the configuration that ships.
 
@@ -42,6 +58,7 @@ def remarks_of(
         shipped: the configuration that ships
         demo: whether it is a demonstration
         tag: what the run folder's name ends with; ``lr...`` in a sweep of learning rates
+        pretrained: the record of the head that it starts from; empty where there is none
     """
     upstream, settings = training.upstream, training.settings
     cut_s = expert_of(training.downstream).cut_s(settings.expert)
@@ -72,7 +89,7 @@ def remarks_of(
     steps, rate = settings.runner.total_steps, settings.optimizer.get("lr")
     read = (corpus.name, *(str(value) for value in corpus.options.values()))
     brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol)
-    return Remarks(demo, steps, rate, file, tuple(deviations), brought)
+    return Remarks(demo, steps, rate, file, tuple(deviations), brought, pretrained)
 
 
 def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -22,6 +22,7 @@ from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.settings import FoldInputs, Settings
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.experiment.start import record_of, started
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
 from s3prl_emotion.upstreams.resolution import resolve
@@ -55,6 +56,7 @@ class Request:
         pretraining: manifests of what the upstream was pretrained on, for the audit
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
+        pretrained: the folder of a pretrained head to start from
     """
 
     s3prl: Mapping[str, Any]
@@ -72,6 +74,7 @@ class Request:
     pretraining: tuple[Path, ...] = ()
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
+    pretrained: Path | None = None
 
 
 def settle(request: Request) -> Plan:
@@ -90,6 +93,7 @@ def settle(request: Request) -> Plan:
     arguments.check_arguments(args, "the command line")
     settings, inputs, shipped = _settings(request, args)
     args.override = None  # applied; a checkpoint must not carry it on
+    settings = started(settings, args.downstream, request.pretrained)
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     training = training_of(args, settings)
@@ -103,15 +107,17 @@ def settle(request: Request) -> Plan:
         request.pretraining,
     )
     protocol = _protocol(request, training)
+    start = {} if request.pretrained is None else record_of(request.pretrained)
     return Plan(
         training=training,
         corpus=corpus,
         protocol=protocol,
         folder=_folder(request, training, protocol),
-        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag),
+        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag, start),
         folds=_folds(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,
+        pretrained=request.pretrained,
     )
 
 
@@ -199,9 +205,10 @@ def _folder(request: Request, training: Training, protocol: str) -> Path:
     upstream = name if given is None else f"{name}-{Path(given).stem}"
     tag = f"-{request.tag}" if request.tag else ""
     seed = "" if training.seed == DEFAULT_SEED else f"-seed{training.seed}"
+    start = "" if request.pretrained is None else f"-from-{training.settings.expert.modelrc.pretrained.sha256[:8]}"
     return (
         request.root
         / upstream.replace("/", "__")
         / training.downstream
-        / f"{corpus_name(request)}-{protocol}{tag}{seed}"
+        / f"{corpus_name(request)}-{protocol}{start}{tag}{seed}"
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 from s3prl_emotion.bridge import launch
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.selection import check_upstream
+from s3prl_emotion.bridge.starting import check_start
+from s3prl_emotion.bridge.translation import namespace
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.evaluation.metrics import ua, wa
@@ -22,6 +24,7 @@ from s3prl_emotion.experiment.identity import identity_of
 from s3prl_emotion.experiment.kept import keep_upstream
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.experiment.request import Request, settle
+from s3prl_emotion.experiment.start import head_of, keep_start
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
@@ -62,10 +65,14 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Resul
         wanted = _wanted_folds(plan, folds)
         for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
             of_fold(upstream.checkpoint, number)
+            if plan.pretrained is not None:
+                head_of(plan.pretrained, number)
         return manifest, folds, wanted
 
     with folder.claimed(identity_of(plan), prepared_folds) as (manifest, folds, wanted):
         todo = [number for number in wanted if plan.score_again or not folder.fold(number).is_finished]
+        if plan.pretrained is not None and todo and not plan.score_again:
+            check_start(namespace(plan.training, todo[0]), head_of(plan.pretrained, todo[0]))
         each, store = is_per_fold(upstream.checkpoint), plan.cache if todo else None
         cached = None if store is None or each else stored_states(plan.training, manifest, store)
         for count, number in enumerate(wanted, start=1):
@@ -82,14 +89,14 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Resul
 def _prepare(plan: Plan, folder: RunFolder, prepared: Prepared, known: bool) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
     corpus, upstream = plan.corpus, plan.training.upstream
-    checkpoint = None if upstream.checkpoint is None else Path(upstream.checkpoint)
+    learned = [Path(place) for place in (upstream.checkpoint, plan.pretrained) if place is not None]
     if known:
         _, manifest, folds = folder.whole()
-        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
+        check_leaks(manifest, folds, folder, corpus.pretraining, learned)
         return manifest, folds
     if plan.protocol in prepared:
         manifest, folds = prepared[plan.protocol]
-        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
+        check_leaks(manifest, folds, folder, corpus.pretraining, learned)
         folder.write_division(manifest, folds)
         return manifest, folds
     prepared[plan.protocol] = prepare(
@@ -102,7 +109,7 @@ def _prepare(plan: Plan, folder: RunFolder, prepared: Prepared, known: bool) -> 
         corpus.trim_zeros,
         corpus.drop_leaks,
         corpus.pretraining,
-        checkpoint,
+        learned,
     )
     return prepared[plan.protocol]
 
@@ -127,6 +134,9 @@ def _run_fold(
         inputs = expert_of(training.downstream).prepare(manifest, folds, fold, number)
         if cached is not None:
             inputs = dataclasses.replace(inputs, cached=cached.store.key.dtype)
+        if plan.pretrained is not None:
+            keep_start(fold, plan.pretrained, number)
+            inputs = dataclasses.replace(inputs, pretrained=str(head_of(plan.pretrained, number)))
         keep_upstream(fold, of_fold(training.upstream.checkpoint, number), training.upstream.checkpoint)
         if not plan.score_again:
             launch.train(training, inputs, fold.path, cached)

@@ -24,6 +24,7 @@ from s3prl_emotion.downstream.rng import (
     restore_random_state,
 )
 from s3prl_emotion.downstream.settings import read_expert
+from s3prl_emotion.downstream.share import share_of
 from s3prl_emotion.downstream.speakers import UNKNOWN, SpeakerTask, told_apart, voice
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import columns
@@ -109,11 +110,11 @@ class DownstreamExpert(nn.Module):
                 "annotators' votes: use labels: hard, or a corpus that has them"
             )
         self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
+        parts = {split: getattr(fold, split) for split in SPLITS}
+        parts["train"] = share_of(manifest, fold.train, data.train_share, self.seed)
         self.datasets = {
-            split: UtteranceDataset(
-                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=inputs.cached is not None
-            )
-            for split in SPLITS
+            split: UtteranceDataset(manifest, ids, self.preparation, data.pre_load, cached=inputs.cached is not None)
+            for split, ids in parts.items()
         }
 
         self.head = Head(upstream_dim, len(self.labels), config.modelrc)

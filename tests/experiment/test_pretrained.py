@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from s3prl_emotion.downstream.pretrained import (
     VERSION,
     HeadUpstream,
     PretrainedHead,
+    check_features,
     read_weights,
     write_head,
 )
@@ -36,6 +38,7 @@ from s3prl_emotion.upstreams.resolution import resolve
 from tests.conftest import SHORT
 
 FRAMES = 240
+FROZEN = "config.downstream_expert.modelrc.pretrained.frozen=True,,"
 SMALL = "config.downstream_expert.modelrc.projector_dim=6,,"
 
 
@@ -140,7 +143,7 @@ def test_trained_on_weights_start_there(tmp_path: Path, request_for: Requests) -
     torch.testing.assert_close(state["head.projector.weight"], read_weights(head)["projector.weight"])
     assert not content["Config"]["downstream_expert"]["modelrc"]["pretrained"]["frozen"]
     scratch = request_for("emotion_mean", place="scratch")
-    scratch = Request(**{**vars(scratch), "s3prl": {**scratch.s3prl, "override": request.s3prl["override"]}})
+    scratch = dataclasses.replace(scratch, s3prl={**scratch.s3prl, "override": slow["override"]})
     plain, _ = trained(run(scratch)[0], 2)
     torch.testing.assert_close(state["head.classifier.weight"], plain["head.classifier.weight"])
     assert not torch.allclose(state["head.projector.weight"], plain["head.projector.weight"])
@@ -156,7 +159,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, request_for: Req
     for path in (folder / "fold1").glob("states-[46].ckpt"):
         path.unlink()
     shutil.copy(whole / "fold1" / "states-4.ckpt", folder / "fold1")
-    for name in ("fold.json", "dev-best.ckpt", "predictions.csv"):
+    for name in ("fold.json", "predictions.csv"):
         (folder / "fold1" / name).unlink()
     run(request)
     one, two = (trained(place, 6)[0] for place in (whole, folder))
@@ -173,9 +176,8 @@ def test_layer_weights_go_into_the_featurizer(
     given = {"upstream": "hf_auto_custom", "upstream_ckpt": str(tiny_hubert)}
     own = fingerprint(build(resolve(given["upstream"], given["upstream_ckpt"], None), "cpu"))
     head = make_head(tmp_path / "head", given["upstream"], own, layers=3, width=16)
-    frozen = "config.downstream_expert.modelrc.pretrained.frozen=True,,"
     for place, more in (("stored", {}), ("tuned", {"upstream_trainable": True})):
-        folder, _ = run(request_for(override=frozen, pretrained=head, place=place, s3prl={**given, **more}))
+        folder, _ = run(request_for(override=FROZEN, pretrained=head, place=place, s3prl={**given, **more}))
         _, content = trained(folder, 2)
         assert torch.equal(content["Featurizer"]["weights"], read_weights(head)[LAYERS]), place
 
@@ -186,7 +188,7 @@ def test_each_fold_has_its_head(tmp_path: Path, request_for: Requests) -> None:
     kept = json.loads((folder / "fold1" / "pretrained.json").read_text())
     assert kept["folder"] == str(head / "fold1")
     with pytest.raises(UpstreamError, match=r"head: holds no model for fold 2, which is missing \(folds there: 1\)"):
-        run(Request(**{**vars(request_for(pretrained=head, place="two")), "folds": (2,)}))
+        run(dataclasses.replace(request_for(pretrained=head, place="two"), folds=(2,)))
     (folder / "fold1" / "fold.json").unlink()
     (head / "fold1" / "more.txt").write_text("added")
     with pytest.raises(RunError, match=r"was started from .*: another head, or one with files added"):
@@ -294,10 +296,20 @@ def test_what_does_not_fit_is_refused(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_other_features_are_refused(tmp_path: Path, request_for: Requests) -> None:
-    head = make_head(tmp_path / "head")
-    with pytest.raises(RunError, match=r"--upstream_feature_normalize is True, the head in .* with False"):
-        run(request_for(pretrained=head, s3prl={"upstream_feature_normalize": True}))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"selection": "last_hidden_state"}, "-s is last_hidden_state, the head in head was pretrained with hidden"),
+        ({"layer": 3}, "-l is 3, the head in head was pretrained with None"),
+        ({"normalize": True}, "--upstream_feature_normalize is True, the head in head was pretrained with False"),
+    ],
+)
+def test_other_features_are_refused(changes: dict[str, Any], message: str) -> None:
+    own = HeadUpstream("hubert", "1" * 32)
+    about = PretrainedHead(FORMAT, VERSION, 3, 8, 6, {"name": "mean"}, own)
+    check_features(about, own, 3, 8, Path("head"))
+    with pytest.raises(RunError, match=message):
+        check_features(about, dataclasses.replace(own, **changes), 3, 8, Path("head"))
 
 
 def test_what_is_named_and_what_is_not(tmp_path: Path, request_for: Requests) -> None:
@@ -305,7 +317,7 @@ def test_what_is_named_and_what_is_not(tmp_path: Path, request_for: Requests) ->
         run(request_for())
     head = make_head(tmp_path / "head")
     stock = request_for("emotion", pretrained=head)
-    stock = Request(**{**vars(stock), "s3prl": {**stock.s3prl, "override": None}})
+    stock = dataclasses.replace(stock, s3prl={**stock.s3prl, "override": None})
     with pytest.raises(ConfigError, match=r"-d emotion is S3PRL's own expert, which starts from random weights only"):
         run(stock)
     place = "config.downstream_expert.datarc.pretrained=head,,"

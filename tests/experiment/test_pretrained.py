@@ -135,9 +135,8 @@ def test_trained_on_weights_start_there(tmp_path: Path, request_for: Requests) -
     head = make_head(tmp_path / "head")
     tiny = "config.optimizer.lr=1e-12"
     request = request_for("emotion_mean", pretrained=head)
-    request = Request(
-        **{**vars(request), "s3prl": {**request.s3prl, "override": f"{request.s3prl['override']},,{tiny}"}}
-    )
+    slow = {**request.s3prl, "override": f"{request.s3prl['override']},,{tiny}"}
+    request = dataclasses.replace(request, s3prl=slow)
     folder, _ = run(request)
     state, content = trained(folder, 2)
     torch.testing.assert_close(state["head.projector.weight"], read_weights(head)["projector.weight"])

@@ -43,18 +43,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--stage", choices=STAGES, help="this stage only (default: all); pretrain also runs under torchrun"
     )
+    how.add_argument(
+        "--study",
+        action="store_true",
+        help="from scratch, pretrained, on random clusters and on labels, x shares of labels x seeds, and compare",
+    )
     add_settings(how, "cluster.choose=silhouette,,training.steps=1000")
     add_places(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the stages and print what came out."""
-    from s3prl_emotion.pretraining.contrastive import analysis, recipe
+    from s3prl_emotion.pretraining.contrastive import analysis, recipe, study
     from s3prl_emotion.pretraining.contrastive.plan import make_plan
     from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
+    if args.study and args.stage is not None:
+        raise ConfigError("--study runs all stages: leave --stage out")
     with trusted_checkpoints(args.trust_checkpoint):
         plan = make_plan(_wanted(args))
+        if args.study:
+            print(study.run(plan))
+            print(f"\nfolder: {plan.folder}")
+            return 0
         recipe.run(plan, args.stage)
     if args.stage in (None, "analysis"):
         print()

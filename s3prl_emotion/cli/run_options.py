@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     ours.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
     ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
+    ours.add_argument(
+        "--train-share",
+        type=float,
+        metavar="SHARE",
+        help="train on this share of each fold's training part, such as 0.1, stratified by speaker and class and drawn "
+        "by the seed; dev and test stay whole",
+    )
     add_audit_arguments(ours)
     ours.add_argument(
         "--pretrained",
@@ -181,6 +188,7 @@ def request_of(args: argparse.Namespace) -> Request:
         cache=args.cache,
         cache_options=cache_options(args),
         pretrained=args.pretrained,
+        train_share=args.train_share,
     )
 
 

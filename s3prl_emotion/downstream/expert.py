@@ -24,6 +24,7 @@ from s3prl_emotion.downstream.rng import (
     restore_random_state,
 )
 from s3prl_emotion.downstream.settings import read_expert
+from s3prl_emotion.downstream.share import share_of
 from s3prl_emotion.downstream.speakers import auxiliary_of, speaker_figures
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import columns
@@ -101,11 +102,11 @@ class DownstreamExpert(nn.Module):
                 "annotators' votes: use labels: hard, or a corpus that has them"
             )
         self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
+        parts = {split: getattr(fold, split) for split in SPLITS}
+        parts["train"] = share_of(manifest, fold.train, data.train_share, self.seed)
         self.datasets = {
-            split: UtteranceDataset(
-                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=inputs.cached is not None
-            )
-            for split in SPLITS
+            split: UtteranceDataset(manifest, ids, self.preparation, data.pre_load, cached=inputs.cached is not None)
+            for split, ids in parts.items()
         }
 
         self.head = Head(upstream_dim, len(self.labels), config.modelrc)
@@ -114,7 +115,7 @@ class DownstreamExpert(nn.Module):
         with preserved_random_state():
             told = f"objective {config.modelrc.objective['name']!r}"
             check_objective(self.objective, len(self.labels), data.labels == "soft", told)
-        self.auxiliary = auxiliary_of(config.modelrc, self.head, [self.utterances[item] for item in fold.train])
+        self.auxiliary = auxiliary_of(config.modelrc, self.head, self.datasets["train"].utterances)
         self.register_buffer("best_score", torch.full((1,), -1.0))
 
         self.layer_weights: Callable[[], Tensor] | None = (

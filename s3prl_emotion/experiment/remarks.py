@@ -22,6 +22,7 @@ UNCHANGING = frozenset(
 
 SAID: dict[str, Callable[[Any], str]] = {
     "runner.total_steps": "{} steps".format,
+    "downstream_expert.datarc.train_share": lambda value: f"trained on {100 * value:g} % of the training part",
     "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
     "downstream_expert.datarc.labels": lambda value: (
         "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"

@@ -14,7 +14,7 @@ from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.bridge.translation import training_of
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
@@ -57,6 +57,8 @@ class Request:
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
         pretrained: the folder of a pretrained head to start from
+        train_share: train on this share of each fold's training part, stratified by speaker and class, drawn by the
+            seed; None takes what the configuration says
     """
 
     s3prl: Mapping[str, Any]
@@ -75,6 +77,7 @@ class Request:
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
     pretrained: Path | None = None
+    train_share: float | None = None
 
 
 def settle(request: Request) -> Plan:
@@ -133,12 +136,29 @@ def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any]
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config[section], **values}
+    if request.train_share is not None:
+        _set_share(config, request.train_share, args.downstream)
     arguments.override(config, args, args.override)
-    changed = " with ".join(text for text, given in (("--demo", request.demo), ("-o", args.override)) if given)
+    flags = (("--demo", request.demo), ("--train-share", request.train_share is not None), ("-o", args.override))
+    changed = " with ".join(text for text, given in flags if given)
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
     _refuse_inputs(config, where)
     device = args.device if args.mode == "train" else None
     return *check_settings(config, args.downstream, where, device), shipped
+
+
+def _set_share(config: dict[str, Any], share: float, downstream: str) -> None:
+    """Put ``--train-share`` into a configuration.
+
+    Raises:
+        ConfigError: if the downstream cannot train on a part
+    """
+    if downstream in STOCK_DOWNSTREAMS:
+        raise ConfigError(
+            f"--train-share: -d {downstream} is S3PRL's own expert, which trains on everything; use -d emotion_mean, "
+            "the same head"
+        )
+    config["downstream_expert"].setdefault("datarc", {})["train_share"] = share
 
 
 def _refuse_inputs(config: dict[str, Any], where: str) -> None:
@@ -203,7 +223,8 @@ def _folder(request: Request, training: Training, protocol: str) -> Path:
     given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
     name = training.upstream.name
     upstream = name if given is None else f"{name}-{Path(given).stem}"
-    tag = f"-{request.tag}" if request.tag else ""
+    tag = "" if request.train_share is None else f"-share{request.train_share:g}"
+    tag += f"-{request.tag}" if request.tag else ""
     seed = "" if training.seed == DEFAULT_SEED else f"-seed{training.seed}"
     start = "" if request.pretrained is None else f"-from-{training.settings.expert.modelrc.pretrained.sha256[:8]}"
     return (

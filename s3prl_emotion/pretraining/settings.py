@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -181,6 +182,17 @@ def merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         old = result.get(key)
         result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
+
+
+def override_of(config: Mapping[str, Any]) -> str | None:
+    """Nested changes of a downstream's configuration as the text of ``-o``."""
+
+    def flat(value: Any, key: str) -> list[str]:
+        if isinstance(value, Mapping):
+            return [line for name, item in value.items() for line in flat(item, f"{key}.{name}")]
+        return [f"{key}={value!r}"]
+
+    return ",,".join(flat(config, "config")) or None
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ SETTINGS: dict[str, Any] = {
     "speech": {"min_s": 0.5},
     "embed": {"encoder": {"name": "upstream", "upstream": "fbank_no_cmvn", "layer": 0}},
     "cluster": {"shuffles": 200},
-    "model": {"projector_dim": 32, "head": (32, 16)},
     "batches": {"speakers": 4, "utterances": 2},
     "training": {
         "steps": 40,
@@ -21,6 +20,14 @@ SETTINGS: dict[str, Any] = {
         "save_every": 20,
         "log_every": 10,
         "dev": {"of": "speakers", "share": 0.2},
+    },
+    "study": {
+        "shares": (1.0, 0.3),
+        "seeds": (1337,),
+        "config": {
+            "runner": {"total_steps": 30, "eval_step": 10, "save_step": 30, "log_step": 10},
+            "optimizer": {"lr": 1e-3},
+        },
     },
 }
 """What ``--demo`` changes."""

@@ -77,6 +77,7 @@ def printed(plan: Plan) -> str:
         about.append(wrap("demo settings: it shows that the recipe works, and nothing else"))
     data = "" if plan.wanted.corpus is None else f" --corpus {plan.wanted.corpus} --data {plan.wanted.data}"
     protocol = "" if plan.folds is None else f" --protocol {plan.folds.protocol}"
+    protocol += f" --fold {','.join(map(str, plan.wanted.folds))}" if plan.wanted.folds else ""
     about.append(
         f"s3prl-emotion run -u {plan.wanted.upstream} -d emotion_contrastive --pretrained {export.root_of(plan)}"
         f"{data}{protocol}"

@@ -11,6 +11,7 @@ from s3prl_emotion.errors import nearest
 from s3prl_emotion.pretraining.settings import OptimiserSettings, Schedule
 
 GROUPINGS = ("embeddings", "random", "labels")
+STARTS = ("scratch", "pretrained", "random", "labels")
 ALGORITHMS = ("kmeans", "agglomerative", "gaussian_mixture")
 CHOICES = ("fixed", "silhouette")
 NEGATIVES = ("clusters", "speakers")
@@ -156,6 +157,30 @@ class TrainingSettings(Schedule):
 
 
 @dataclass(frozen=True)
+class StudySettings:
+    """What ``--study`` trains heads on, and how often."""
+
+    downstream: str = "emotion_contrastive"
+    starts: tuple[str, ...] = STARTS
+    shares: tuple[float, ...] = (1.0, 0.3, 0.1)  # of the training part's labels
+    seeds: tuple[int, ...] = (1337, 1338, 1339)  # of training and of what a share holds
+    config: dict[str, Any] = field(default_factory=dict)  # changes of that downstream's configuration
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "shares", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name}: expected one or several different ones, got {list(values)}")
+        for start in self.starts:
+            if start not in STARTS:
+                raise ValueError(f"unknown start {start!r}. {nearest(start, STARTS)}")
+        if not all(0 < share <= 1 for share in self.shares):
+            raise ValueError(f"shares must be above 0 and at most 1, got {list(self.shares)}")
+        if not all(0 <= seed < 2**32 for seed in self.seeds):
+            raise ValueError(f"seeds must be in 0 to 2^32 - 1, got {list(self.seeds)}")
+
+
+@dataclass(frozen=True)
 class ContrastiveSettings:
     """All stages."""
 
@@ -166,6 +191,7 @@ class ContrastiveSettings:
     batches: BatchSettings = field(default_factory=BatchSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    study: StudySettings = field(default_factory=StudySettings)
 
 
 def with_encoder(name: str) -> Mapping[str, Any]:

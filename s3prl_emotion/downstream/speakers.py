@@ -24,7 +24,7 @@ class Told(NamedTuple):
 
     loss: Tensor  # cross-entropy
     correct: Tensor
-    count: Tensor
+    known: Tensor  # how many
 
 
 class SpeakerTask(nn.Module):
@@ -95,8 +95,8 @@ class Auxiliary(nn.Module):
         """Pooled vectors ``(batch, width)`` to what is added to the loss, and for the log loss, correct and count."""
         numbers = [self.speakers.get(_voice(item) or "", UNKNOWN) for item in utterances]
         told = self.task(vectors, torch.tensor(numbers, device=vectors.device))
-        share = self.weight * told.loss / told.count.clamp(min=1)
-        return share, torch.stack([told.loss.detach(), told.correct, told.count])
+        share = self.weight * told.loss / told.known.clamp(min=1)
+        return share, torch.stack([told.loss.detach(), told.correct, told.known])
 
 
 def auxiliary_of(config: ModelConfig, trunk: Trunk, train: Sequence[Utterance]) -> Auxiliary | None:

@@ -1,4 +1,4 @@
-"""kill -9 in pretrain and in export, three times each at random moments: the same command gives the same weights."""
+"""kill -9 in pretrain and in export, twice each at random moments: the same command gives the same weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 
 STAGES = ("embed", "cluster", "pretrain", "export")
 KILLED = ("pretrain", "export")
-KILLS = 3
+KILLS = 2
 ROOT = Path(__file__).parents[3]
-SETTINGS = "training.steps=400,,training.save_every=20,,training.eval_every=100"
+SETTINGS = "training.steps=200,,training.save_every=20,,training.eval_every=100"
 
 
 def _start(folder: Path, stage: str) -> subprocess.Popen[bytes]:
@@ -62,5 +62,8 @@ def test_killed_in_pretrain_and_export(tmp_path: Path) -> None:
         assert {name: now[name] for name in done} == done, "an earlier stage was done again"
     assert all(killed.values()), killed
     assert any("head/fold1/head.safetensors" in name for name in _made(tmp_path / "whole"))
-    assert _made(tmp_path / "parts") == _made(tmp_path / "whole")
+    made = [_made(tmp_path / name) for name in ("whole", "parts")]
+    for found in made:
+        del found["run/fold1/cluster/clusters.jsonl"]  # it holds the paths of each one's audio
+    assert made[0] == made[1]
     print(killed, {stage: f"{seconds:.1f} s" for stage, seconds in lasted.items()})

@@ -161,7 +161,11 @@ def _by_pattern(name: str, root: Path, pattern: str) -> Manifest:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression. A name is as short as it can be; a speaker named twice is the same twice."""
+    """A pattern as a regular expression. A name is as short as it can be; a speaker named twice is the same twice; the
+    ending counts in any case."""
+    ending = PurePosixPath(pattern).suffix
+    ending = "" if _PART.search(ending) else ending
+    pattern = pattern[: len(pattern) - len(ending)]
     pieces, begin, seen = [], 0, set()
     for found in _PART.finditer(pattern):
         pieces.append(re.escape(pattern[begin : found.start()]))
@@ -171,7 +175,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
         else:
             pieces.append(f"(?P={named})" if named in seen else f"(?P<{named}>[^/]+?)")
             seen.add(named)
-    return re.compile("".join([*pieces, re.escape(pattern[begin:])]))
+    return re.compile("".join([*pieces, re.escape(pattern[begin:]), f"(?i:{re.escape(ending)})"]))
 
 
 def _is_manifest(path: Path) -> bool:

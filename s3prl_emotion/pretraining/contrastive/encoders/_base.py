@@ -59,7 +59,7 @@ class ModuleEncoder(Encoder):
         def compute(waveform: Tensor) -> Tensor:
             vector: Tensor = module(waveform)
             if not bool(torch.isfinite(vector).all()):
-                raise _NotFinite
+                raise _NotFinite(f"encoder {self.title} gives vectors that are not finite: check its checkpoint")
             return vector[None, None, :]
 
         loud = compute(probe_waveform(device))

@@ -16,6 +16,7 @@ from s3prl_emotion.upstreams.hub import is_hub_id, one_file
 
 HUB = "speechbrain/spkrec-ecapa-voxceleb"
 WEIGHTS = "embedding_model.ckpt"
+SHORTEST = 1600  # samples; the network's reflecting convolutions need five frames, and shorter clips are padded (ours)
 INSTALL = "pip install 's3prl-emotion[ecapa]'"
 
 
@@ -73,7 +74,7 @@ class _Network(nn.Module):
         self.mel = Fbank(n_mels=80)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        mel = self.mel(waveform[None])
+        mel = self.mel(nn.functional.pad(waveform, (0, max(0, SHORTEST - len(waveform))))[None])
         found: Tensor = self.network(mel - mel.mean(dim=1, keepdim=True), torch.ones(1, device=mel.device))
         return found[0, 0]
 

@@ -7,6 +7,7 @@ perfection. Numbers on it say whether a program works, and nothing about people.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
@@ -24,6 +25,7 @@ from s3prl_emotion.corpora._synthesis import SAMPLE_RATE_HZ, Prosody, Voice, syn
 from s3prl_emotion.corpora.iemocap import LABELS, read_sessions
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.files import named
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,8 @@ def make_demo_corpus(folder: str | Path, utterances_per_speaker_and_emotion: int
     try:
         temporary.chmod(0o755)
         _write(temporary, list(_clips(count, seed)))
-        (temporary / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
+        with named(folder):
+            (temporary / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
         if folder.is_dir() and any(folder.iterdir()) and not _is_complete(folder, marker):
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             folder.rename(old / "old")
@@ -183,7 +186,10 @@ def _write(root: Path, clips: list[_Clip]) -> None:
     def speak(clip: _Clip) -> float:
         samples = synthesise(clip.text, clip.voice, clip.prosody, np.random.default_rng(clip.seed))
         path = root / f"Session{clip.session}" / "sentences" / "wav" / clip.dialog / f"{clip.name}.wav"
-        soundfile.write(str(path), samples, SAMPLE_RATE_HZ, subtype="PCM_16")
+        encoded = io.BytesIO()  # a file that libsndfile cannot write gives neither its name nor the reason
+        soundfile.write(encoded, samples, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
+        with named(path):
+            path.write_bytes(encoded.getvalue())
         return len(samples) / SAMPLE_RATE_HZ
 
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -210,8 +216,10 @@ def _write_dialog(folder: Path, dialog: str, turns: list[tuple[_Clip, float]]) -
         texts.append(f"{clip.name} [{start_s:08.4f}-{end_s:08.4f}]: {clip.text}")
         start_s = end_s + 0.5
     for kind, lines in (("EmoEvaluation", labels), ("transcriptions", texts)):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-        (folder / kind / f"{dialog}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path = folder / kind / f"{dialog}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with named(path):
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_demo(root: Path) -> Manifest:

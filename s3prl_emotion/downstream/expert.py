@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio.preparation import Preparation
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
@@ -25,7 +25,7 @@ from s3prl_emotion.downstream.rng import (
 )
 from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.downstream.share import share_of
-from s3prl_emotion.downstream.speakers import UNKNOWN, SpeakerTask, told_apart, voice
+from s3prl_emotion.downstream.speakers import auxiliary_of, speaker_figures
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.features.packed import Packed, pack
@@ -45,14 +45,6 @@ ZERO_MEAN = 1e-3
 SPLITS = ("train", "dev", "test")
 METRICS = {"accuracy": "wa", "ua": "ua", "macro_f1": "macro_f1"}
 """A protocol's selection to the figure it selects by."""
-
-
-def _speaker_figures(records: dict[str, list[Any]]) -> dict[str, float]:
-    """Cross-entropy and accuracy of the second task, where there is one."""
-    if not records.get("speaker"):
-        return {}
-    loss, correct, count = torch.stack(records["speaker"]).sum(dim=0).tolist()
-    return {"speaker-loss": loss / max(count, 1.0), "speaker-accuracy": correct / max(count, 1.0)}
 
 
 class DownstreamExpert(nn.Module):
@@ -123,7 +115,7 @@ class DownstreamExpert(nn.Module):
         with preserved_random_state():
             told = f"objective {config.modelrc.objective['name']!r}"
             check_objective(self.objective, len(self.labels), data.labels == "soft", told)
-        self.auxiliary = self._speaker_task([self.utterances[item] for item in fold.train])
+        self.auxiliary = auxiliary_of(config.modelrc, self.head, self.datasets["train"].utterances)
         self.register_buffer("best_score", torch.full((1,), -1.0))
 
         self.layer_weights: Callable[[], Tensor] | None = (
@@ -179,7 +171,9 @@ class DownstreamExpert(nn.Module):
             self._used_batches += 1
         records["loss"].append(loss.detach())
         if split == "train" and self.auxiliary is not None:
-            loss = loss + self._who_speaks(self.auxiliary, vectors, ids, records)
+            share, told = self.auxiliary(vectors, [self.utterances[item] for item in ids])
+            loss = loss + share
+            records["speakers"].append(told)
         records["probabilities"].append(logits.detach().float().softmax(dim=-1))
         records["truth"] += labels
         records["ids"] += ids
@@ -195,7 +189,7 @@ class DownstreamExpert(nn.Module):
         values = {
             "loss": float(torch.stack(records["loss"]).mean()),
             **{name: rate(truth, predicted, self.labels) for name, rate in columns().items()},
-            **_speaker_figures(records),
+            **speaker_figures(records.get("speakers", ())),
         }
         when = f" at step {global_step}" if self.training_is_running(global_step) else ""
         if not np.isfinite(values["loss"]):
@@ -283,33 +277,6 @@ class DownstreamExpert(nn.Module):
                     "edited, made again, or comes from another run. Restore it"
                 )
         self._resume = state
-
-    # --- who speaks, as a second task --------------------------------------------------------------------------------
-
-    def _speaker_task(self, train: Sequence[Utterance]) -> SpeakerTask | None:
-        """The second task over the speakers of the training part; None where it is not asked for."""
-        task = self.config.modelrc.auxiliary
-        if task is None:
-            return None
-        self.speakers = told_apart(train)
-        if len(self.speakers) < 2:
-            names = ", ".join(name for _, name in self.speakers) or "none that is known"
-            raise ConfigError(
-                f"{self.corpus}, fold {self.fold}: modelrc.auxiliary tells speakers apart, and the training part has "
-                f"{names}. Leave it out (auxiliary: null)"
-            )
-        return SpeakerTask(self.head.pooling.output_size, len(self.speakers), task.reverse)
-
-    def _who_speaks(self, task: SpeakerTask, vectors: Tensor, ids: list[str], records: dict[str, list[Any]]) -> Tensor:
-        """The weighted loss of the second task: the mean over the batch's utterances whose speaker is known."""
-        settings = self.config.modelrc.auxiliary
-        voices = [voice(self.utterances[item]) for item in ids]
-        targets = torch.tensor([self.speakers.get(item, UNKNOWN) for item in voices], device=vectors.device)
-        told = task(vectors, targets)
-        records["speaker"].append(torch.stack([told.loss.detach(), told.correct, told.count]))
-        weight = 0.0 if settings is None else settings.speaker_weight
-        share: Tensor = weight * told.loss / told.count.clamp(min=1)
-        return share
 
     # --- details ----------------------------------------------------------------------------------------------------
 

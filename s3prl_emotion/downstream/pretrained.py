@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -56,6 +57,10 @@ class PretrainedHead:
     pooling: dict[str, Any]  # name and options
     upstream: HeadUpstream
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.pooling.get("name"), str):
+            raise ValueError(f"pooling needs a 'name', a text, got {shown(self.pooling)}")
+
 
 def write_head(folder: Path, about: PretrainedHead, weights: Mapping[str, Tensor]) -> None:
     """Write both files into a folder."""
@@ -88,13 +93,17 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """Read ``head.safetensors``; nothing in it is executed.
 
     Raises:
-        RunError: naming the file, if it is missing or damaged
+        RunError: naming the file, if it is missing, damaged, or holds what is no number
     """
     path = folder / WEIGHTS
     try:
-        return dict(load_file(path))
+        weights = dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path}: cannot be read: {str(error).splitlines()[0]}. Export it again") from error
+    bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
+    if bad:
+        raise RunError(f"{path}: {bad[0]} is not finite. Export it again")
+    return weights
 
 
 def check_model(about: PretrainedHead, model: ModelConfig, where: str, folder: Path) -> None:

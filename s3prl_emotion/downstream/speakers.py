@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,19 +11,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from s3prl_emotion.corpora.manifest import Utterance
+from s3prl_emotion.downstream.config import AuxiliaryConfig, ModelConfig
+from s3prl_emotion.downstream.head import Trunk
+from s3prl_emotion.errors import ConfigError
 
 UNKNOWN = -1
 """The target of an utterance whose speaker is none of those that are told apart."""
-
-
-def told_apart(utterances: Iterable[Utterance]) -> dict[tuple[str, str], int]:
-    """The known speakers of utterances, numbered in order of their names; names mean something within a corpus."""
-    return {name: number for number, name in enumerate(sorted({voice(item) for item in utterances if item.speaker}))}
-
-
-def voice(item: Utterance) -> tuple[str, str]:
-    """Who speaks, in a manifest that may combine corpora."""
-    return item.corpus or "", item.speaker
 
 
 class Told(NamedTuple):
@@ -31,7 +24,7 @@ class Told(NamedTuple):
 
     loss: Tensor  # cross-entropy
     correct: Tensor
-    count: Tensor
+    known: Tensor  # how many
 
 
 class SpeakerTask(nn.Module):
@@ -73,3 +66,52 @@ class _Reversed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         return -grad
+
+
+class Auxiliary(nn.Module):
+    """``modelrc.auxiliary``: a weight times the cross-entropy of who speaks, in training only.
+
+    Args:
+        width: of the pooled vectors
+        train: the utterances of the training part, whose speakers are told apart
+        config: weight and sign
+
+    Raises:
+        ConfigError: if fewer than two speakers are known
+    """
+
+    def __init__(self, width: int, train: Sequence[Utterance], config: AuxiliaryConfig) -> None:
+        super().__init__()
+        self.weight = config.speaker_weight
+        self.speakers = {name: number for number, name in enumerate(sorted(set(filter(None, map(_voice, train)))))}
+        if len(self.speakers) < 2:
+            raise ConfigError(
+                f"modelrc.auxiliary tells speakers apart, and the training part has {len(self.speakers)} whose name is "
+                "known. Leave it out (auxiliary: null)"
+            )
+        self.task = SpeakerTask(width, len(self.speakers), config.reverse)
+
+    def forward(self, vectors: Tensor, utterances: Sequence[Utterance]) -> tuple[Tensor, Tensor]:
+        """Pooled vectors ``(batch, width)`` to what is added to the loss, and for the log loss, correct and count."""
+        numbers = [self.speakers.get(_voice(item) or "", UNKNOWN) for item in utterances]
+        told = self.task(vectors, torch.tensor(numbers, device=vectors.device))
+        share = self.weight * told.loss / told.known.clamp(min=1)
+        return share, torch.stack([told.loss.detach(), told.correct, told.known])
+
+
+def auxiliary_of(config: ModelConfig, trunk: Trunk, train: Sequence[Utterance]) -> Auxiliary | None:
+    """The second task that a configuration asks for; None where it does not."""
+    return None if config.auxiliary is None else Auxiliary(trunk.pooling.output_size, train, config.auxiliary)
+
+
+def speaker_figures(told: Sequence[Tensor]) -> dict[str, float]:
+    """Cross-entropy and accuracy of who speaks over batches; empty where nothing was told."""
+    if not told:
+        return {}
+    loss, correct, count = torch.stack(list(told)).sum(dim=0).tolist()
+    return {"speaker-loss": loss / max(count, 1.0), "speaker-accuracy": correct / max(count, 1.0)}
+
+
+def _voice(item: Utterance) -> str | None:
+    """Who speaks, in a manifest that may combine corpora; None where nobody knows."""
+    return f"{item.corpus or ''}:{item.speaker}" if item.speaker else None

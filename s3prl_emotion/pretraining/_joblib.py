@@ -6,7 +6,13 @@ numpy's own arrays becomes an inert record of what it was given; whatever else t
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import pickle
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -19,6 +25,16 @@ _NUMPY = {
     ("numpy", "dtype"): np.dtype,
 }
 _MOST_BYTES = 1 << 32
+_MOST_UNPACKED = 1 << 30
+_PICKLE = b"\x80"
+_COMPRESSIONS: dict[bytes, Callable[[BinaryIO], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZ": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+    b"\x5d\x00": lzma.LZMAFile,
+}
+_ZLIB = b"\x78"
+_NOT_HERE = {b"\x04\x22\x4d\x18": "lz4"}
 _PythonUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]  # its C twin cannot be taught a new BUILD
 
 
@@ -91,14 +107,15 @@ def _scalar(dtype: Any, data: bytes = b"") -> Any:
 
 
 def read_joblib(path: Path) -> np.ndarray:
-    """``cluster_centers_`` of the estimator in a file of joblib.
+    """``cluster_centers_`` of the estimator in a file of joblib, compressed or not.
 
     Raises:
-        NotReadable: if it is no such file, is compressed, or imports anything but a k-means
+        NotReadable: if it is no such file, is compressed by lz4, or imports anything but a k-means
     """
-    with path.open("rb") as file:
-        if file.read(1) != b"\x80":
-            raise NotReadable("neither .npy nor an uncompressed file of joblib")
+    with path.open("rb") as opened:
+        file = _unpacked(opened)
+        if file.read(1) != _PICKLE:
+            raise NotReadable("neither .npy nor a file of joblib")
         file.seek(0)
         reader = _Reader(file)
         try:
@@ -109,3 +126,25 @@ def read_joblib(path: Path) -> np.ndarray:
     if not isinstance(state, dict) or not isinstance(state.get(CENTROIDS), np.ndarray):
         raise NotReadable(f"holds no k-means: {CENTROIDS} is missing")
     return np.asarray(state[CENTROIDS])
+
+
+def _unpacked(file: BinaryIO) -> BinaryIO:
+    """The file itself, or what is compressed in it, of bounded size."""
+    start = file.read(6)
+    file.seek(0)
+    for magic, name in _NOT_HERE.items():
+        if start.startswith(magic):
+            raise NotReadable(f"compressed by {name}, which is not read here")
+    try:
+        if start.startswith(_ZLIB):
+            unpacked = zlib.decompressobj().decompress(file.read(), _MOST_UNPACKED + 1)
+        else:
+            found = [opener for magic, opener in _COMPRESSIONS.items() if start.startswith(magic)]
+            if not found:
+                return file
+            unpacked = found[0](file).read(_MOST_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise NotReadable(f"its compression cannot be read ({error})") from error
+    if len(unpacked) > _MOST_UNPACKED:
+        raise NotReadable(f"holds more than {_MOST_UNPACKED >> 20} MB when it is unpacked")
+    return io.BytesIO(unpacked)

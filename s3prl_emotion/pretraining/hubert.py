@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.errors import RunError, UpstreamError
+from s3prl_emotion.files import named
 from s3prl_emotion.pretraining.frames import Framing
 
 MASK_EMBEDDING = "masked_spec_embed"
@@ -105,10 +107,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     temporary.mkdir(parents=True)
     try:
-        yield temporary
+        with named(folder):
+            yield temporary
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
+    except SafetensorError as error:  # its word for a disk that is full
+        raise RunError(
+            f"{folder}: the weights cannot be written ({str(error).splitlines()[0]}). Make room there, then repeat the "
+            "command: what is computed is kept"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

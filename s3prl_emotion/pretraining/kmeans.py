@@ -142,7 +142,7 @@ def read_centroids(path: Path, width: int) -> np.ndarray:
     except (NotReadable, ValueError, EOFError, OSError) as error:
         raise RunError(
             f"k-means {path}: {error}. Expected centroids (clusters, width) saved by numpy.save, or a k-means of "
-            "scikit-learn written by joblib.dump without compression"
+            "scikit-learn written by joblib.dump"
         ) from error
     if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).all():
         raise RunError(

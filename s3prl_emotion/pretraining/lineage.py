@@ -17,7 +17,7 @@ from typing import Any
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
-from s3prl_emotion.files import checkpoint_sha256, write_atomically
+from s3prl_emotion.files import checkpoint_sha256, named, write_atomically
 from s3prl_emotion.locks import only_here
 from s3prl_emotion.runs.record import differences, read_json
 
@@ -83,7 +83,7 @@ class Stage:
             RunError: if another process is working there
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with only_here(self.folder):
+        with only_here(self.folder), named(self.folder):
             write_atomically(self.folder / BEGUN, json.dumps(self.record(), indent=1) + "\n")
             yield
 

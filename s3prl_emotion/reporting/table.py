@@ -175,7 +175,7 @@ def _settings(settings: Settings | None) -> str:
             continue
         if key in file:
             shown.append(f"{key} {value} (file: {file[key]})")
-        elif settings.demo:
+        elif settings.demo and key != "pretrained":  # named as a deviation
             shown.append(f"{key} {value}")
     if settings.demo:
         return f"demo settings: {', '.join(shown) or 'scaled down'}; not the configuration file's"

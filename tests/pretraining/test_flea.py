@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from faults.processes import end, start
 from safetensors.torch import load_file
 
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.pretraining.flea import training
 from s3prl_emotion.protocols.split import Folds
 
 pytestmark = pytest.mark.slow
@@ -219,6 +223,10 @@ def test_the_papers_way_is_transductive(tmp_path: Path, capsys: pytest.CaptureFi
     assert "fold 1: pretraining: " in capsys.readouterr().err
 
 
+def _cell(row: Mapping[str, str]) -> str:
+    return f"grid/layer{row['layer']}-clusters{row['clusters']}"
+
+
 def test_a_grid_shares_what_comes_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells = ("--fold", "1", "--grid", "layers=1-2", "clusters=4,6")
     assert flea(tmp_path, *cells) == 0
@@ -226,12 +234,72 @@ def test_a_grid_shares_what_comes_before(tmp_path: Path, capsys: pytest.CaptureF
     rows = list(csv.DictReader((run / "grid.csv").open()))
     assert [(row["layer"], row["clusters"]) for row in rows] == [("1", "4"), ("1", "6"), ("2", "4"), ("2", "6")]
     assert all(0 <= float(row["ua"]) <= 1 and float(row["inertia"]) > 0 for row in rows)
-    assert "layer 2, K = 6" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "layer 2, K = 6" in printed
+    for row in rows:
+        record = json.loads((run / _cell(row) / "run" / "fold1" / "fold.json").read_text())
+        assert float(row["dev"]) == pytest.approx(record["dev_score"])
+        assert row["dev_metric"] == "wa", "the protocol chooses so"
+    chosen = max(rows, key=lambda row: float(row["dev"]))
+    assert f"layer {chosen['layer']}, K = {chosen['clusters']}, UA {100 * float(chosen['ua']):.2f}" in " ".join(
+        printed.split()
+    )
     stores = [path.name for path in (tmp_path / "cache").glob("*frames*")]
     assert len(stores) == 2, "one of the base for stage 1, one of all layers for all cells"
     before = _times(run)
     assert flea(tmp_path, *cells) == 0
     assert _times(run) == before
+
+
+def _noting(notes: Path) -> None:
+    """Let every training say in a file that it happens."""
+    train = training.train
+
+    def noted(*given: Any) -> Any:
+        with notes.open("a") as file:
+            file.write(f"{given[5].parent.parent.name} {given[7]}\n")
+        return train(*given)
+
+    training.train = noted
+
+
+def _together(commands: Sequence[list[str]], logs: Path) -> tuple[list[int], list[str], list[str]]:
+    """Exit statuses, outputs, and trainings of commands that run at the same time."""
+    logs.mkdir(exist_ok=True)
+    notes = logs / "trainings"
+    places = [logs / f"log{number}" for number in range(len(commands))]
+    children = [start(argv, place, lambda: _noting(notes)) for argv, place in zip(commands, places, strict=True)]
+    statuses = [end(child) for child in children]
+    return statuses, [place.read_text() for place in places], sorted(notes.read_text().splitlines())
+
+
+def _command(folder: Path, *options: str) -> list[str]:
+    argv = ["pretrain", "flea", "--demo", "--device", "cpu", "-p", str(folder / "run")]
+    return [*argv, "--cache-root", str(folder / "cache"), "-o", QUICK, *options]
+
+
+def test_processes_share_a_grid(tmp_path: Path) -> None:
+    """Three at once, with the same command: each cell is worked out once, and figures are those of one process."""
+    grid = ("--fold", "1", "--grid", "layers=1-2", "clusters=4,6")
+    statuses, said, trainings = _together([_command(tmp_path / "many", *grid)] * 3, tmp_path / "logs")
+    assert statuses == [0, 0, 0], [text[-2000:] for text in said]
+    cells = [f"layer{layer}-clusters{count} cpt, fold 1" for layer in (1, 2) for count in (4, 6)]
+    assert trainings == sorted([*cells, "run tapt, fold 1"])
+    assert main(_command(tmp_path / "one", *grid)) == 0
+    assert main(_command(tmp_path / "many", *grid)) == 0
+    assert (tmp_path / "many/run/grid.csv").read_text() == (tmp_path / "one/run/grid.csv").read_text()
+
+
+def test_processes_share_folds(done: Path, tmp_path: Path) -> None:
+    """A fold each at the same time, then one command for the table: nothing is done twice, figures are one run's."""
+    for stage in ("tapt", "finetune", "cluster", "cpt", "export"):
+        folds = [_command(tmp_path, "--fold", number, "--stage", stage) for number in "12"]
+        statuses, said, _ = _together(folds, tmp_path / "logs")
+        assert statuses == [0, 0], [text[-2000:] for text in said]
+    trainings = sorted((tmp_path / "logs/trainings").read_text().splitlines())
+    assert trainings == [f"run {stage}, fold {number}" for stage in ("cpt", "tapt") for number in (1, 2)]
+    assert main(_command(tmp_path)) == 0
+    assert (tmp_path / "run/table.txt").read_text() == (done / "table.txt").read_text()
 
 
 def test_bad_bases(tmp_path: Path, tiny_hubert: Path, capsys: pytest.CaptureFixture[str]) -> None:

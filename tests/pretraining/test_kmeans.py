@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
+import zlib
 from pathlib import Path
 
 import joblib
@@ -11,7 +13,7 @@ import pytest
 from sklearn.cluster import MiniBatchKMeans
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining import kmeans
+from s3prl_emotion.pretraining import _joblib, kmeans
 from s3prl_emotion.pretraining.settings import KMeansSettings
 
 
@@ -80,6 +82,28 @@ def test_a_joblib_file_gives_its_centroids(frames: np.ndarray, tmp_path: Path, p
     np.testing.assert_array_equal(kmeans.read_centroids(path, 6), theirs.cluster_centers_)
 
 
+@pytest.mark.parametrize("compress", [True, ("zlib", 9), ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)])
+def test_a_compressed_joblib_file(frames: np.ndarray, tmp_path: Path, compress: object) -> None:
+    theirs = _sklearn(frames)
+    path = tmp_path / "km.bin"
+    joblib.dump(theirs, path, compress=compress)
+    np.testing.assert_array_equal(kmeans.read_centroids(path, 6), theirs.cluster_centers_)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(RunError, match=r"km.bin: .*(cut off|not readable|compression cannot be read)"):
+        kmeans.read_centroids(path, 6)
+
+
+def test_a_compression_that_holds_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_joblib, "_MOST_UNPACKED", 1 << 20)
+    for name, packed in (("zlib", zlib.compress(b"\x80" * (4 << 20))), ("gzip", gzip.compress(b"\x80" * (4 << 20)))):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(RunError, match="holds more than 1 MB when it is unpacked"):
+            kmeans.read_centroids(tmp_path / name, 6)
+    (tmp_path / "lz4").write_bytes(b"\x04\x22\x4d\x18" + bytes(20))
+    with pytest.raises(RunError, match="compressed by lz4, which is not read here"):
+        kmeans.read_centroids(tmp_path / "lz4", 6)
+
+
 def test_centroids_in_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.arange(12.0).reshape(3, 4))
     assert kmeans.read_centroids(tmp_path / "c.npy", 4).dtype == np.float32
@@ -115,7 +139,7 @@ def test_nothing_is_executed(frames: np.ndarray, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "neither .npy nor"),
-        (b"hello", "neither .npy nor an uncompressed file of joblib"),
+        (b"hello", "neither .npy nor a file of joblib"),
         (b"\x80\x04", "not readable as a file of joblib"),
         (pickle.dumps({"a": 1}), "holds no k-means: cluster_centers_ is missing"),
         (b"\x93NUMPY\x01\x00garbage", "Expected centroids"),

@@ -82,9 +82,9 @@ class ModelSettings:
     head: tuple[int, ...] = (256, 128)  # widths of the dropped head's layers, with ReLU in between
 
     def __post_init__(self) -> None:
-        if (self.projector_dim or 1) < 1 or not self.head or min(self.head) < 1:
+        if (self.projector_dim is not None and self.projector_dim < 1) or not self.head or min(self.head) < 1:
             raise ValueError(
-                f"projector_dim and every width in head: at least 1, got {self.projector_dim}, {self.head}"
+                f"projector_dim and every width in head must be at least 1, got {self.projector_dim}, {self.head}"
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")

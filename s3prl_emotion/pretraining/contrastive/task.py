@@ -120,7 +120,7 @@ class ContrastiveTask(Task[Batch]):
         if self.model.speaker_task is not None:
             speaker = self.model.speaker_task(pooled, targets)
             losses.append(self.speaker_weight * speaker.loss)
-            told = [speaker.loss.detach(), speaker.correct, speaker.count]
+            told = [speaker.loss.detach(), speaker.correct, speaker.known]
         geometry = _geometry(embeddings.detach(), pairs) if everything else [0.0] * 4
         sums = [contrast.detach(), self.contrast.count(part.pairs), *told, *geometry, size, part.seconds]
         return Measured(tuple(losses), sums)

@@ -94,19 +94,27 @@ def compared(plan: Plan) -> dict[str, Any]:
     return content
 
 
+def selection(plan: Plan) -> str:
+    """The metric that chose the checkpoint on dev, by its name in results."""
+    return _FIGURES[protocols.get(plan.folds.protocol).selection]
+
+
+def dev_scores(run: RunFolder, folds: Sequence[int]) -> dict[int, float]:
+    """Dev score of each fold's checkpoint."""
+    return {number: read_json(run.fold(number).record, "a finished fold")["dev_score"] for number in folds}
+
+
 def released_score(plan: Plan, folder: Path) -> dict[str, Any]:
     """What the paper's released script prints: (best dev + test there) / 2, averaged over folds.
 
     It is no result: half of it is the figure that chose the checkpoint.
     """
-    selection = _FIGURES[protocols.get(plan.folds.protocol).selection]
-    test = {fold.fold: fold.rates[selection] for fold in read_results(RunFolder(folder).results).folds}
-    scores = {
-        number: (read_json(RunFolder(folder).fold(number).record, "a finished fold")["dev_score"] + value) / 2
-        for number, value in test.items()
-    }
+    metric = selection(plan)
+    test = {fold.fold: fold.rates[metric] for fold in read_results(RunFolder(folder).results).folds}
+    dev = dev_scores(RunFolder(folder), list(test))
+    scores = {number: (dev[number] + value) / 2 for number, value in test.items()}
     return {
-        "metric": selection,
+        "metric": metric,
         "definition": "(best dev + test at that step) / 2, mean over folds",
         "mean": statistics.fmean(scores.values()),
         "folds": scores,

@@ -13,7 +13,7 @@ from typing import Any
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.locks import only_here
-from s3prl_emotion.pretraining.flea import cluster, cpt, export, finetune, recipe
+from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
 from s3prl_emotion.pretraining.processes import processes
@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 CSV_FILE = "grid.csv"
 KEYS = ("layers", "clusters")
 COLUMNS = (
-    *("layer", "clusters", "ua", "ua_ci95_low", "ua_ci95_high", "wa", "folds", "inertia", "silhouette"),
+    *("layer", "clusters", "ua", "ua_ci95_low", "ua_ci95_high", "wa", "folds", "dev", "dev_metric"),
+    *("inertia", "silhouette"),
     *("ami_emotion", "ami_speaker", "ami_sentence", "masked_accuracy", "unigram", "chance"),
 )
 
@@ -127,6 +128,8 @@ def figures(plan: Plan, cell: Cell) -> dict[str, Any] | None:
         "ua_ci95_high": high,
         "wa": results.rates["wa"].mean,
         "folds": " ".join(map(str, tested)),
+        "dev": _mean(list(evaluate.dev_scores(RunFolder(plan.folder / cell.below / "run"), tested).values())),
+        "dev_metric": evaluate.selection(plan),
         "inertia": _mean([item["inertia"] for item in clusterings]),
         "silhouette": _mean([item["silhouette"] for item in clusterings]),
         **{
@@ -152,6 +155,17 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+def _chosen(rows: Sequence[dict[str, Any]], dev: str) -> str:
+    """The cell that dev chooses, the one whose test figure is fair to name."""
+    best = max(rows, key=lambda row: row["dev"])  # the first of equal ones
+    low, high = best["ua_ci95_low"], best["ua_ci95_high"]
+    return wrap(
+        f"best {dev} ({percent(best['dev'])}): layer {best['layer']}, K = {best['clusters']}, UA {percent(best['ua'])} "
+        f"({interval(None if low is None else (low, high))}). The cell with the best UA would be chosen on the test "
+        "sets: its figure flatters"
+    )
+
+
 def _table(plan: Plan, rows: Sequence[dict[str, Any]], waiting: Sequence[Cell]) -> str:
     def rounded(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
@@ -162,22 +176,21 @@ def _table(plan: Plan, rows: Sequence[dict[str, Any]], waiting: Sequence[Cell]) 
             percent(row["ua"]),
             interval(None if row["ua_ci95_low"] is None else (row["ua_ci95_low"], row["ua_ci95_high"])),
             percent(row["wa"]),
+            percent(row["dev"]),
             f"{row['inertia']:.4g}",
             *(rounded(row[key]) for key in ("silhouette", "ami_emotion", "ami_speaker", "ami_sentence")),
             *(percent(row[key]) for key in ("masked_accuracy", "unigram")),
         ]
         for row in rows
     ]
-    head = ["cell", "UA %", "95 % interval", "WA %", "inertia", "silhouette", "AMI emotion", "speaker", "sentence"]
+    dev = f"dev {evaluate.selection(plan).upper()} %"
+    head = ["cell", "UA %", "95 % interval", "WA %", dev, "inertia", "silhouette", "AMI emotion", "speaker", "sentence"]
     lines = [
         f"FLEA on {plan.manifest.corpus}, protocol {plan.folds.protocol}, {plan.settings.finetune.downstream}",
         "",
         tabulated([*head, "masked %", "unigram %"], cells),
         "",
-        wrap(
-            "the cell with the best UA here was chosen on the test sets: its figure flatters. Choose by dev figures,"
-            " or name the cell beforehand"
-        ),
+        *([_chosen(rows, dev)] if rows else []),
     ]
     if waiting:
         lines.append(wrap(f"other processes are at {', '.join(cell.below for cell in waiting)}: not in the table yet"))

@@ -50,7 +50,7 @@ def run_stage(plan: Plan, name: str, fold: int, cell: Cell, layers: tuple[int, .
     before = STAGES[: STAGES.index(name)]
     if before:
         chain(plan, fold, cell, before[-1], f"{name}, fold {fold}")
-    logger.info("stage %s, fold %d", name, fold)
+    logger.info("stage %s, fold %d%s", name, fold, f", {cell.below}" if cell.below else "")
     if name == "tapt":
         tapt.run(plan, fold)
         if processes() == 1:

@@ -123,7 +123,7 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         upstream = _load(folder / UPSTREAM_FILE, number) if config.upstream.fine_tuned else None
         trained = config.modelrc.text is not None and config.modelrc.text.trainable
         text = _load(folder / TEXT_FILE, number) if trained else None
-        folds.append(FoldParts(number, head, logits, upstream, text))
+        folds.append(FoldParts(number, head, logits, upstream, text=text))
     return Parts(
         upstream=config.upstream.ref(),
         use=config.upstream.use(),

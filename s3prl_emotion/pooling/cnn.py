@@ -78,7 +78,7 @@ class Cnn(Pooling):
             if place < len(self.norms):
                 x = functional.dropout(self.norms[place](x, counts), self.dropout, self.training) * mask
         r = x.sum(dim=1) / counts.sum(dim=1, keepdim=True)  # (batch, width)
-        for layer in self.dense:
+        for layer in cast(list[nn.Linear], list(self.dense)):
             r = functional.relu(functional.linear(r, layer.weight.to(r.dtype), layer.bias.to(r.dtype)))
         return functional.dropout(r, self.dropout, self.training)
 

@@ -207,7 +207,9 @@ def test_every_option_in_the_text_exists() -> None:
     assert {(option, page) for option, page in named if option not in known} == set()
 
 
-@pytest.mark.parametrize("kind", ["corpora", "protocols", "poolings", "classifiers", "downstreams", "shims"])
+@pytest.mark.parametrize(
+    "kind", ["corpora", "protocols", "poolings", "effects", "classifiers", "downstreams", "shims"]
+)
 def test_what_ls_lists_is_generated(kind: str, generated: ModuleType, capsys) -> None:
     text = generated.heads() if kind == "downstreams" else getattr(generated, kind)()
     assert main(["ls", kind]) == 0

@@ -137,14 +137,6 @@ def disturbances() -> str:
     return _table(["`--with`", "levels", "which are", "if not given (ours)"], rows)
 
 
-def effects() -> str:
-    from s3prl_emotion.audio.augmentation import effects as registry
-
-    return _objects(registry.get(name) for name in registry.names()).replace(
-        "\n\n", "\n    options: {heading_level: 3}\n\n"
-    )
-
-
 def attributes() -> str:
     """What each corpus tells of its utterances besides."""
     from s3prl_emotion.corpora import corpora as registry
@@ -226,6 +218,12 @@ def studies() -> str:
     return _table(["`NAME`", "question"], [[f"`{name}`", registry.get(name).question()] for name in registry.names()])
 
 
+def effects() -> str:
+    from s3prl_emotion.audio.augmentation import effects as registry
+
+    return _objects(registry.get(name) for name in registry.names())
+
+
 def corpus_readers() -> str:
     from s3prl_emotion.corpora import corpora as registry
 
@@ -252,10 +250,10 @@ GENERATED: dict[str, Callable[[], str]] = {
         corpus_options,
         table_columns,
         disturbances,
-        effects,
         attributes,
         protocols,
         shims,
+        effects,
         commands,
         poolings,
         objectives,

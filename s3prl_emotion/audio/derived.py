@@ -7,6 +7,7 @@ again. The bytes of a file follow from what it is made of, so it does not matter
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,15 +93,12 @@ def write(path: Path, samples: np.ndarray, record: Any) -> None:
     """
     import soundfile
 
+    content = io.BytesIO()  # libsndfile does not say why a file cannot be written
+    with soundfile.SoundFile(content, "w", SAMPLE_RATE_HZ, 1, format="FLAC", subtype=SUBTYPE) as file:
+        file.comment = json.dumps(record, ensure_ascii=True, sort_keys=True)
+        file.write(samples)
     with replacing(path) as temporary:
-        try:
-            with soundfile.SoundFile(
-                str(temporary), "w", samplerate=SAMPLE_RATE_HZ, channels=1, format="FLAC", subtype=SUBTYPE
-            ) as file:
-                file.comment = json.dumps(record, ensure_ascii=True, sort_keys=True)
-                file.write(samples)
-        except soundfile.LibsndfileError as error:
-            raise OSError(None, f"cannot be written ({error}): make room on this disk", str(path)) from error
+        temporary.write_bytes(content.getvalue())
 
 
 def record_of(path: Path) -> Any:

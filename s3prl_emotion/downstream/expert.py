@@ -248,7 +248,7 @@ class DownstreamExpert(nn.Module):
     def load_audio(self, path: str | Path) -> Tensor:
         """Any audio file as the waveform ``(samples,)`` that training would hear; the Runner's inference mode uses it.
 
-        Whether a run trims zeros is told by its record, which this module does not know: ``predict`` does.
+        Whether a run trims zeros or cleans is told by its record, which this module does not know: ``predict`` does.
         """
         return torch.from_numpy(self.preparation.waveform(path))
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from s3prl_emotion.audio import SAMPLE_RATE_HZ, audio_info
+from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.audio.augmenting import DEFAULT, Augmentation
 from s3prl_emotion.audio.cleaning import Cleaning, cleaning
 from s3prl_emotion.audio.derived import Job, job_name, make_all, path_of, record_of
 from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
-from s3prl_emotion.corpora.validation import apply, validate
+from s3prl_emotion.corpora.validation import ERROR, validate
 from s3prl_emotion.errors import CorpusError, ProtocolError
 from s3prl_emotion.protocols.balance import Balance, balanced, stand_in
 from s3prl_emotion.protocols.protocol import Protocol
@@ -80,22 +80,19 @@ def cleaned(manifest: Manifest, name: str, root: Path) -> Manifest:
     folder = _folder(root, about)
     names = [job_name(item.content) for item in manifest.utterances]
     jobs = [Job(job, _Clean(manifest, item, way)) for job, item in zip(names, manifest.utterances, strict=True)]
-    _make(folder, about, jobs, f"preparation {name}")
-    kept = []
-    for job, item in zip(names, manifest.utterances, strict=True):
-        path = path_of(folder, job)
-        if audio_info(path).duration_s >= way.min_duration_s:
-            kept.append(dataclasses.replace(item, path=path.as_posix(), start_s=None, end_s=None))
+    items = [
+        dataclasses.replace(item, path=path_of(folder, job).as_posix(), start_s=None, end_s=None)
+        for job, item in zip(names, manifest.utterances, strict=True)
+    ]
+    found = _made(folder, about, jobs, manifest.with_utterances(items), f"preparation {name}")
+    kept = [item for item in found.utterances if (item.duration_s or 0.0) >= way.min_duration_s]
     _say_dropped(manifest, kept, way)
     if not kept:
         raise CorpusError(
             f"{manifest.corpus}: preparation {name}: none of {len(names)} utterances is {way.min_duration_s:g} s long "
             "after it"
         )
-    found = apply(*validate(manifest.with_utterances(kept)))
-    return found.with_utterances(
-        dataclasses.replace(item, trimmed=manifest.by_id[item.id].sound) for item in found.utterances
-    )
+    return manifest.with_utterances(dataclasses.replace(item, trimmed=manifest.by_id[item.id].sound) for item in kept)
 
 
 def with_copies(manifest: Manifest, folds: Folds, balance: Balance, root: Path) -> tuple[Manifest, Folds]:
@@ -127,11 +124,12 @@ def with_copies(manifest: Manifest, folds: Folds, balance: Balance, root: Path) 
         job = job_name(copy.of, source.content, copy.number)
         jobs.append(Job(job, _Augment(manifest, source, effects, balance.seed, copy.number)))
         copies.append(dataclasses.replace(stand_in(source, copy), path=path_of(folder, job).as_posix()))
-    _make(folder, about, jobs, "copies")
-    copies = [dataclasses.replace(item, augmentation=tuple(record_of(Path(item.path)))) for item in copies]
     if copies:
-        made = dataclasses.replace(manifest, utterances=tuple(copies), train_order={}, dev_order={})
-        copies = list(apply(*validate(made)).utterances)
+        own = dataclasses.replace(manifest, utterances=tuple(copies), train_order={}, dev_order={})
+        found = _made(folder, about, jobs, own, "copies")
+        copies = [
+            dataclasses.replace(item, augmentation=tuple(record_of(Path(item.path)))) for item in found.utterances
+        ]
     logger.info("%s: %d augmented copies for %d folds", balance, len(copies), len(result.folds.folds))
     return manifest.with_utterances((*manifest.utterances, *copies)), result.folds
 
@@ -174,24 +172,36 @@ def _folder(root: Path, about: Mapping[str, Any]) -> Path:
     return root.expanduser().absolute() / f"{about['made']}-{job_name(about)[:16]}"
 
 
-def _make(folder: Path, about: Mapping[str, Any], jobs: Sequence[Job], what: str) -> None:
-    with tqdm(total=len(jobs), desc=what, leave=False, disable=None) as bar:
+def _made(folder: Path, about: Mapping[str, Any], jobs: Sequence[Job], made: Manifest, what: str) -> Manifest:
+    """The utterances of the files, which are made where they are absent or damaged, with what validation fills in."""
+    found = made
+    for again in (False, True):
+        with tqdm(total=len(jobs), desc=what, leave=False, disable=None) as bar:
 
-        def show() -> None:
-            bar.update()
+            def show(bar: Any = bar) -> None:
+                bar.update()
 
-        make_all(folder, about, jobs, show)
+            make_all(folder, about, jobs, show)
+        found, problems = validate(made)
+        damaged = {item.path for item in problems if item.severity == ERROR and item.kind != "short"}
+        if not damaged:
+            break
+        if again:
+            raise CorpusError(f"{folder}: {len(damaged)} files cannot be read although they were made just now")
+        logger.warning("%s: %d damaged files in %s are made again", what, len(damaged), folder)
+        for path in damaged:
+            Path(path).unlink(missing_ok=True)
+    return found
 
 
 def _say_dropped(manifest: Manifest, kept: Sequence[Utterance], way: Cleaning) -> None:
     dropped = Counter(item.label for item in manifest.utterances) - Counter(item.label for item in kept)
-    if dropped:
-        listed = ", ".join(f"{label} {dropped[label]}" for label in manifest.labels if dropped[label])
-        logger.warning(
-            "preparation %s: %d of %d utterances dropped, which hold less than %g s after it (%s)",
-            way.name,
-            len(manifest.utterances) - len(kept),
-            len(manifest.utterances),
-            way.min_duration_s,
-            listed,
-        )
+    listed = ", ".join(f"{label} {dropped[label]}" for label in manifest.labels if dropped[label])
+    logger.warning(
+        "preparation %s: %d of %d utterances dropped, which hold less than %g s after it%s",
+        way.name,
+        len(manifest.utterances) - len(kept),
+        len(manifest.utterances),
+        way.min_duration_s,
+        f" ({listed})" if listed else "",
+    )

@@ -99,6 +99,7 @@ def balanced(manifest: Manifest, folds: Folds, size: int | str, seed: int) -> Ba
     """
     protocol = protocols.get(folds.protocol)
     order = {item.id: _rank(item.id, seed) for item in manifest.utterances}
+    speakers = {fold.number: frozenset(manifest.by_id[name].speaker for name in fold.test) for fold in folds.folds}
     result, needed = [], dict[Copy, None]()
     for fold in folds.folds:
         part = (*fold.train, *fold.dev) if protocol.siblings_in_dev else fold.train
@@ -107,7 +108,8 @@ def balanced(manifest: Manifest, folds: Folds, size: int | str, seed: int) -> Ba
         if protocol.siblings_in_dev:
             pool = [manifest.by_id[name] for name in kept]
             pool += [stand_in(manifest.by_id[copy.of], copy) for copy in copies]
-            train, dev = protocol.divide(Training(fold.number, tuple(pool), {}, ()))
+            test = tuple(manifest.by_id[name] for name in fold.test)
+            train, dev = protocol.divide(Training(fold.number, tuple(pool), speakers, test))
         else:
             train, dev = (*kept, *(copy.id for copy in copies)), fold.dev
         result.append(Fold(fold.number, train, dev, fold.test))

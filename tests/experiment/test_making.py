@@ -101,6 +101,15 @@ class TestCopiesOfTheFiveCorpora:
         assert (made / "2" / "folds.json").read_bytes() == (made / "out" / "folds.json").read_bytes()
         assert (made / "2" / "manifest.jsonl").read_bytes() == (made / "out" / "manifest.jsonl").read_bytes()
 
+    def test_a_damaged_file_is_made_again(self, five, made, capsys):
+        first, second = sorted(made.rglob("*.flac"))[:2]
+        before = first.read_bytes(), second.read_bytes()
+        first.write_bytes(before[0][:200])
+        second.write_bytes(b"")
+        assert prepare(made / "2", "--corpus", "five", "--data", five, "--balance", 40, "--audio-root", made) == 0
+        assert (first.read_bytes(), second.read_bytes()) == before
+        assert "2 damaged files" in capsys.readouterr().err
+
     def test_the_released_order_leaks_and_says_so(self, five, made, capsys):
         argv = ["--corpus", "five", "--data", five, "--balance", 40, "--audio-root", made]
         assert prepare(made / "leaky", *argv, "--protocol", "paper-d-released") == 0
@@ -256,11 +265,15 @@ class TestCleaning:
         soundfile.write(silent, np.zeros(16_000), 16_000)
         assert main(["predict", "--run", str(tmp_path / "export"), str(silent), "--device", "cpu"]) != 0
 
-    def test_counts_stand_beside_the_papers(self, five, tmp_path, capsys):
-        from s3prl_emotion.corpora.five import beside_paper
-
-        line = beside_paper({"angry": 3000, "calm": 192})
-        assert line.startswith("arXiv 2312.11503 has 13236, here 3192 (angry 3000 of 2955, calm 192 of 192, disgust 0")
+    @pytest.mark.slow
+    def test_counts_stand_beside_the_papers(self, tmp_path, capsys, monkeypatch):
+        noisereduce = pytest.importorskip("noisereduce")
+        monkeypatch.setattr(noisereduce, "reduce_noise", lambda y, **_: y)  # 50 ms for each clip
+        data = audible_five(tmp_path / "five", 1.2)
+        argv = ["--corpus", "five", "--data", data, "--preparation", "paper-d", "--audio-root", tmp_path / "audio"]
+        assert prepare(tmp_path / "out", *argv) == 0
+        out = capsys.readouterr().out
+        assert "arXiv 2312.11503 has 13236, here 312 (angry 54 of 2955, calm 24 of 192, disgust 44 of 1923, " in out
 
     def test_missing_library(self, monkeypatch, spoken, tmp_path, capsys):
         monkeypatch.setitem(sys.modules, "noisereduce", None)

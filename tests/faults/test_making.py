@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import soundfile
 
 from faults.campaign import Fault, hold, table
+from s3prl_emotion.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -234,6 +238,32 @@ def _table(here: Path, silent: bool = False, few: bool = False) -> None:
 def test_what_is_said(fault: Fault, demo_root: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     hold(fault, tmp_path, capsys, demo=demo_root)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine lets nobody mount a small file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_is_named_and_the_command_goes_on(demo_root, tmp_path, small_disk, capsys) -> None:
+    argv = ["prepare", "--corpus", "demo", "--data", str(demo_root), "--balance", "40", "--out", str(tmp_path / "out")]
+    argv += ["--audio-root", str(small_disk)]
+    assert main(argv) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert str(small_disk) in error
+    assert ".flac: the disk is full" in error
+    there = {path.name: path.read_bytes() for path in small_disk.rglob("*.flac")}
+    assert there
+    assert not list(small_disk.rglob("*.tmp"))
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert main(argv) == 0
+    assert all(path.read_bytes() == there[path.name] for path in small_disk.rglob("*.flac") if path.name in there)
 
 
 def _few(here: Path) -> None:

@@ -11,7 +11,10 @@ PARTS = 5
 
 
 def _make(seed: int, **options: Any) -> Any:
-    """Platt's sigmoid on the decisions of cross-validation, as ``SVC(probability=True)`` was; ties follow neither."""
+    """Platt's sigmoid on the decisions of cross-validation, as ``SVC(probability=True)`` of older versions.
+
+    The class is the most probable one, which near a border need not be the side that the decision is on.
+    """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.svm import SVC
 

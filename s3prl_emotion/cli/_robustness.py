@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from s3prl_emotion.evaluation.runs import Run
     from s3prl_emotion.runs.prediction import Prediction
 
+_NEGATIVE = re.compile(r"^-\d[-\d.,]*$")
+"""To argparse a value that begins so is an option, unless it is a number: here also numbers with commas, -20,-10."""
 HELP = {
     "snr": "signal-to-noise ratios in dB",
     "gain": "gains in dB",
@@ -28,7 +31,8 @@ HELP = {
 
 
 def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("on disturbed audio", "a list that begins with a minus needs =: --gain=-20,-10")
+    parser._negative_number_matcher = _NEGATIVE
+    group = parser.add_argument_group("on disturbed audio")
     group.add_argument(
         "--with",
         dest="disturb",
@@ -73,7 +77,7 @@ def check_not_given(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{option.replace('_', '-')} is of --with EFFECT: give both, or neither")
 
 
-def print_robustness(args: argparse.Namespace, form: str) -> str:
+def robustness(args: argparse.Namespace, form: str) -> str:
     """The report of ``--with``; runs that differ in the seed are one system.
 
     Raises:

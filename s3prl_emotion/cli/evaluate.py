@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_out, write_or_print
-from s3prl_emotion.cli._robustness import add_robustness_arguments, check_not_given, print_robustness
+from s3prl_emotion.cli._robustness import add_robustness_arguments, check_not_given, robustness
 from s3prl_emotion.cli.run import print_results
 from s3prl_emotion.errors import ConfigError
 
@@ -29,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="n, UA and WA of each group of utterances with the same label, speaker, fold, session, corpus, text, or "
         "attribute of the corpus (sex, intensity, ...), and the largest gap; nothing is written into the run",
     )
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="of --by: what the corpus tells, from a manifest that `prepare` made of the same corpus",
+    )
     add_robustness_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, help="of --by and --with (default: table)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="of --by and --with: write to a file, do not print")
@@ -39,12 +44,14 @@ def main(args: argparse.Namespace) -> int:
     set_up_logging(args.verbose)
     if args.by is not None and args.disturb is not None:
         raise ConfigError("--by and --with are two evaluations: give one at a time")
+    if args.by is None and args.manifest is not None:
+        raise ConfigError("--manifest is of --by NAME: give both, or neither")
     if args.disturb is None:
         check_not_given(args)
     if args.by is not None or args.disturb is not None:
         check_out(args.out)
         form = args.format or "table"
-        write_or_print(_by(args.runs, args.by, form) if args.by is not None else print_robustness(args, form), args.out)
+        write_or_print(_by(args, form) if args.by is not None else robustness(args, form), args.out)
         return 0
     for option in ("format", "out"):
         if getattr(args, option) is not None:
@@ -56,21 +63,21 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _by(runs: Sequence[Path], given: str, form: str) -> str:
+def _by(args: argparse.Namespace, form: str) -> str:
     """Runs that differ in the seed are one system; each system and name has a table.
 
     Raises:
         RunError: if a run is malformed, or its corpus does not tell one of the names
     """
-    names = [name.strip() for name in given.split(",")]
+    names = [name.strip() for name in args.by.split(",")]
     if not all(names) or len(set(names)) < len(names):
-        raise ConfigError(f"--by {given!r}: expected different names with commas, such as sex,speaker")
+        raise ConfigError(f"--by {args.by!r}: expected different names with commas, such as sex,speaker")
     from s3prl_emotion.evaluation.groups import group_by
     from s3prl_emotion.evaluation.runs import find_runs, read_run
     from s3prl_emotion.evaluation.systems import group
     from s3prl_emotion.reporting.groups import groupings_csv, groupings_text
 
-    folders, _ = find_runs(runs)
+    folders, _ = find_runs(args.runs)
     systems = group([read_run(folder) for folder in folders])
-    groupings = [group_by(system, name) for system in systems for name in names]
+    groupings = [group_by(system, name, args.manifest) for system in systems for name in names]
     return groupings_csv(groupings) if form == "csv" else groupings_text(groupings, markdown=form == "markdown")

@@ -7,6 +7,7 @@ from pathlib import Path
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import RunError, nearest
 from s3prl_emotion.evaluation.runs import Run
+from s3prl_emotion.protocols.seal import manifest_sha256
 from s3prl_emotion.runs.chosen import chosen_runs
 from s3prl_emotion.runs.folder import RunFolder
 
@@ -19,12 +20,13 @@ FIELDS = ("session", "corpus", "text")
 Values = dict[tuple[int, str], str | None]
 
 
-def values_of(run: Run, by: str) -> Values:
+def values_of(run: Run, by: str, told_by: Path | None = None) -> Values:
     """The value of every scored utterance, by fold and utterance; None where the corpus does not tell it.
 
     Args:
         run: a finished run; its folder's manifest is held against the hash in ``run.json``
         by: of :data:`RECORDED`, :data:`FIELDS`, or an attribute's name
+        told_by: another manifest of the same corpus, which tells more
 
     Raises:
         RunError: if nothing of that name is known, or there is no manifest
@@ -37,6 +39,8 @@ def values_of(run: Run, by: str) -> Values:
             for item in run.predictions
         }
     manifest = manifest_of(run.folder)
+    if told_by is not None:
+        manifest = _same(Manifest.read(told_by), manifest, told_by, run.folder)
     strange = [item.utterance for item in run.predictions if item.utterance not in manifest.by_id]
     if strange:
         raise RunError(
@@ -50,8 +54,9 @@ def values_of(run: Run, by: str) -> Values:
         told = [*RECORDED, *(name for name in FIELDS if any(_value(u, name, manifest) for u in manifest.utterances))]
         raise RunError(
             f"--by {by}: the manifest of {run.folder} tells no {by!r} of the scored utterances. "
-            f"{nearest(by, [*told, *manifest.attributes])} What a corpus tells is kept by the run "
-            "(runs of earlier versions have none); columns of a table are named with --corpus-option attributes=A,B"
+            f"{nearest(by, [*told, *manifest.attributes])} What a corpus tells is kept by the run; "
+            "for a run of an earlier version, --manifest FILE takes it from one that `prepare` makes now. Columns of a "
+            "table are named with --corpus-option attributes=A,B"
         )
     return found
 
@@ -69,6 +74,20 @@ def manifest_of(folder: Path) -> Manifest:
         raise RunError(f"{run.manifest}: is missing: without it nothing is known of utterances. Restore it")
     run.check_scored()
     return Manifest.read(run.manifest)
+
+
+def _same(other: Manifest, known: Manifest, path: Path, folder: Path) -> Manifest:
+    """Another manifest, if it is of the same utterances, labels, speakers and audio.
+
+    Raises:
+        RunError: if it is not
+    """
+    if manifest_sha256(other) != manifest_sha256(known):
+        raise RunError(
+            f"--manifest {path}: is not of the corpus that {folder} was made with, with the same utterances, labels, "
+            "speakers and audio. Make it with `prepare` and the corpus options of the run"
+        )
+    return other
 
 
 def _value(utterance: Utterance, by: str, manifest: Manifest) -> str | None:

@@ -20,6 +20,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -88,19 +89,20 @@ class Grouping:
     gaps: Mapping[str, Gap | None]  # by rate; None where fewer than two groups can be compared
 
 
-def group_by(system: System, by: str) -> Grouping:
+def group_by(system: System, by: str, told_by: Path | None = None) -> Grouping:
     """Rates of each group of a system's utterances, and the largest gaps.
 
     Args:
         system: one run, or several that differ in the seed
         by: ``label``, ``speaker``, ``fold``, ``session``, ``corpus``, ``text``, or an attribute of the run's manifest
+        told_by: another manifest of the same corpus to take it from
 
     Raises:
         RunError: if the corpus does not tell ``by``, or the runs or the manifest do not belong together
     """
     labels = system.results.labels
     members = len(system.counts.matrices)  # also checks that the runs are over the same utterances
-    values = values_of(system.runs[0], by)
+    values = values_of(system.runs[0], by, told_by)
     names = _ordered({name for name in values.values() if name is not None}, labels if by == "label" else ())
     at = {name: place for place, name in enumerate(names)}
     split: list[list[list[Prediction]]] = [[[] for _ in range(members)] for _ in range(len(names) + 1)]

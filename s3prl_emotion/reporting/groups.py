@@ -62,7 +62,7 @@ def _row(group: Group, titles: Iterable[str], flagged: bool) -> list[str]:
 
 def _gap(gap: Gap | None, title: str) -> list[str]:
     if gap is None:
-        return ["no gap: fewer than two groups have the same classes"]
+        return ["no gap: there are not two groups with the same classes"]
     text = f"largest gap in {title}: {100 * gap.value:.2f} points, {gap.high} over {gap.low}"
     if gap.ci95 is None:
         text += "; no interval: one utterance only"

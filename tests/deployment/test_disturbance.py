@@ -68,6 +68,17 @@ def test_undisturbed_is_the_record_and_the_record_stays(scored: Path, trained: P
     assert all(after[name] == before[name] for name in before)
 
 
+def test_a_fine_tuned_run_with_a_cut(tuned: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tuned, folder)
+    run = read_run(folder)
+    (again,) = disturbance.score(run, [UNDISTURBED], load, 0, (2,))
+    known = [item for item in run.predictions if item.fold == 2]
+    for found, item in zip(again.predictions, known, strict=True):
+        assert (found.utterance, found.predicted) == (item.utterance, item.predicted)
+        assert found.probabilities == pytest.approx(item.probabilities, abs=1e-4)
+
+
 def test_the_undisturbed_row_has_the_figures_of_the_results(scored: Path) -> None:
     run = read_run(scored)
     (found,) = disturbance.score(run, [UNDISTURBED], load, 0, (1, 2))
@@ -229,6 +240,11 @@ def test_the_command(scored: Path, tmp_path: Path, capsys) -> None:
     assert float(rows[2]["difference"]) == 0
     assert rows[0]["value"] == rows[2]["value"]
     capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["evaluate", "x", "--with", "gain", "--gain", "-x"])
+    assert "--gain: expected one argument" in capsys.readouterr().err
+    assert main(["evaluate", str(folder / "no"), "--with", "gain", "--gain", "-20,-10"]) == 2
+    assert "no such folder" in capsys.readouterr().err
     assert main([*argv, "--format", "markdown"]) == 0
     assert "| undisturbed" in capsys.readouterr().out
 

@@ -85,7 +85,7 @@ def test_by_hand(tmp_path: Path) -> None:
     assert man.lacking == ("neutral",)
     assert found.gaps["ua"] is None, "his UA is over three classes"
     text = groupings_text([found])
-    assert "no gap: fewer than two groups have the same classes" in text
+    assert "no gap: there are not two groups with the same classes" in text
     assert "without: classes that the group lacks" in text
     labels = group_by(System((read_run(tmp_path),)), "label")
     assert [(g.name, g.n, g.rates["ua"].value) for g in labels.groups] == [
@@ -253,6 +253,19 @@ def test_what_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"manifest\.jsonl: is missing"):
         grouped(system, "sex")
     assert len(grouped(system, "speaker").groups) == 10
+
+
+def test_a_run_of_an_earlier_version_takes_attributes_from_a_manifest_of_the_same_corpus(tmp_path: Path) -> None:
+    system = made(tmp_path / "run", lambda *_: None)
+    path = tmp_path / "run" / "manifest.jsonl"
+    plain = Manifest.read(path)
+    described = [dataclasses.replace(u, attributes=sexes("", u.speaker)) for u in plain.utterances]
+    plain.with_utterances(described).write(tmp_path / "now.jsonl")
+    found = group_by(system, "sex", tmp_path / "now.jsonl")
+    assert [group.name for group in found.groups] == ["female", "male"]
+    plain.with_utterances(described[1:]).write(tmp_path / "other.jsonl")
+    with pytest.raises(RunError, match=r"--manifest .*other\.jsonl: is not of the corpus"):
+        group_by(system, "sex", tmp_path / "other.jsonl")
 
 
 def simulated(generator: np.random.Generator, run: Run, true: Sequence[float]) -> System:

@@ -87,6 +87,8 @@ ROWS = (
         attributes(lambda _: {"label": "x"}),
     ),
     Fault("another manifest", (*BY, "sex"), ("manifest.jsonl is not the one that",), label),
+    Fault("a manifest alone", ("evaluate", "{here}/run", "--manifest", "m"), ("--manifest is of --by NAME",)),
+    Fault("no such other manifest", (*BY, "sex", "--manifest", "{here}/m"), ("no such manifest",)),
     Fault("both at once", (*BY, "sex", "--with", "noise"), ("give one at a time",)),
     Fault("a folder for a file", (*BY, "sex", "--out", "{here}"), ("is a folder, expected a file",)),
     Fault("over a run's file", (*BY, "sex", "--out", "{here}/run/results.json"), ("a file of a run",)),

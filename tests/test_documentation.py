@@ -47,7 +47,8 @@ class Page:
 
     def commands(self, on_a_users_corpus: bool) -> list[str]:
         """Our commands in their order, the whole demos left out."""
-        found = [line for line in self.lines if _is_command(line) and _arguments(line) not in (DEMO, *PRETRAINING_DEMOS)]
+        whole = (DEMO, *PRETRAINING_DEMOS)
+        found = [line for line in self.lines if _is_command(line) and _arguments(line) not in whole]
         return [line for line in found if ("/path/to" in line) == on_a_users_corpus]
 
 
@@ -207,9 +208,7 @@ def test_every_option_in_the_text_exists() -> None:
     assert {(option, page) for option, page in named if option not in known} == set()
 
 
-@pytest.mark.parametrize(
-    "kind", ["corpora", "protocols", "poolings", "effects", "classifiers", "downstreams", "shims"]
-)
+@pytest.mark.parametrize("kind", ["corpora", "protocols", "poolings", "effects", "classifiers", "downstreams", "shims"])
 def test_what_ls_lists_is_generated(kind: str, generated: ModuleType, capsys) -> None:
     text = generated.heads() if kind == "downstreams" else getattr(generated, kind)()
     assert main(["ls", kind]) == 0

@@ -258,6 +258,7 @@ GENERATED: dict[str, Callable[[], str]] = {
         poolings,
         objectives,
         classifiers,
+        studies,
         corpus_readers,
         adapters,
     )

@@ -65,7 +65,7 @@ def check_data(args: argparse.Namespace) -> None:
     from s3prl_emotion.corpora import corpora
 
     entry = corpora.get(args.corpus, "--corpus")
-    if args.data is None and not args.demo:
+    if args.data is None:
         raise ConfigError(f"where is the data? Give the folder of corpus {args.corpus} with --data: {entry.layout}")
     if args.data is not None and not args.data.expanduser().exists():
         raise CorpusError(f"{args.data}: no such file or folder. Corpus {entry.name} expects {entry.layout}")

@@ -139,8 +139,9 @@ def _fused(members: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> tu
 def _results(runs: Sequence[Run], predictions: Sequence[Prediction]) -> Results:
     first = runs[0].results
     upstreams, downstreams = ([getattr(run.results, key) for run in runs] for key in ("upstream", "downstream"))
-    deviations = [f"{_name(run.results)}: {text}" for run in runs for text in dict.fromkeys(run.results.deviations)]
-    settings = Settings(demo=first.is_demo, deviations=tuple(deviations))
+    common = [text for text in first.deviations if all(text in run.results.deviations for run in runs)]
+    own = [f"{_name(run.results)}: {text}" for run in runs for text in run.results.deviations if text not in common]
+    settings = Settings(demo=first.is_demo, deviations=tuple(dict.fromkeys([*common, *own])))
     named = dataclasses.replace(
         first,
         upstream="+".join(dict.fromkeys(upstreams)),

@@ -78,8 +78,9 @@ class Cnn(Pooling):
             if place < len(self.norms):
                 x = functional.dropout(self.norms[place](x, counts), self.dropout, self.training) * mask
         r = x.sum(dim=1) / counts.sum(dim=1, keepdim=True)  # (batch, width)
-        for layer in cast(list[nn.Linear], list(self.dense)):
-            r = functional.relu(functional.linear(r, layer.weight.to(r.dtype), layer.bias.to(r.dtype)))
+        for layer in self.dense:
+            dense = cast(nn.Linear, layer)
+            r = functional.relu(functional.linear(r, dense.weight.to(r.dtype), dense.bias.to(r.dtype)))
         return functional.dropout(r, self.dropout, self.training)
 
     def _convolved(self, layer: nn.Conv1d, x: Tensor) -> Tensor:

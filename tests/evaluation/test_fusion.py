@@ -82,6 +82,13 @@ def test_a_system_like_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert block["systems"][2]["copy_of"] is None
 
 
+def test_deviations_that_all_share_are_said_once(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", settings={"deviations": ["--trim-zeros", "5 steps"]})
+    make_run(tmp_path / "b", upstream="fbank", settings={"deviations": ["--trim-zeros"]})
+    fused = fuse([read_run(tmp_path / "a"), read_run(tmp_path / "b")])
+    assert fused.results.deviations == ("--trim-zeros", "hubert emotion_mean: 5 steps")
+
+
 def test_seeds_are_fused_one_by_one(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         make_run(tmp_path / "a" / str(seed), seed=seed)

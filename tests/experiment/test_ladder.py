@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from five_corpora import make_five
+from text.models import tiny_bert
 
 from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.classical import PREFIX, classifier_of
@@ -53,17 +54,18 @@ def test_the_whole_ladder(
     five = make_five(tmp_path / "five", seconds=0.2)
     tiny = "config.runner.total_steps=2,,config.runner.eval_step=1,,config.runner.save_step=2,,config.runner.log_step=2"
     speech = ["-u", "hf_auto_custom", "-k", str(tiny_hubert)]
-    command = ["ladder", "--data", str(five), "--device", "cpu", *speech, "-o", tiny]
+    text = ["--text-encoder", str(tiny_bert(tmp_path / "bert")), "--allow-empty-text"]
+    command = ["ladder", "--data", str(five), "--device", "cpu", *speech, *text, "-o", tiny]
     assert main(command) == 0
-    text = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for protocol in ("paper-d", "strict"):
-        assert f"Protocol {protocol}\n" in text
+        assert f"Protocol {protocol}\n" in printed
     for rung in RUNGS.values():
-        assert sum(line.startswith(f"{rung.title}  ") for line in text.splitlines()) == 2, rung.title
-    knn = next(line for line in text.splitlines() if line.startswith("k nearest neighbours")).split()
+        assert sum(line.startswith(f"{rung.title}  ") for line in printed.splitlines()) == 2, rung.title
+    knn = next(line for line in printed.splitlines() if line.startswith("k nearest neighbours")).split()
     assert knn[-3:] == ["56.72", "62.94", "119.66"]
-    assert "this run is marked: speakers shared between train and test" in " ".join(text.split())
-    assert max(map(len, text.splitlines())) <= 100
+    assert "this run is marked: speakers shared between train and test" in " ".join(printed.split())
+    assert max(map(len, printed.splitlines())) <= 100
     times = {path: path.stat().st_mtime_ns for path in Path("result/studies").rglob("fold.json")}
     assert main([*command, "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

@@ -22,7 +22,7 @@ from s3prl_emotion.cli import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 DEMO = ["run", "-u", "fbank", "-d", "emotion_attn_corr", "--demo"]
-PRETRAINING_DEMO = ["pretrain", "flea", "--demo"]
+PRETRAINING_DEMOS = (["pretrain", "flea", "--demo"], ["pretrain", "contrastive", "--demo"])
 OTHERS = {"pip install .", "tests/run.sh"}
 ELSEWHERE = {"--iskmean"}  # an option of another program
 LANGUAGES = {"", "bash", "csv", "python", "text", "py", "toml", "yaml"}  # the last three: tests/test_plugins.py
@@ -45,7 +45,7 @@ class Page:
 
     def commands(self, on_a_users_corpus: bool) -> list[str]:
         """Our commands in their order, the whole demos left out."""
-        found = [line for line in self.lines if _is_command(line) and _arguments(line) not in (DEMO, PRETRAINING_DEMO)]
+        found = [line for line in self.lines if _is_command(line) and _arguments(line) not in (DEMO, *PRETRAINING_DEMOS)]
         return [line for line in found if ("/path/to" in line) == on_a_users_corpus]
 
 

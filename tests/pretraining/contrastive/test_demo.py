@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,9 @@ from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results
 
 pytestmark = pytest.mark.slow
-MOST_S = 180.0
-"""What the demo promises, on two cores."""
 
 
 def test_the_demo_and_a_head_from_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    begun = time.process_time()
     assert main(["pretrain", "contrastive", "--demo", "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
     folder = tmp_path / "result/pretraining/contrastive/fbank_no_cmvn/demo-superb"
@@ -32,7 +28,6 @@ def test_the_demo_and_a_head_from_it(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [fold.fold for fold in results.folds] == [1, 2]
     assert results.rates["ua"].mean > 0.3
     assert any("started from the pretrained head" in text for text in results.deviations)
-    assert time.process_time() - begun < MOST_S
     assert main(["pretrain", "contrastive", "--demo", "--device", "cpu"]) == 0
     again = capsys.readouterr()
     assert printed.splitlines()[-3:] == again.out.splitlines()[-3:]

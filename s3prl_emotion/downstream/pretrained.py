@@ -76,10 +76,11 @@ def read_about(folder: Path) -> PretrainedHead:
     """
     path = folder / ABOUT
     if not path.is_file():
-        raise RunError(
-            f"--pretrained {folder}: no pretrained head: {ABOUT} is missing. Name a folder that `s3prl-emotion "
-            "pretrain contrastive` exported"
+        inside = folder / "head"
+        near = (
+            f"Did you mean {inside}?" if inside.is_dir() else "Name one that `s3prl-emotion pretrain contrastive` made"
         )
+        raise RunError(f"--pretrained {folder}: no pretrained head: {ABOUT} is missing. {near}")
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -113,15 +114,15 @@ def check_model(about: PretrainedHead, model: ModelConfig, where: str, folder: P
         RunError: naming both sides
     """
     sides = (
-        ("pooling", about.pooling["name"], model.pooling["name"]),
-        ("projector_dim", about.projector_dim, model.projector_dim),
+        ("pooling", about.pooling["name"], model.pooling["name"], about.pooling),
+        ("projector_dim", about.projector_dim, model.projector_dim, about.projector_dim),
     )
-    for key, theirs, ours in sides:
+    for key, theirs, ours, setting in sides:
         if theirs != ours:
             raise RunError(
                 f"{where}: modelrc.{key} is {shown(ours)}, the head in {folder} was pretrained with {shown(theirs)}. "
-                "They must be the same: pretrain with the head's, or use the pretrained one's (-o "
-                f"config.downstream_expert.modelrc.{'pooling.name' if key == 'pooling' else key}={theirs})"
+                f"They must be the same: pretrain with model.{key} of this head, or take that of the pretrained one: "
+                f'-o "config.downstream_expert.modelrc.{key}={setting}"'
             )
 
 
@@ -140,8 +141,8 @@ def check_weights(about: PretrainedHead, name: str, weights: str, folder: Path) 
     theirs = about.upstream
     if weights != theirs.weights or (weights == NO_WEIGHTS and name != theirs.name):
         raise RunError(
-            f"-u {name} with weights {weights} is not the upstream that the head in {folder} was pretrained on: "
-            f"{theirs.name} with weights {theirs.weights}. Use that one, or pretrain on this one"
+            f"-u {name} {_weighing(weights)} is not the upstream that the head in {folder} was pretrained on: "
+            f"{theirs.name} {_weighing(theirs.weights)}. Use that one, or pretrain on this one"
         )
 
 
@@ -203,6 +204,10 @@ def freeze(trunk: Trunk, featurizer: nn.Module) -> None:
     """Leave layer weights, projection and pooling as they are; dropout stays."""
     for module in (trunk.projector, trunk.pooling, featurizer):
         module.requires_grad_(False)
+
+
+def _weighing(weights: str) -> str:
+    return "without weights" if weights == NO_WEIGHTS else f"with weights {weights}"
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

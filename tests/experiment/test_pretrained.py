@@ -202,20 +202,8 @@ def other_name(tmp_path: Path) -> Path:
     return make_head(tmp_path / "head", "mel")
 
 
-def other_layers(tmp_path: Path) -> Path:
-    return make_head(tmp_path / "head", layers=13)
-
-
-def other_width(tmp_path: Path) -> Path:
-    return make_head(tmp_path / "head", width=80)
-
-
 def other_pooling(tmp_path: Path) -> Path:
     return make_head(tmp_path / "head", pooling={"name": "mean_std"})
-
-
-def other_projection(tmp_path: Path) -> Path:
-    return make_head(tmp_path / "head", projector_dim=5)
 
 
 def other_shape(tmp_path: Path) -> Path:
@@ -235,53 +223,17 @@ def no_weights(tmp_path: Path) -> Path:
     return head
 
 
-def no_json(tmp_path: Path) -> Path:
-    head = make_head(tmp_path / "head")
-    (head / "head.json").write_text('{"format": "s3prl-emotion pretrained head"')
-    return head
-
-
-def another_format(tmp_path: Path) -> Path:
-    head = make_head(tmp_path / "head")
-    (head / "head.json").write_text('{"format": "mine", "version": 1}')
-    return head
-
-
-def unknown_key(tmp_path: Path) -> Path:
-    head = make_head(tmp_path / "head")
-    content = json.loads((head / "head.json").read_text())
-    (head / "head.json").write_text(json.dumps({**content, "widht": 3}))
-    return head
-
-
 def empty_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def no_folder(tmp_path: Path) -> Path:
-    return tmp_path / "nowhere"
-
-
-def no_folds(tmp_path: Path) -> Path:
-    (tmp_path / "head").mkdir()
-    return per_fold(tmp_path / "head")
-
-
 REFUSED = [
-    (other_upstream, r"-u fbank_no_cmvn with weights \w+ is not the upstream that .*: hubert with weights 1{32}"),
-    (other_name, r"-u fbank_no_cmvn with weights .* was pretrained on: mel with"),
-    (other_layers, r"-u fbank_no_cmvn gives 1 layers, the head in .* was pretrained on 13"),
-    (other_width, r"-u fbank_no_cmvn gives 240 features to a frame, the head in .* was pretrained on 80"),
+    (other_upstream, r"-u fbank_no_cmvn without weights is not the upstream that .*: hubert with weights 1{32}"),
+    (other_name, r"-u fbank_no_cmvn without weights .* was pretrained on: mel without weights"),
     (other_pooling, r"-d emotion_contrastive: modelrc.pooling is 'mean', the head in .* with 'mean_std'"),
-    (other_projection, r"-d emotion_contrastive: modelrc.projector_dim is 6, the head in .* with 5"),
     (other_shape, r"head.safetensors: projector.bias has shape \(7,\), the head of this run shape \(6,\)"),
     (no_weights, r"head.safetensors: cannot be read"),
-    (no_json, r"head.json: cannot be read: .*Export it again"),
-    (another_format, r"head.json: not a s3prl-emotion pretrained head of version 1"),
-    (unknown_key, r"head.json: unknown key 'widht'.*width"),
-    (empty_folder, r"no pretrained head: head.json is missing. Name a folder that"),
-    (no_folder, r"nowhere: no such folder"),
-    (no_folds, r"holds one head for each fold, and none is there"),
+    (empty_folder, r"no pretrained head: head.json is missing. Name one that"),
 ]
 
 
@@ -289,7 +241,7 @@ REFUSED = [
 def test_what_does_not_fit_is_refused(
     tmp_path: Path, request_for: Requests, make: Callable[[Path], Path], message: str
 ) -> None:
-    """Both sides are named, before anything is trained."""
+    """Both sides are named, before anything is trained; many more rows are in tests/faults/test_pretrained.py."""
     with pytest.raises(EmotionError, match=message):
         run(request_for(pretrained=make(tmp_path)))
     assert not list(tmp_path.rglob("*.ckpt"))

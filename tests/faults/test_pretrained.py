@@ -108,6 +108,12 @@ def _per_fold(here: Path) -> None:
     Fault(
         "an empty folder", START, ("no pretrained head: head.json is missing",), lambda here: (here / "head").mkdir()
     ),
+    Fault(
+        "the folder of the pretraining",
+        START,
+        ("no pretrained head: head.json is missing. Did you mean", "head/head?"),
+        lambda here: (here / "head" / "head").mkdir(parents=True),
+    ),
     Fault("no head.json", START, ("head.json is missing",), _without("head.json")),
     Fault("no weights", START, ("head.safetensors: cannot be read", "Export it again"), _without("head.safetensors")),
     Fault("weights of no byte", START, ("head.safetensors: cannot be read",), _file("head.safetensors", b"")),
@@ -144,13 +150,13 @@ def _per_fold(here: Path) -> None:
     Fault(
         "another upstream",
         START,
-        ("-u fbank_no_cmvn with weights", "pretrained on: hubert with weights abc"),
+        ("-u fbank_no_cmvn without weights", "pretrained on: hubert with weights abc"),
         _changed(upstream={"name": "hubert", "weights": "abc"}),
     ),
     Fault(
         "another upstream without weights",
         START,
-        ("pretrained on: mel with weights",),
+        ("pretrained on: mel without weights",),
         _changed(upstream={"name": "mel", "weights": NO_WEIGHTS}),
     ),
     Fault(

@@ -322,7 +322,7 @@ def test_the_command_line(
 # --- who speaks, as a second task ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_second_task(tmp_path: Path, request_for: Requests, reverse: bool) -> None:
     """It trains beside the emotions, over the training part's speakers, and leaves what is exported as it is."""
     task = f"config.downstream_expert.modelrc.auxiliary={{'speaker_weight': 2.0, 'reverse': {reverse}}},,"

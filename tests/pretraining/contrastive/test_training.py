@@ -46,10 +46,13 @@ def shuffled(given: list[Clustered]) -> list[Clustered]:
     return found
 
 
-LONG = {"training": {"steps": 80, "eval_every": 20, "save_every": 80, "log_every": 80}}
+LONG = {"training": {"steps": 60, "eval_every": 20, "save_every": 60, "log_every": 60}}
 
 
-@pytest.mark.parametrize("loss", ["infonce", "triplet", "supcon"])
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("triplet", "supcon")]
+
+
+@pytest.mark.parametrize("loss", ["infonce", *OTHERS])
 def test_it_learns_what_can_be_learned(tmp_path: Path, loss: str) -> None:
     """Of speakers that were held out; and the layer that tells clusters is found."""
     given = toys.rows()

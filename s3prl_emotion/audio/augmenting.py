@@ -16,7 +16,7 @@ from s3prl_emotion.plugins import record
 DEFAULT_P = 0.5
 """Probability of an effect that names none; ours."""
 DEFAULT = tuple({"name": name, "p": DEFAULT_P} for name in ("noise", "time_stretch", "pitch_shift", "gain"))
-"""The four effects that paper D names, arXiv 2312.16383 not giving their parameters: these are ours."""
+"""The four effects of arXiv 2312.11503, which does not give their parameters: those, and the probability, are ours."""
 
 FOLDER = "folder"
 """The option of effects that names recordings."""

@@ -20,7 +20,7 @@ from s3prl_emotion.locks import LOCK, exclusive, is_held, only_here, shared
 from s3prl_emotion.protocols.seal import MADE, check_attributes, check_seal, seal
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.prediction import Prediction, read_predictions
-from s3prl_emotion.runs.record import differences, read_fold_file, read_run_file, run_sha256
+from s3prl_emotion.runs.record import ONLY_IF_ASKED, differences, read_fold_file, read_run_file, run_sha256
 
 T = TypeVar("T")
 
@@ -183,7 +183,8 @@ class RunFolder:
         if _same_file(earlier, identity):
             earlier = {**earlier, "checkpoint": identity["checkpoint"]}
         given, now = (_compared(about) for about in (earlier, identity))
-        differing = [line for key in now for line in differences(key, given.get(key), now[key])]
+        keys = (*now, *(key for key in ONLY_IF_ASKED if key in given and key not in now))
+        differing = [line for key in keys for line in differences(key, given.get(key), now.get(key))]
         if differing:
             raise RunError(
                 f"{self.path} holds a run with other settings: {'; '.join(differing[:5])}. "

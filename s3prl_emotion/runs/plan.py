@@ -57,11 +57,10 @@ class Making:
     root: Path = AUDIO_ROOT  # for the files; it decides no number
 
     def record(self) -> dict[str, Any]:
-        """As ``run.json`` has it."""
-        return {
-            "preparation": self.preparation,
-            "balance": None if self.balance is None else dataclasses.asdict(self.balance),
-        }
+        """As ``run.json`` has it: what is made only, as records of earlier versions do not know it."""
+        balance = None if self.balance is None else dataclasses.asdict(self.balance)
+        made = {"preparation": self.preparation, "balance": balance}
+        return {key: value for key, value in made.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ _RUN_OPTIONAL: dict[str, tuple[type, ...]] = {
     "text": _OBJECT,
     MADE: _OBJECT,
 }
+ONLY_IF_ASKED = ("preparation", "balance")
+"""Keys of ``run.json`` that are there only where a run has it."""
 _FOLD_KEYS: dict[str, tuple[type, ...]] = {
     "step": (int, type(None)),
     "dev_score": (int, float),

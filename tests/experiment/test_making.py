@@ -183,6 +183,9 @@ class TestARunOnCopies:
         assert main([*argv, "--balance", "20"]) == 0
         assert main([*argv, "--balance", "21"]) == 2
         assert "balance.size" in capsys.readouterr().err
+        plain = [item for item in argv if item != "--augmentation" and not item.endswith(".yaml")]
+        assert main(plain) == 2
+        assert "balance" in capsys.readouterr().err
 
     def test_with_and_without_can_be_compared(self, argv, tmp_path, capsys):
         assert main([*argv, "--balance", "20"]) == 0

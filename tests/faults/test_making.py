@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 
 from faults.campaign import Fault, hold, table
+from faults.processes import end, killed_at, start
 from s3prl_emotion.cli import main
 
 pytestmark = pytest.mark.slow
@@ -264,6 +266,26 @@ def test_a_disk_that_fills_up_is_named_and_the_command_goes_on(demo_root, tmp_pa
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert main(argv) == 0
     assert all(path.read_bytes() == there[path.name] for path in small_disk.rglob("*.flac") if path.name in there)
+
+
+def test_a_fine_tuning_on_changing_audio_goes_on_exactly(demo_root, tiny_hubert, tmp_path, monkeypatch) -> None:
+    """Killed after a checkpoint, it ends with the bytes of one that was not."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_hubert, tmp_path / "upstreams" / "my_hubert")
+    steps = (
+        "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.save_step=2,,config.runner.log_step=2"
+    )
+    effects = "[{'name':'noise','snr_db':[0,20],'p':0.9},{'name':'pitch_shift'},{'name':'time_stretch'}]"
+    argv = ["run", "-u", "my_hubert", "-f", "-d", "emotion_mean_std", "--corpus", "demo", "--data", str(demo_root)]
+    argv += ["--fold", "1", "--device", "cpu", "-o", f"{steps},,{ON_THE_FLY}={effects}", "-p"]
+    assert end(start([*argv, "whole"], tmp_path / "whole.log")) == 0
+    dies = killed_at("replace", "states-2.ckpt", 1, True)
+    assert end(start([*argv, "killed"], tmp_path / "killed.log", dies)) == -signal.SIGKILL
+    assert end(start([*argv, "killed"], tmp_path / "killed.log")) == 0
+    assert (tmp_path / "killed" / "predictions.csv").read_bytes() == (tmp_path / "whole/predictions.csv").read_bytes()
+    plain = [item.replace(f",,{ON_THE_FLY}={effects}", "") for item in argv]
+    assert end(start([*plain, "plain"], tmp_path / "plain.log")) == 0
+    assert (tmp_path / "plain" / "predictions.csv").read_bytes() != (tmp_path / "whole/predictions.csv").read_bytes()
 
 
 def _few(here: Path) -> None:

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 ZERO = 1e-4
 """Features below this are those of an upstream whose time mean is zero: what is left is rounding in float32."""
+ALIKE = 0.01
+"""Below this share of their size, features of all utterances are the same but for the number of frames."""
 
 
 def vectors(statistics: np.ndarray, choice: Choice) -> np.ndarray:
@@ -148,8 +150,18 @@ def _check(x: np.ndarray, y: np.ndarray, least: int, where: str) -> None:
         how = "constant" if np.abs(x).max() >= ZERO else "zero but for rounding"
         raise RunError(
             f"{where}: all {x.shape[1]} features are {how} over the {len(x)} training utterances: nothing to learn "
-            "from. An upstream that normalises each utterance to zero mean over time (fbank) needs --statistics "
-            "mean_std; others give the same whatever they hear"
+            "from. An upstream that normalises each utterance over time (fbank) leaves no time statistics; use one "
+            "without that normalisation (fbank_no_cmvn)"
+        )
+    scale = np.abs(x).max(axis=0)
+    if ((scale < ZERO) | (x.std(axis=0) < ALIKE * scale)).all():
+        logger.warning(
+            "%s: all %d features differ by less than %.0f %% between utterances: expect accuracy at chance. An "
+            "upstream that normalises each utterance over time (fbank) leaves no time statistics; use one without that "
+            "normalisation (fbank_no_cmvn)",
+            where,
+            x.shape[1],
+            100 * ALIKE,
         )
 
 

@@ -152,6 +152,17 @@ def test_what_cannot_be_learned_from_is_refused(name: str) -> None:
         tuned(name, 0, (x, y), (x[:0], y[:0]), LABELS, ua, "fold 1")
 
 
+def test_features_that_hardly_differ_are_told(caplog) -> None:
+    """Zero means and deviations of 1 but for the number of frames, as of an upstream that normalises utterances."""
+    frames = np.arange(90, 180)[:, None]
+    normalised = np.concatenate((1e-8 * frames * [1, 2], np.sqrt(1 - 1 / frames) * [1, 1]), axis=1)
+    Model("bayes", {}, 0, normalised, np.arange(90) % 3, 3, "fold 1")
+    assert "fold 1: classifier 'bayes': all 4 features differ by less than 1 % between utterances" in caplog.text
+    caplog.clear()
+    Model("bayes", {}, 0, *blobs(), 3)
+    assert not caplog.records
+
+
 def test_a_support_vector_machine_needs_five_of_each_class() -> None:
     x, y = blobs(30)
     few = np.concatenate([np.flatnonzero(y != 2), np.flatnonzero(y == 2)[:4]])

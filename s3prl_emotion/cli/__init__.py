@@ -26,7 +26,7 @@ COMMANDS = {
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
     "transcribe": "write what is said in every utterance, by Whisper or a CTC model, for heads that read text",
     "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",
-    "evaluate": "compute results.json again from a run folder's predictions",
+    "evaluate": "compute results.json again from predictions; or show a run by groups, or on disturbed audio",
     "compare": "runs side by side with the leaderboard and the papers, with intervals and paired tests",
     "predict": "emotion probabilities and frame attention of any audio files, from a trained run",
     "export": "write a trained head with its layer weights as safetensors, with configuration and model card",

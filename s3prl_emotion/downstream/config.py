@@ -117,7 +117,9 @@ class DataConfig:
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
-    augmentation: tuple[dict[str, Any], ...] = ()  # effects while training, each with name, p and options
+    augmentation: tuple[dict[str, Any], ...] = field(
+        default=(), metadata=LATER
+    )  # effects while training, each with name, p and options
     train_share: float = field(default=1.0, metadata=LATER)  # of the training part, see downstream/share.py
 
     def __post_init__(self) -> None:
@@ -170,7 +172,9 @@ class ModelConfig:
     projector_dim: int | None = 256  # d_v; null pools the upstream's features themselves
     dropout: float = 0.0  # on the features before pooling
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "cross_entropy"})
-    text: TextConfig | None = None  # a text encoder beside the pooled speech, or in its place
+    text: TextConfig | None = field(
+        default=None, metadata=LATER
+    )  # a text encoder beside the pooled speech, or in its place
     pretrained: StartConfig | None = field(default=None, metadata=LATER)  # null: random weights
     auxiliary: AuxiliaryConfig | None = field(default=None, metadata=LATER)  # null: no second task
 

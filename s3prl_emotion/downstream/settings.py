@@ -162,8 +162,6 @@ def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict
     given = plain(inputs or FoldInputs())
     given = {key: given[key] for key in INPUTS if key in given and (inputs is not None or key != "test_fold")}
     content: dict[str, Any] = plain(expert)
-    if not expert.datarc.augmentation:
-        del content["datarc"]["augmentation"]  # as records of earlier versions have it
     return {**content, "datarc": {**given, **content["datarc"]}}
 
 

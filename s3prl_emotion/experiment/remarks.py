@@ -33,6 +33,7 @@ SAID: dict[str, Callable[[Any], str]] = {
     "downstream_expert.datarc.labels": lambda value: (
         "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
     ),
+    "downstream_expert.modelrc.text": lambda value: f"text encoder {name_of_encoder(str(value['encoder']))}",
     "downstream_expert.modelrc.text.encoder": lambda value: f"text encoder {name_of_encoder(str(value))}",
     "downstream_expert.modelrc.text.trainable": lambda value: f"text encoder {'trained' if value else 'frozen'}",
     "downstream_expert.modelrc.pretrained": lambda start: (

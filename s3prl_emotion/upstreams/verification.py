@@ -77,7 +77,8 @@ def verified(
     if given is None and source.revision is not None:  # the commit stands for the content
         if source.found is not None and source.is_here:
             return source
-        return dataclasses.replace(source, found=str(snapshot(source.given, revision=source.revision, further=further)))
+        wanted = {"further": further} if further else {}
+        return dataclasses.replace(source, found=str(snapshot(source.given, revision=source.revision, **wanted)))
     if given is None and source.sha256 is None and is_hub_id(source.given):
         return source  # an entry of S3PRL's fetches it by itself
     place = _local(source.given if given is None else str(given))

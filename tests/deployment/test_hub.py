@@ -66,7 +66,7 @@ def test_an_export_is_sent_in_one_commit(api, exported, capsys) -> None:
     assert sent[0] == "upload_folder"
     assert (sent[1]["repo_id"], sent[1]["revision"], sent[1]["found"]) == ("me/head", "v1", FILES)
     assert sent[1]["folder_path"] == str(exported)
-    assert sorted(sent[1]["allow_patterns"]) == sorted([*FILES, "upstream.safetensors"])
+    assert sorted(sent[1]["allow_patterns"]) == sorted([*FILES, "text.safetensors", "upstream.safetensors"])
     assert sent[1]["delete_patterns"] == sent[1]["allow_patterns"]
 
 

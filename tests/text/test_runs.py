@@ -152,6 +152,7 @@ def test_texts_of_a_recogniser(start, tmp_path, capsys) -> None:
     assert "was transcribed from other audio" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_missing_texts_are_named_or_allowed(start, tmp_path, capsys) -> None:
     path = _heard(start, tmp_path, lambda text: None if text.startswith("The lamp") else " " if "bus" in text else text)
     options = ("-u", "fbank", "-d", "emotion_text", "--fold", "1", "--text", str(path))
@@ -167,6 +168,7 @@ def test_missing_texts_are_named_or_allowed(start, tmp_path, capsys) -> None:
     assert told["allow_empty"]
 
 
+@pytest.mark.slow
 def test_long_texts_are_cut_and_counted(start, tmp_path, capsys) -> None:
     path = _heard(start, tmp_path, lambda text: text * 1000 if text.startswith("The lamp") else text)
     assert start("-u", "fbank", "-d", "emotion_text", "--fold", "1", "--text", str(path), folder=tmp_path / "long") == 0
@@ -214,6 +216,7 @@ def test_a_trained_upstream_of_which_nothing_enters_is_refused(start, tiny_huber
     assert "-f trains the upstream, of which nothing enters -d emotion_text" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_any_head_reads_text_when_told_so(start, tmp_path) -> None:
     """``-o`` on a head of another pooling."""
     assert start("-u", "fbank", "-d", "emotion_attn_corr", "--fold", "1", steps=2) == 0

@@ -21,7 +21,9 @@ SHORT = (
 )
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["frozen", "trained"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(False, id="frozen", marks=pytest.mark.slow), pytest.param(True, id="trained")]
+)
 def finished(request, tmp_path_factory, demo_root, bert) -> Path:
     """Two folds of speech and text, states stored in float32."""
     folder = tmp_path_factory.mktemp("spoken") / "run"

@@ -79,7 +79,7 @@ def test_resumed_is_the_same_and_computes_nothing_twice(name, small, tmp_path, m
     assert not calls
 
 
-@pytest.mark.parametrize("name", ["ctc", "whisper"])
+@pytest.mark.parametrize("name", ["ctc", pytest.param("whisper", marks=pytest.mark.slow)])
 def test_batch_mates_change_nothing(name, small, tmp_path, request) -> None:
     recogniser = SpeechRecogniser(str(request.getfixturevalue(name)), "cpu")
     for size in (1, 9):

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.help = f"{action.help}; {SEVERAL[action.dest]}"
     parser.set_defaults(root=ROOT)
     parser.add_argument("--parts", default="", metavar="A,B", help="corpora to go through (default: the study's own)")
+    parser.add_argument("--text-encoder", metavar="MODEL", help="folder or Hub id (default: the heads' own)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the tables to a file (default: print)")
 
 
@@ -48,6 +49,7 @@ def main(args: argparse.Namespace) -> int:
         downstreams=names[1],
         seeds=args.seeds or (args.seed,),
         parts=tuple(part for part in args.parts.split(",") if part),
+        encoder=args.text_encoder,
     )
     with trusted_checkpoints(args.trust_checkpoint):
         outcome = conduct(study, setting)

@@ -16,6 +16,7 @@ from s3prl_emotion.evaluation.published import paper_rows
 from s3prl_emotion.evaluation.systems import figures
 from s3prl_emotion.experiment.points import Need, Point, Worked, work_off
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
+from s3prl_emotion.experiment.studies._base import ENCODER
 from s3prl_emotion.experiment.studies._tables import system_of
 
 SOURCE = "arXiv 2312.11503"
@@ -158,7 +159,7 @@ def climb(
             if rung.downstream.startswith(PREFIX):
                 s3prl["override"] = None  # nothing of a classical model is configured so
             elif rung.reads and encoder is not None:
-                given = (s3prl.get("override"), f"config.downstream_expert.modelrc.text.encoder={encoder}")
+                given = (s3prl.get("override"), f"{ENCODER}={encoder}")
                 s3prl["override"] = ",,".join(text for text in given if text)
             point = dataclasses.replace(request, s3prl=s3prl, protocol=protocol)
             if not rung.reads:

@@ -54,8 +54,8 @@ def test_the_whole_ladder(
     five = make_five(tmp_path / "five", seconds=0.2)
     tiny = "config.runner.total_steps=2,,config.runner.eval_step=1,,config.runner.save_step=2,,config.runner.log_step=2"
     speech = ["-u", "hf_auto_custom", "-k", str(tiny_hubert)]
-    text = ["--text-encoder", str(tiny_bert(tmp_path / "bert")), "--allow-empty-text"]
-    command = ["ladder", "--data", str(five), "--device", "cpu", *speech, *text, "-o", tiny]
+    reads = ["--text-encoder", str(tiny_bert(tmp_path / "bert")), "--allow-empty-text"]
+    command = ["ladder", "--data", str(five), "--device", "cpu", *speech, *reads, "-o", tiny]
     assert main(command) == 0
     printed = capsys.readouterr().out
     for protocol in ("paper-d", "strict"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from five_corpora import make_five
 from reporting.runs import make_run
+from text.models import tiny_bert
 
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import EmotionError
@@ -146,6 +147,21 @@ def test_a_whole_study(
     assert again.out == first.out
     assert "scored" not in again.err
     assert {path: path.stat().st_mtime_ns for path in Path("result/studies").rglob("fold.json")} == times
+
+
+@pytest.mark.slow
+def test_speech_text_and_both(five: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four systems of one block: speech, text, both, and the late fusion of the first two."""
+    tiny = "config.runner.total_steps=2,,config.runner.eval_step=1,,config.runner.save_step=2,,config.runner.log_step=2"
+    encoder = ["--text-encoder", str(tiny_bert(tmp_path / "bert")), "--allow-empty-text", "--fold", "1"]
+    options = ["--data", str(five / "savee"), "--corpus", "savee", "-d", "emotion_mean_std", "-o", tiny, *encoder]
+    command = ["study", "modality", "-u", "mfcc", "--device", "cpu", "--cache-root", str(store), *options]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Block ") == 1
+    for name in ("mfcc emotion_mean_std", "mfcc emotion_text", "mfcc emotion_speech_text"):
+        assert f": {name}, seed" in printed
+    assert ": mfcc fusion(emotion_mean_std+emotion_text), seed" in printed
 
 
 @pytest.mark.slow

@@ -18,6 +18,9 @@ from s3prl_emotion.experiment.points import Need, Point, Worked, work_off
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
 from s3prl_emotion.experiment.sweep import at_point
 
+ENCODER = "config.downstream_expert.modelrc.text.encoder"
+"""What ``-o`` names the text encoder by."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -29,6 +32,7 @@ class Setting:
         downstreams: likewise
         seeds: likewise
         parts: corpora, where a study goes through several; all five where none are named
+        encoder: of text; None is that of the heads' configurations
     """
 
     request: Request
@@ -36,6 +40,7 @@ class Setting:
     downstreams: tuple[str, ...]
     seeds: tuple[int, ...] = (DEFAULT_SEED,)
     parts: tuple[str, ...] = ()
+    encoder: str | None = None
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -58,6 +63,11 @@ class Setting:
         given = [self.request.s3prl.get("override"), override]
         s3prl = {**self.request.s3prl, "override": ",,".join(text for text in given if text) or None}
         return dataclasses.replace(self.request, s3prl=s3prl, corpus_options=options, **changes)
+
+    def reading(self, **changes: Any) -> Request:
+        """:meth:`changed` for heads that read what is said, with the text encoder that was asked for."""
+        override = None if self.encoder is None else f"{ENCODER}={self.encoder}"
+        return self.changed(override=override, **changes)
 
     def folder_of(self, corpus: str) -> dict[str, Any]:
         """Corpus and data of one corpus of :attr:`corpora`: its subfolder, or what ``--corpus-option`` says.

@@ -20,8 +20,9 @@ class Modality(Study):
     """
 
     def variants(self, setting: Setting) -> list[Variant]:
-        request = setting.changed(corpus_options={"parts": ",".join(setting.corpora)} if setting.parts else {})
-        silent = dataclasses.replace(request, text=None, allow_empty_text=False)
+        parts = {"parts": ",".join(setting.corpora)} if setting.parts else {}
+        request = setting.reading(corpus_options=parts)
+        silent = dataclasses.replace(setting.changed(corpus_options=parts), text=None, allow_empty_text=False)
         return [
             Variant(SPEECH, silent),
             Variant(TEXT, request, ("emotion_text",)),

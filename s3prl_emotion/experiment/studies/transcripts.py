@@ -20,6 +20,6 @@ class Transcripts(Study):
             raise ConfigError("study transcripts: --text names the transcription that `s3prl-emotion transcribe` wrote")
         parts = {"parts": ",".join(setting.corpora)} if setting.parts else {}
         return [
-            Variant("corpus text", setting.changed(corpus_options=parts, text=None), HEADS),
-            Variant("transcription", setting.changed(corpus_options=parts), HEADS),
+            Variant("corpus text", setting.reading(corpus_options=parts, text=None), HEADS),
+            Variant("transcription", setting.reading(corpus_options=parts), HEADS),
         ]

@@ -1,4 +1,4 @@
-"""How time and memory of clustering within speakers grow: random vectors, 5 utterances for each of up to 10,000 speakers.
+"""How time and memory of clustering within speakers grow: random vectors, 5 utterances of each of 10,000 speakers.
 
     python benchmarks/clusters.py [--speakers 1250,2500,5000,10000] [--utterances 5]
 

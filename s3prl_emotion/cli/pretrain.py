@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import types
 
 from s3prl_emotion.cli import set_up_logging
 
@@ -27,5 +28,5 @@ def main(args: argparse.Namespace) -> int:
     return int(_file_of(args.recipe).main(args))
 
 
-def _file_of(recipe: str) -> object:
+def _file_of(recipe: str) -> types.ModuleType:
     return importlib.import_module(f"s3prl_emotion.cli.pretrain_{recipe}")

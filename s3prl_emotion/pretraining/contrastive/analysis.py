@@ -44,7 +44,7 @@ FACTS: dict[str, Callable[[Utterance], str | None]] = {
 def stage_of(plan: Plan) -> Stage:
     """The stage, of all speech."""
     speech = plan.speech
-    inputs = {"embeddings": embed.input_of(plan), "labels": _labels_sha256(speech)}
+    inputs = {"embeddings": embed.input_of(plan, NAME), "labels": _labels_sha256(speech)}
     return plan.stage(NAME, None, plain(plan.settings.cluster), inputs)
 
 

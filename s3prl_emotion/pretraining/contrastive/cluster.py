@@ -30,7 +30,7 @@ def stage_of(plan: Plan, fold: int | None) -> Stage:
     """The stage for a fold."""
     settings = plain(plan.settings.cluster)
     del settings["shuffles"]  # of the analysis
-    return plan.stage(NAME, fold, settings, {"embeddings": embed.input_of(plan)})
+    return plan.stage(NAME, fold, settings, {"embeddings": embed.input_of(plan, NAME)})
 
 
 def run(plan: Plan, fold: int | None) -> dict[str, Any]:

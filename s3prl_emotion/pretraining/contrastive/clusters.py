@@ -96,9 +96,9 @@ def read(folder: Path, speech: Manifest) -> tuple[Clustered, ...]:
     if len(rows) != count:
         raise RunError(f"{path}: {ABOUT} says {count} utterances, found {len(rows)}. Cluster again")
     for item in speech.utterances:
-        row = rows.get(item.id)
-        if row is None or (row.speaker, row.content) != (item.speaker, item.content):
-            found = "is not in it" if row is None else "has another speaker or other audio there"
+        known = rows.get(item.id)
+        if known is None or (known.speaker, known.content) != (item.speaker, item.content):
+            found = "is not in it" if known is None else "has another speaker or other audio there"
             raise RunError(f"{path}: clusters of other speech: {item.id!r} {found}. Cluster again")
     if len(rows) != len(speech.utterances):
         strange = next(name for name in rows if name not in speech.by_id)

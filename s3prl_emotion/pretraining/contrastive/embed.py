@@ -120,13 +120,13 @@ def read_folder(folder: Path, speech: Manifest) -> np.ndarray:
     return found
 
 
-def input_of(plan: Plan) -> str:
-    """The hash of the finished vectors.
+def input_of(plan: Plan, stage: str) -> str:
+    """The hash of the finished vectors, which a stage needs.
 
     Raises:
         RunError: if the stage is not finished
     """
-    stage = stage_of(plan)
-    if stage.finished() is None:
-        raise RunError("cluster: stage embed is not finished: run it first (--stage embed)")
-    return hash_of(stage.folder / VECTORS)
+    before = stage_of(plan)
+    if before.finished() is None:
+        raise RunError(f"{stage}: stage embed is not finished: run it first (--stage embed)")
+    return hash_of(before.folder / VECTORS)

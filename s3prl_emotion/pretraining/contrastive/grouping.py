@@ -35,7 +35,8 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
     r""":math:`v / \lVert v \rVert_2`, float64; a vector of zeros stays one."""
     found = vectors.astype(np.float64)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.divide(found, lengths, out=np.zeros_like(found), where=lengths > 0)
+    unit: np.ndarray = np.divide(found, lengths, out=np.zeros_like(found), where=lengths > 0)
+    return unit
 
 
 def seed_of(seed: int, speaker: str) -> int:

@@ -83,4 +83,5 @@ def partials(samples: int, hop: int) -> list[int]:
 
 
 def _scaled(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    lengths: Tensor = vectors.norm(dim=-1, keepdim=True)
+    return vectors / lengths.clamp_min(1e-12)

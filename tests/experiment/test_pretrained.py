@@ -32,6 +32,7 @@ from s3prl_emotion.downstream.pretrained import (
 from s3prl_emotion.errors import ConfigError, EmotionError, ProtocolError, RunError, UpstreamError
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.checkpoint import evaluate_checkpoint
+from s3prl_emotion.experiment.request import settle
 from s3prl_emotion.experiment.run import run
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.upstreams.resolution import resolve
@@ -261,6 +262,15 @@ def test_other_features_are_refused(changes: dict[str, Any], message: str) -> No
     check_features(about, own, 3, 8, Path("head"))
     with pytest.raises(RunError, match=message):
         check_features(about, dataclasses.replace(own, **changes), 3, 8, Path("head"))
+
+
+def test_the_head_alone_makes_a_run_deviate(tmp_path: Path) -> None:
+    """Of what ships with emotion_contrastive nothing else is another."""
+    head = make_head(tmp_path / "head", projector_dim=256)
+    s3prl = {"upstream": "fbank_no_cmvn", "downstream": "emotion_contrastive", "device": "cpu"}
+    plan = settle(Request(s3prl=s3prl, corpus="demo", pretrained=head))
+    (told,) = plan.remarks.deviations
+    assert told == f"started from the pretrained head {plan.remarks.pretrained['sha256'][:12]}"
 
 
 def test_what_is_named_and_what_is_not(tmp_path: Path, request_for: Requests) -> None:

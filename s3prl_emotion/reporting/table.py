@@ -208,10 +208,7 @@ def _text(settings: Settings | None) -> str:
     if text.get("cut"):
         parts.append(f"{text['cut']} cut to {text.get('max_tokens')} tokens")
     if text.get("chance"):
-        parts.append(
-            f"{text.get('sentences')} sentences tell {text.get('bits', 0.0):.2f} of the label's "
-            f"{text.get('label_bits', 0.0):.2f} bits: text alone is at chance on this corpus"
-        )
+        parts.append(str(text.get("remark")))
     return "; ".join(parts)
 
 

@@ -29,15 +29,22 @@ class Information:
         """Whether sentences are said again and again, and tell next to nothing: text alone cannot know the label."""
         return self.utterances >= REPEATED * self.sentences and self.bits <= LITTLE * self.label_bits
 
-    def remark(self) -> str:
-        """One sentence for people; empty where sentences are hardly ever said twice, and the figure says nothing."""
+    def remark(self, heard: bool = False) -> str:
+        """One sentence for people; empty where sentences are hardly ever said twice, and the figure says nothing.
+
+        Args:
+            heard: texts are a recogniser's, and these sentences the script's: what it gets wrong may tell of emotions
+        """
         if self.utterances < REPEATED * self.sentences:
             return ""
         told = (
             f"{self.sentences} sentences of {self.utterances} utterances tell {self.bits:.2f} of the label's "
             f"{self.label_bits:.2f} bits"
         )
-        return f"{told}: text alone is at chance on this corpus" if self.is_chance else told
+        verdict = (
+            "what was heard can tell more only by its errors" if heard else "text alone is at chance on this corpus"
+        )
+        return f"{told}: {verdict}" if self.is_chance else told
 
 
 def information(texts: Sequence[str], labels: Sequence[str]) -> Information:

@@ -112,8 +112,9 @@ def spoken(manifest: Manifest, choice: TextChoice) -> tuple[Manifest, dict[str, 
     # What sentences tell of emotions is told by those of the script, where it is known.
     script = [item.text if item.text and item.text.strip() else texts[item.id] or "" for item in manifest.utterances]
     found = information(script, [item.label for item in manifest.utterances])
-    told |= {"empty": len(empty), **dataclasses.asdict(found), "chance": found.is_chance}
-    if remark := found.remark():
+    remark = found.remark(heard=told.get("wer") is not None)
+    told |= {"empty": len(empty), **dataclasses.asdict(found), "chance": found.is_chance, "remark": remark}
+    if remark:
         logger.log(logging.WARNING if found.is_chance else logging.INFO, "%s: %s", manifest.corpus, remark)
     filled = tuple(dataclasses.replace(item, text=texts[item.id] or "") for item in manifest.utterances)
     manifest = dataclasses.replace(manifest, utterances=filled)

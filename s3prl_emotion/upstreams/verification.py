@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
+from typing import Any
 
 from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
 from s3prl_emotion.errors import RunError, UpstreamError
@@ -77,7 +78,7 @@ def verified(
     if given is None and source.revision is not None:  # the commit stands for the content
         if source.found is not None and source.is_here:
             return source
-        wanted = {"further": further} if further else {}
+        wanted: dict[str, Any] = {"further": further} if further else {}
         return dataclasses.replace(source, found=str(snapshot(source.given, revision=source.revision, **wanted)))
     if given is None and source.sha256 is None and is_hub_id(source.given):
         return source  # an entry of S3PRL's fetches it by itself

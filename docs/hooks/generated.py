@@ -289,6 +289,9 @@ def _options(parser: argparse.ArgumentParser) -> str:
     for group in parser._action_groups:
         rows = []
         for action in group._group_actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parts += [f"### `{part.prog}`\n\n{part.description}\n\n{_options(part)}" for part in _parts_of(action)]
+                continue
             if action.help == argparse.SUPPRESS:
                 continue
             value = formatter._format_args(action, action.dest.upper()) if action.nargs != 0 else ""
@@ -302,6 +305,14 @@ def _options(parser: argparse.ArgumentParser) -> str:
             title = "" if group.title in ("positional arguments", "options", "optional arguments") else group.title
             parts.append((f"**{title}**\n\n" if title else "") + _table(["option", ""], rows))
     return "\n\n".join(parts)
+
+
+def _parts_of(action: Any) -> list[argparse.ArgumentParser]:
+    """The parsers below a command, without their own help."""
+    parts = list(action.choices.values())
+    for part in parts:
+        part._optionals._group_actions = [item for item in part._optionals._group_actions if item.dest != "help"]
+    return parts
 
 
 def _first_line(function: Any) -> str:

@@ -114,7 +114,7 @@ def open_cache(
         source_sha256=source_sha256(args.upstream),
     )
     store = find_store(options.root, key, Shape(probe[0].shape[0], probe[0].shape[2], rate), probe)
-    utterances = [_utterance(manifest, index, preparation) for index in range(len(manifest.utterances))]
+    utterances = utterances_of(manifest, preparation)
     extract(store, utterances, compute, args.device, options.limit_bytes)
     keys = [item.key for item in utterances]
 
@@ -123,6 +123,11 @@ def open_cache(
             return compute(torch.from_numpy(utterances[number].read()).to(args.device))
 
     return CachedUpstream(store, keys, compute, args.device, options.device or args.device, again)
+
+
+def utterances_of(manifest: Manifest, preparation: Preparation = WHOLE) -> list[Utterance]:
+    """The utterances of a checked manifest as :func:`~s3prl_emotion.features.extraction.extract` takes them."""
+    return [_utterance(manifest, index, preparation) for index in range(len(manifest.utterances))]
 
 
 def fingerprint(upstream: nn.Module) -> str:

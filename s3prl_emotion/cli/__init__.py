@@ -22,7 +22,7 @@ COMMANDS = {
     "classical": "the first look: classical models on time statistics of any upstream's states, also layer by layer",
     "study": "answer a question by a list of runs (each corpus to every other, with and without neutral, ...)",
     "ladder": "the whole table of arXiv 2312.11503, from nearest neighbours to speech and text, beside its figures",
-    "pretrain": "make an upstream from a corpus by a recipe (flea), and compare what each stage gained",
+    "pretrain": "make an upstream (flea), or a head to start from (contrastive), and say what that gained",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
     "transcribe": "write what is said in every utterance, by Whisper or a CTC model, for heads that read text",
     "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",

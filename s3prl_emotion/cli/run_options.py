@@ -32,6 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument(
         "--allow-empty-text", action="store_true", help="take an utterance without text as one in which nothing is said"
     )
+    ours.add_argument(
+        "--train-share",
+        type=float,
+        metavar="SHARE",
+        help="train on this share of each fold's training part, such as 0.1, stratified by speaker and class and drawn "
+        "by the seed; dev and test stay whole",
+    )
+    ours.add_argument(
+        "--pretrained",
+        type=Path,
+        metavar="FOLDER",
+        help="start layer weights, projector and pooling from a pretrained head, see `pretrain contrastive`",
+    )
     add_making_arguments(parser)
     cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
     cache.add_argument(
@@ -215,6 +228,8 @@ def request_of(args: argparse.Namespace) -> Request:
         cache_options=cache_options(args),
         text=args.text,
         allow_empty_text=args.allow_empty_text,
+        pretrained=args.pretrained,
+        train_share=args.train_share,
     )
 
 

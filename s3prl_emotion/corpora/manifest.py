@@ -22,6 +22,8 @@ from s3prl_emotion.files import parse_json, write_atomically
 
 SCHEMA = 1
 SOFT_TOLERANCE = 1e-6
+UNLABELLED = "unlabelled"
+"""The label of speech of which nobody says what emotion it has; only pretraining takes such."""
 _LISTS = ("train_order", "dev_order")
 
 

@@ -25,7 +25,7 @@ from s3prl_emotion.corpora._cells import name_of, number_of, optional_of, path_o
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._rows import LAYOUT, rows_of
 from s3prl_emotion.corpora._texts import Texts, looks
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,32 @@ def read_table(
     """
     if speakers not in SPEAKERS:
         raise CorpusError(f"{table}: option speakers: expected {' or '.join(SPEAKERS)}, found {speakers!r}")
+    return _read(table, audio_root, labels, name, speakers == "unknown", REQUIRED, attributes)
+
+
+def read_speakers(table: Path, name: str) -> Manifest:
+    """Read a table for pretraining: ``label`` may be missing or empty, which gives
+    :data:`~s3prl_emotion.corpora.manifest.UNLABELLED`.
+
+    Args:
+        table: the file
+        name: the manifest's
+
+    Raises:
+        CorpusError: as :func:`read_table`
+    """
+    return _read(table, None, None, name, False, ("path", "speaker"))
+
+
+def _read(
+    table: Path,
+    audio_root: str | Path | None,
+    labels: Sequence[str] | str | None,
+    name: str,
+    nameless: bool,
+    required: Sequence[str],
+    attributes: Sequence[str] | str | None = None,
+) -> Manifest:
     texts = Texts(table)
     classes = _classes(labels, table, texts)
     further = AttributeColumns(
@@ -74,9 +100,11 @@ def read_table(
     rows: dict[str, int] = {}
     twins: dict[str, str] = {}
     warned: set[tuple[str, str]] = set()
-    for row, values in rows_of(table, functools.partial(_check_columns, set(further.names))):
+    for row, values in rows_of(table, functools.partial(_check_columns, required, set(further.names))):
         where = f"{table}: row {row}"
-        utterance = _utterance(values, where, texts, classes, speakers == "unknown")
+        if "label" not in required and not str(values.get("label") or "").strip():
+            values["label"] = UNLABELLED
+        utterance = _utterance(values, where, texts, classes, nameless)
         utterance = dataclasses.replace(utterance, attributes=further.of(values, where, texts))
         if utterance.id in rows:
             column = "id" if values.get("id") else "path"
@@ -137,8 +165,8 @@ def _with_sources(utterances: list[Utterance], table: Path, root: Path) -> list[
     return linked
 
 
-def _check_columns(noticed: set[str], found: Sequence[str], where: str) -> None:
-    for column in REQUIRED:
+def _check_columns(required: Sequence[str], noticed: set[str], found: Sequence[str], where: str) -> None:
+    for column in required:
         if column not in found:
             raise CorpusError(f"{where}: no column {column!r}. {nearest(column, [item for item in found if item])}")
     for column in found:

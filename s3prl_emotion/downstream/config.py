@@ -16,6 +16,7 @@ from typing import Any
 
 from s3prl_emotion.config import shown
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.mapping import LATER
 from s3prl_emotion.text.settings import TextConfig
 
 SAMPLERS = ("shuffle", "class_weighted")
@@ -116,9 +117,14 @@ class DataConfig:
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
-    augmentation: tuple[dict[str, Any], ...] = ()  # effects while training, each with name, p and options
+    augmentation: tuple[dict[str, Any], ...] = field(
+        default=(), metadata=LATER
+    )  # effects while training, each with name, p and options
+    train_share: float = field(default=1.0, metadata=LATER)  # of the training part, see downstream/share.py
 
     def __post_init__(self) -> None:
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share must be above 0 and at most 1, got {self.train_share}")
         for name in ("train_batch_size", "eval_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -136,6 +142,29 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """``modelrc.pretrained``: layer weights, projector and pooling start from a pretrained head (``--pretrained``)."""
+
+    frozen: bool = False  # they stay as they are: the classifier alone learns
+    sha256: str | None = None  # of the folder that --pretrained named; filled in by it
+
+
+@dataclass(frozen=True)
+class AuxiliaryConfig:
+    """``modelrc.auxiliary``: who speaks, as a second task in training (arXiv 2401.11017; the weight is ours)."""
+
+    speaker_weight: float = 1.0  # times the cross-entropy of the training part's speakers is added to the loss
+    reverse: bool = False  # turn its gradient around where it enters the head: who speaks is to be forgotten
+
+    def __post_init__(self) -> None:
+        if not 0 < self.speaker_weight < math.inf:
+            raise ValueError(
+                f"speaker_weight must be a finite number above 0, got {self.speaker_weight:g}; auxiliary: null leaves "
+                "the task out"
+            )
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """``downstream_expert.modelrc``: weighted sum -> projector -> dropout -> pooling -> linear."""
 
@@ -143,7 +172,11 @@ class ModelConfig:
     projector_dim: int | None = 256  # d_v; null pools the upstream's features themselves
     dropout: float = 0.0  # on the features before pooling
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "cross_entropy"})
-    text: TextConfig | None = None  # a text encoder beside the pooled speech, or in its place
+    text: TextConfig | None = field(
+        default=None, metadata=LATER
+    )  # a text encoder beside the pooled speech, or in its place
+    pretrained: StartConfig | None = field(default=None, metadata=LATER)  # null: random weights
+    auxiliary: AuxiliaryConfig | None = field(default=None, metadata=LATER)  # null: no second task
 
     def __post_init__(self) -> None:
         if self.projector_dim is not None and self.projector_dim < 1:

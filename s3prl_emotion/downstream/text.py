@@ -34,6 +34,7 @@ class TextBranch(nn.Module):
         self.output_size = self.opened.width
         self.encoder = TextEncoder(self.opened) if config.trainable else None
         self._frozen = FrozenTexts(self.opened)
+        self._tokens: dict[str, list[int]] = {}
 
     def use(self, frozen: FrozenTexts) -> None:
         """Take vectors from a store."""
@@ -43,7 +44,10 @@ class TextBranch(nn.Module):
         """What is said in each utterance to ``(batch, output_size)``."""
         if self.encoder is None:
             return self._frozen(texts, device)
-        vectors: Tensor = self.encoder([self.opened.tokens(text)[0] for text in texts])
+        for text in texts:
+            if text not in self._tokens:
+                self._tokens[text] = self.opened.tokens(text)[0]
+        vectors: Tensor = self.encoder([self._tokens[text] for text in texts])
         return vectors
 
     def sealed(self, texts_sha256: str) -> dict[str, Any]:

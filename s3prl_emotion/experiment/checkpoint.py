@@ -20,6 +20,7 @@ from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.kept import check_kept_upstream
+from s3prl_emotion.experiment.start import kept_start
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import checkpoint_sha256, write_atomically
@@ -153,6 +154,7 @@ def score_best(
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
         "differs": _differs_from_run(fold.run, last["Training"], content["Inputs"]),
+        **kept_start(fold),
     }
     if fold.run.is_begun and "epochs" in fold.run.about()["config"]["runner"]:
         about["total_steps"] = last["Training"].settings.runner.total_steps

@@ -77,7 +77,12 @@ def run_classical(
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
         given = {} if prepared is None else prepared
-        return divided(plan.corpus, plan.protocol, plan.folds, plan.upstream, folder, given, known)
+        checkpoint = plan.upstream.checkpoint
+        learned = [] if checkpoint is None else [Path(checkpoint)]
+        manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, learned, folder, given, known)
+        for number in wanted:  # a fold that an upstream has no model for is named before anything is fitted
+            of_fold(checkpoint, number)
+        return manifest, folds, wanted
 
     with folder.claimed(plan.identity(), prepared_folds) as (manifest, folds, wanted):
         each = is_per_fold(plan.upstream.checkpoint)

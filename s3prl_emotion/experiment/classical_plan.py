@@ -36,6 +36,13 @@ IGNORED = {
     "upstream_feature_normalize": "--upstream_feature_normalize",
 }
 """S3PRL's arguments that say nothing to a classical model, each with its flag."""
+NEURAL = {
+    "text": "--text",
+    "allow_empty_text": "--allow-empty-text",
+    "pretrained": "--pretrained",
+    "train_share": "--train-share",
+}
+"""What of a request is for neural heads alone, each with its flag."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,7 @@ def settle_classical(request: Request) -> ClassicalPlan:
     given = [flag for key, flag in IGNORED.items() if getattr(args, key) != arguments.ARGUMENTS[key]]
     if request.cache is False:
         given.append("--no-cache")
+    given += [flag for key, flag in NEURAL.items() if getattr(request, key) not in (None, False)]
     if given:
         raise ConfigError(f"{', '.join(given)}: -d {args.downstream} would ignore it; leave it out")
     if args.mode != "train":

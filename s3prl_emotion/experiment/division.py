@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_emotion.corpora import Manifest
@@ -12,9 +13,8 @@ from s3prl_emotion.evaluation.metrics import ua, wa
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
-from s3prl_emotion.runs.plan import CorpusChoice, UpstreamChoice
+from s3prl_emotion.runs.plan import CorpusChoice
 from s3prl_emotion.runs.prediction import read_predictions
-from s3prl_emotion.upstreams.per_fold import of_fold
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def divided(
     corpus: CorpusChoice,
     protocol: str,
     wanted: tuple[int, ...] | None,
-    upstream: UpstreamChoice,
+    learned: Sequence[Path],
     folder: RunFolder,
     prepared: Prepared,
     known: bool,
@@ -37,7 +37,7 @@ def divided(
         corpus: what to divide
         protocol: how
         wanted: the folds asked for; None for all
-        upstream: whose folder may say what it was pretrained on, and may hold one model per fold
+        learned: the upstream's checkpoint, and a pretrained head: folders that may say what was heard before
         folder: of the run
         prepared: what other runs have prepared; filled in
         known: an earlier start left manifest and folds in the folder
@@ -45,27 +45,25 @@ def divided(
     Raises:
         EmotionError: naming the file, the leak or the fold
     """
-    manifest, folds = _prepare(corpus, protocol, upstream, folder, prepared, known)
+    manifest, folds = _prepare(corpus, protocol, learned, folder, prepared, known)
     numbers = tuple(fold.number for fold in folds.folds)
     for number in wanted or numbers:
         if number not in numbers:
             raise ConfigError(f"--fold {number}: {corpus.name} has folds {', '.join(map(str, numbers))}")
-        of_fold(upstream.checkpoint, number)  # one that an upstream has no model for is named before anything else
     return manifest, folds, wanted or numbers
 
 
 def _prepare(
-    corpus: CorpusChoice, protocol: str, upstream: UpstreamChoice, folder: RunFolder, prepared: Prepared, known: bool
+    corpus: CorpusChoice, protocol: str, learned: Sequence[Path], folder: RunFolder, prepared: Prepared, known: bool
 ) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
-    checkpoint = None if upstream.checkpoint is None else Path(upstream.checkpoint)
     if known:
         _, manifest, folds = folder.whole()
-        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
+        check_leaks(manifest, folds, folder, corpus.pretraining, learned)
         return manifest, folds
     if protocol in prepared:
         manifest, folds = prepared[protocol]
-        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
+        check_leaks(manifest, folds, folder, corpus.pretraining, learned)
         folder.write_division(manifest, folds)
         return manifest, folds
     prepared[protocol] = prepare(
@@ -78,7 +76,7 @@ def _prepare(
         corpus.trim_zeros,
         corpus.drop_leaks,
         corpus.pretraining,
-        checkpoint,
+        learned,
         corpus.making,
     )
     return prepared[protocol]

@@ -28,7 +28,7 @@ from s3prl_emotion.upstreams.per_fold import is_per_fold
 logger = logging.getLogger(__name__)
 
 PRETRAINING_FILE = "pretraining.jsonl"
-"""In a checkpoint's folder: the manifest of what it was pretrained on."""
+"""In the folder of a checkpoint or of a pretrained head: the manifest of what it was pretrained on."""
 LABELLED_FILE = "pretraining-labelled.jsonl"
 """Beside it: the manifest of what of this was heard with its emotion labels."""
 NOTHING = Making()
@@ -44,7 +44,7 @@ def prepare(
     trim: bool = False,
     drop_leaks: bool = False,
     pretraining: Sequence[Path] = (),
-    checkpoint: Path | None = None,
+    learned: Sequence[Path] = (),
     making: Making = NOTHING,
 ) -> tuple[Manifest, Folds]:
     """Read a corpus, check and clean its audio, divide, balance and audit it, and write ``manifest.jsonl`` and
@@ -60,7 +60,7 @@ def prepare(
         trim: leave out digital zeros at both ends
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on
-        checkpoint: the upstream's, whose folder may hold such manifests
+        learned: the upstream's checkpoint, and a pretrained head: folders that may hold such manifests
         making: what audio is made of the corpus': cleaned recordings, augmented copies
 
     Raises:
@@ -71,19 +71,7 @@ def prepare(
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
     check_making(making, chosen)
     manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
-    logger.info("checking %d audio files of %s", len(manifest.utterances), corpus)
-    with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
-        manifest, problems = validate(manifest, show)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    clean_up(folder.path)
-    _report(problems, folder.problems, trim)
-    manifest = apply(manifest, problems, skip_bad)
-    if trim:
-        manifest = trim_zeros(manifest)
+    manifest = checked(manifest, corpus, folder.problems, skip_bad, trim)
     if making.preparation is not None:
         manifest = cleaned(manifest, making.preparation, making.root)
     if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
@@ -98,13 +86,40 @@ def prepare(
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
     if making.balance is not None:
         manifest, folds = with_copies(manifest, folds, making.balance, making.root)
-    check_leaks(manifest, folds, folder, pretraining, checkpoint)
+    check_leaks(manifest, folds, folder, pretraining, learned)
     folder.write_division(manifest, folds)
     return manifest, folds
 
 
+def checked(manifest: Manifest, name: str, problems: Path, skip_bad: bool, trim: bool) -> Manifest:
+    """Decode all audio once: durations and fingerprints are known then, and what is wrong is in a table.
+
+    Args:
+        manifest: what to check
+        name: of the corpus, for the log
+        problems: the table; its folder is made
+        skip_bad: leave out files that cannot be used
+        trim: leave out digital zeros at both ends
+
+    Raises:
+        CorpusError: naming the files that cannot be used
+    """
+    logger.info("checking %d audio files of %s", len(manifest.utterances), name)
+    with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        manifest, found = validate(manifest, show)
+    problems.parent.mkdir(parents=True, exist_ok=True)
+    clean_up(problems.parent)
+    _report(found, problems, trim)
+    manifest = apply(manifest, found, skip_bad)
+    return trim_zeros(manifest) if trim else manifest
+
+
 def check_leaks(
-    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], checkpoint: Path | None = None
+    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], learned: Sequence[Path] = ()
 ) -> None:
     """Audit a division before anything is trained on it, into ``audit.json``, and say what train and test share.
 
@@ -112,7 +127,9 @@ def check_leaks(
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    found = [audit.PretrainingData(path) for path in pretraining] + _heard(checkpoint, folds)
+    found = [audit.PretrainingData(path) for path in pretraining]
+    for place in learned:
+        found += _heard(place, folds)
     findings = audit.audit_once(manifest, folds, protocol, found, folder.audit)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
@@ -125,9 +142,9 @@ def check_leaks(
             log("%s shared by %s and %s: %.0f %% (%s)", item["kind"], first, second, share, item["status"])
 
 
-def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.PretrainingData]:
-    """What lies in a checkpoint's folder about its pretraining: of each fold's model, where there are several."""
-    if checkpoint is None or not checkpoint.is_dir():
+def _heard(checkpoint: Path, folds: Folds) -> list[audit.PretrainingData]:
+    """What lies in a folder about its pretraining: of each fold's model, where there are several."""
+    if not checkpoint.is_dir():
         return []
     numbers: Sequence[int | None] = [fold.number for fold in folds.folds] if is_per_fold(str(checkpoint)) else [None]
     found = []

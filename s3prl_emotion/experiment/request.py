@@ -15,7 +15,7 @@ from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.bridge.translation import training_of
 from s3prl_emotion.classical import Choice
 from s3prl_emotion.config import read_yaml
@@ -24,6 +24,7 @@ from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.settings import FoldInputs, Settings, said_last
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.experiment.start import record_of, started
 from s3prl_emotion.experiment.texts import settle_text
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
@@ -64,6 +65,9 @@ class Request:
         classical: of a classical model (``-d classical_...``): how states become vectors
         text: what is said, for heads that read it: ``corpus``, or a file of transcriptions; None is ``corpus``
         allow_empty_text: take an utterance without text as one in which nothing is said
+        pretrained: the folder of a pretrained head to start from
+        train_share: train on this share of each fold's training part, stratified by speaker and class, drawn by the
+            seed; None takes what the configuration says
     """
 
     s3prl: Mapping[str, Any]
@@ -85,6 +89,8 @@ class Request:
     classical: Choice = field(default_factory=Choice)
     text: str | None = None
     allow_empty_text: bool = False
+    pretrained: Path | None = None
+    train_share: float | None = None
 
 
 def settle(request: Request) -> Plan:
@@ -103,6 +109,7 @@ def settle(request: Request) -> Plan:
     arguments.check_arguments(args, "the command line")
     settings, inputs, shipped = _settings(request, args)
     args.override = None  # applied; a checkpoint must not carry it on
+    settings = started(settings, args.downstream, request.pretrained)
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     text, training = settle_text(request.text, request.allow_empty_text, training_of(args, settings))
@@ -110,16 +117,18 @@ def settle(request: Request) -> Plan:
     protocol = protocol_name(request, expert_of(training.downstream).protocol)
     if effects := expert_of(training.downstream).augmentation(settings.expert):
         Augmentation.of(effects, AUGMENTATION)  # so that what is wrong is said before anything is read
+    start = {} if request.pretrained is None else record_of(request.pretrained)
     return Plan(
         training=training,
         corpus=corpus,
         protocol=protocol,
-        folder=folder_name(request, args, protocol, text),
-        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag, text),
+        folder=folder_name(request, args, protocol, text, training.settings),
+        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag, text, start),
         folds=folds_named(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,
         text=text,
+        pretrained=request.pretrained,
     )
 
 
@@ -136,13 +145,30 @@ def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any]
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config[section], **values}
+    if request.train_share is not None:
+        _set_share(config, request.train_share, args.downstream)
     arguments.override(config, args, args.override)
     config["runner"] = said_last(config.get("runner"), given.get("runner"))
-    changed = " with ".join(text for text, given in (("--demo", request.demo), ("-o", args.override)) if given)
+    flags = (("--demo", request.demo), ("--train-share", request.train_share is not None), ("-o", args.override))
+    changed = " with ".join(text for text, given in flags if given)
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
     _refuse_inputs(config, where)
     device = args.device if args.mode == "train" else None
     return *check_settings(config, args.downstream, where, device), shipped
+
+
+def _set_share(config: dict[str, Any], share: float, downstream: str) -> None:
+    """Put ``--train-share`` into a configuration.
+
+    Raises:
+        ConfigError: if the downstream cannot train on a part
+    """
+    if downstream in STOCK_DOWNSTREAMS:
+        raise ConfigError(
+            f"--train-share: -d {downstream} is S3PRL's own expert, which trains on everything; use -d emotion_mean, "
+            "the same head"
+        )
+    config["downstream_expert"].setdefault("datarc", {})["train_share"] = share
 
 
 def _refuse_inputs(config: dict[str, Any], where: str) -> None:
@@ -217,7 +243,17 @@ def folds_named(request: Request, variant: str | None) -> tuple[int, ...] | None
     return request.folds or named
 
 
-def folder_name(request: Request, args: argparse.Namespace, protocol: str, text: TextChoice | None = None) -> Path:
+def _start_name(settings: Settings[Any]) -> str:
+    return f"-from-{settings.expert.modelrc.pretrained.sha256[:8]}"
+
+
+def folder_name(
+    request: Request,
+    args: argparse.Namespace,
+    protocol: str,
+    text: TextChoice | None = None,
+    settings: Settings[Any] | None = None,
+) -> Path:
     """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
     if args.expdir and args.expname:
         raise ConfigError(f"-p {args.expdir} and -n {args.expname} both name the run folder: give one")
@@ -227,8 +263,10 @@ def folder_name(request: Request, args: argparse.Namespace, protocol: str, text:
         return request.root / str(args.expname)
     given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
     upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
-    tag = f"-{request.tag}" if request.tag else ""
+    tag = "" if request.train_share is None else f"-share{request.train_share:g}"
+    tag += f"-{request.tag}" if request.tag else ""
     tag += f"-{text.file.stem}" if text is not None and text.file is not None else ""
     seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
-    corpus = f"{corpus_name(request)}-{protocol}{tag}{seed}"
+    start = "" if settings is None or request.pretrained is None else _start_name(settings)
+    corpus = f"{corpus_name(request)}-{protocol}{start}{tag}{seed}"
     return request.root / str(upstream).replace("/", "__") / str(args.downstream) / corpus

@@ -13,7 +13,8 @@ from pathlib import Path
 from s3prl_emotion.bridge import launch
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.selection import check_upstream
-from s3prl_emotion.bridge.translation import counted
+from s3prl_emotion.bridge.starting import check_start
+from s3prl_emotion.bridge.translation import counted, namespace
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
@@ -24,6 +25,7 @@ from s3prl_emotion.experiment.division import Prepared, divided, say_scored
 from s3prl_emotion.experiment.identity import identity_of
 from s3prl_emotion.experiment.kept import keep_upstream
 from s3prl_emotion.experiment.request import Request, settle
+from s3prl_emotion.experiment.start import head_of, keep_start
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.experiment.texts import check_texts, put_texts
 from s3prl_emotion.features.upstream import CachedUpstream
@@ -76,7 +78,12 @@ def run(
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
         shared = {} if prepared is None else prepared
-        manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, upstream, folder, shared, known)
+        learned = [Path(place) for place in (upstream.checkpoint, plan.pretrained) if place is not None]
+        manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, learned, folder, shared, known)
+        for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
+            of_fold(upstream.checkpoint, number)
+            if plan.pretrained is not None:
+                head_of(plan.pretrained, number)
         if plan.text is not None and known:
             check_texts(manifest, folder)
         elif plan.text is not None:
@@ -86,6 +93,8 @@ def run(
 
     with folder.claimed(identity_of(plan), prepared_folds) as (manifest, folds, wanted):
         todo = [number for number in wanted if plan.score_again or not folder.fold(number).is_finished]
+        if plan.pretrained is not None and todo and not plan.score_again:
+            check_start(namespace(plan.training, todo[0]), head_of(plan.pretrained, todo[0]))
         each, store = is_per_fold(upstream.checkpoint), plan.cache if todo else None
         cached = None if store is None or each else stored_states(plan.training, manifest, store)
         for count, number in enumerate(wanted, start=1):
@@ -110,6 +119,9 @@ def _run_fold(
         inputs = expert_of(training.downstream).prepare(manifest, folds, fold, number)
         if cached is not None:
             inputs = dataclasses.replace(inputs, cached=cached.store.key.dtype)
+        if plan.pretrained is not None:
+            keep_start(fold, plan.pretrained, number)
+            inputs = dataclasses.replace(inputs, pretrained=str(head_of(plan.pretrained, number)))
         keep_upstream(fold, of_fold(training.upstream.checkpoint, number), training.upstream.checkpoint)
         if not plan.score_again:
             training = counted(training, len(folds[number].train))

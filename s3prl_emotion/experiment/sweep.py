@@ -95,7 +95,7 @@ def sweep(
         for place, rate in enumerate(rates, start=1):
             told = "" if rate is None else f" lr {rate:g}"
             logger.info("run %d of %d: %s%s", count * len(rates) + place, len(points) * len(rates), name, told)
-            with _noted(f"{name}{told}", failed):
+            with noted(f"{name}{told}", failed):
                 folder, _ = run(at_point(request, upstream, downstream, seed, rate), prepared, statistics)
                 candidates[rate or 0.0] = folder
         if len(candidates) < len(rates):
@@ -103,7 +103,7 @@ def sweep(
         if len(rates) == 1:
             folders += candidates.values()
         else:
-            with _noted(name, failed):
+            with noted(name, failed):
                 folders.append(choose_rates(candidates))
     if failed:
         listed = "\n".join(f"  {text}" for text in failed)
@@ -116,7 +116,7 @@ def sweep(
 
 
 @contextlib.contextmanager
-def _noted(name: str, failed: list[str]) -> Iterator[None]:
+def noted(name: str, failed: list[str]) -> Iterator[None]:
     """Write down what fails, whatever it is, and go on."""
     try:
         yield

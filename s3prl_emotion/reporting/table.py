@@ -186,7 +186,7 @@ def _settings(settings: Settings | None) -> str:
         if key in file:
             named = str(value) if key == "total_steps" and isinstance(value, str) else f"{key} {value}"
             shown.append(f"{named} (file: {file[key]})")
-        elif settings.demo and key != "epochs_in_steps":
+        elif settings.demo and key not in ("epochs_in_steps", "pretrained"):  # named as a deviation
             shown.append(f"{key} {value}")
     if settings.demo:
         return f"demo settings: {', '.join(shown) or 'scaled down'}; not the configuration file's"

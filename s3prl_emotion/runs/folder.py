@@ -253,6 +253,7 @@ class FoldFolder:
     predictions = _Inside(PREDICTIONS)  # the fold's result
     best = _Inside(BEST)  # the checkpoint that dev selected
     upstream = _Inside("upstream.json")  # the fold's own model, where an upstream has one per fold
+    pretrained = _Inside("pretrained.json")  # the head that the fold started from, where it is a pretrained one
 
     def scored(self, split: str) -> Path:
         """The predictions of the last evaluation of a split, with whatever checkpoint."""

@@ -87,11 +87,12 @@ class Remarks:
     file: Mapping[str, Any]  # total_steps and lr of the configuration that ships
     deviations: tuple[str, ...]  # from it, each in words
     plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that decide the numbers, by kind and name
+    pretrained: Mapping[str, Any] = field(default_factory=dict)  # the head that was started from: hash and lineage
 
     def record(self) -> dict[str, Any]:
-        """As ``run.json`` has them; plugins only where there are any."""
+        """As ``run.json`` has them; plugins, and a pretrained head, only where there are any."""
         content = dataclasses.asdict(self)
-        return content if self.plugins else {key: value for key, value in content.items() if key != "plugins"}
+        return {key: value for key, value in content.items() if value or key not in ("plugins", "pretrained")}
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,4 @@ class Plan:
     score_again: bool = False  # -m evaluate: test again with the checkpoints that dev selected
     cache: CacheOptions | None = None  # None: hidden states are not stored
     text: TextChoice | None = None  # what is said; None for heads that do not read it
+    pretrained: Path | None = None  # the folder of the head to start from; None: random weights

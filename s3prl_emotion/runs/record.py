@@ -41,7 +41,12 @@ _FOLD_KEYS: dict[str, tuple[type, ...]] = {
     "predictions_sha256": _TEXT,
     "differs": (list,),
 }
-_FOLD_OPTIONAL: dict[str, tuple[type, ...]] = {"fold": (int,), "run_sha256": _OPTIONAL_TEXT, MADE: _OBJECT}
+_FOLD_OPTIONAL: dict[str, tuple[type, ...]] = {
+    "fold": (int,),
+    "run_sha256": _OPTIONAL_TEXT,
+    "pretrained": _OBJECT,
+    MADE: _OBJECT,
+}
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

@@ -65,19 +65,16 @@ class FrozenTexts:
     def __init__(self, opened: TextSource, store: Store | None = None) -> None:
         self.opened = opened
         self.store = store
-        self._kept: dict[tuple[int, ...], Tensor] = {}
+        self._kept: dict[str, Tensor] = {}
         self._encoder: TextEncoder | None = None
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], device: torch.device) -> Tensor:
         """Texts to ``(batch, width)`` on ``device``."""
-        rows = []
         for text in texts:
-            ids = tuple(self.opened.tokens(text)[0])
-            if ids not in self._kept:
-                self._kept[ids] = self._stored(ids, device)
-            rows.append(self._kept[ids])
-        return torch.stack(rows).to(device)
+            if text not in self._kept:
+                self._kept[text] = self._stored(self.opened.tokens(text)[0], device)
+        return torch.stack([self._kept[text] for text in texts]).to(device)
 
     def compute(self, ids: Sequence[int], device: torch.device) -> Tensor:
         """The vector ``(width,)`` of one text, on the CPU."""
@@ -87,7 +84,7 @@ class FrozenTexts:
             vector: Tensor = self._encoder.to(device)([ids])[0].float().cpu()
         return vector
 
-    def _stored(self, ids: tuple[int, ...], device: torch.device) -> Tensor:
+    def _stored(self, ids: list[int], device: torch.device) -> Tensor:
         key = tokens_key(ids)
         if self.store is not None and key in self.store:
             return self.store.read(key)[0, 0].clone()

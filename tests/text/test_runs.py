@@ -223,3 +223,30 @@ def test_any_head_reads_text_when_told_so(start, tmp_path) -> None:
     assert start("-u", "fbank", "-d", "emotion_attn_corr", "--fold", "1", steps=2) == 0
     state = load_checkpoint(tmp_path / "run" / "fold1" / "dev-best.ckpt")["Downstream"]
     assert state["head.classifier.weight"].shape[1] == 256 * 255 // 2 + 16
+
+
+@pytest.mark.slow
+def test_an_encoder_of_the_hub_is_known_by_its_commit(run, bert, tmp_path, monkeypatch) -> None:
+    from s3prl_emotion import load
+    from s3prl_emotion.upstreams.hub import TOKENIZER_FILES
+
+    commit = "0123456789abcdef"
+    place = shutil.copytree(bert, tmp_path / "models--owner--name" / "snapshots" / commit)
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr("s3prl_emotion.text.loading.snapshot", lambda name, **given: place)
+    assert run("-u", "fbank", "-d", "emotion_text", "--fold", "1", more=f"{TEXT}.encoder=owner/name") == 0
+    told = json.loads((tmp_path / "run" / "results.json").read_text())["settings"]
+    assert (told["text"]["encoder"], told["text"]["encoder_revision"]) == ("owner/name", commit)
+    assert "text encoder owner/name" in told["deviations"]
+
+    def fetch(name: str, **given: object) -> Path:
+        asked.append({"name": name, **given})
+        return place
+
+    monkeypatch.setattr("s3prl_emotion.upstreams.verification.snapshot", fetch)
+    recogniser = load(tmp_path / "run", device="cpu")
+    assert asked == [{"name": "owner/name", "revision": commit, "further": TOKENIZER_FILES}]
+    content = json.loads((recogniser.export(tmp_path / "out") / "config.json").read_text())
+    assert content["text"]["encoder"] == "owner/name"
+    assert content["text"]["encoder_revision"] == commit
+    assert f"commit `{commit}`" in (tmp_path / "out" / "README.md").read_text()

@@ -52,7 +52,7 @@ def test_killed_in_pretrain_and_export(tmp_path: Path) -> None:
         done = _made(tmp_path / "parts")
         for _ in range(KILLS if stage in KILLED else 0):
             process = _start(tmp_path / "parts", stage)
-            time.sleep(drawn.uniform(0.5, 1.0) * lasted[stage])
+            time.sleep(drawn.uniform(0.3, 0.8) * lasted[stage])
             if process.poll() is None:
                 process.kill()
                 killed[stage] += 1

@@ -26,9 +26,11 @@ from transformers import HubertConfig, HubertModel
 from s3prl_emotion.pretraining import kmeans
 from s3prl_emotion.pretraining.batches import Batches, Clip
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.loop import Loop, make_accelerator
+from s3prl_emotion.pretraining.loop import Loop
+from s3prl_emotion.pretraining.masked import MaskedTask
 from s3prl_emotion.pretraining.masks import MaskSettings
 from s3prl_emotion.pretraining.objective import MaskedPrediction
+from s3prl_emotion.pretraining.processes import make_accelerator
 from s3prl_emotion.pretraining.settings import BatchSettings, KMeansSettings, Training
 from s3prl_emotion.pretraining.states import FrameFile
 
@@ -71,7 +73,9 @@ def throughput(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         batches = Batches(given, batch, MaskSettings(), Framing(), 0)
         accelerator = make_accelerator(args.precision, args.device)
-        loop = Loop(model, batches, batches, training, Path(folder), 0, accelerator, "benchmark")
+        loop = Loop(
+            MaskedTask(model, training.penalty), batches, batches, training, Path(folder), 0, accelerator, "benchmark"
+        )
         loop.model.train()
         optimiser = torch.optim.AdamW(loop.parameters, lr=1e-5)
 

@@ -10,7 +10,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -202,6 +202,10 @@ def _convert(hint: Any, value: Any, where: str, reading: Reading, or_null: str =
             if not check.holds(value):
                 raise reading.error(f"{where}: expected {check.expected}{or_null}, found {_found(value)}")
         return value if hint in _SCALARS else _convert(hint, value, where, reading)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise reading.error(f"{where}: unknown name {shown(value)}. {nearest(str(value)[:80], get_args(hint))}")
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_mapping(hint, value, where, reading)
     if origin is tuple:

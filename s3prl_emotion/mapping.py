@@ -25,6 +25,8 @@ REST = {GATHERS: (None, ())}
 GIVEN = {"given": True}
 """Metadata of a field that is no key: the keys that there were, in their order, for :func:`to_mapping`;
 None of what was not read."""
+LATER = {"later": True}
+"""Metadata of a field that earlier versions do not know: it is written only where it is not its default."""
 
 
 def gathers(takes: Callable[[str, Any], bool], needed: Sequence[str] = ()) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def to_mapping(record: Any) -> dict[str, Any]:
             found = {key: _plain(item) for key, item in value.items()}
             (rest if field.metadata == REST else values).update(found)
         else:
+            if field.metadata == LATER and value == field.default:
+                continue
             values[field.name] = _plain(value)
             if value == field.default:
                 lacked.add(field.name)

@@ -31,7 +31,10 @@ logger = logging.getLogger(__name__)
 
 FOLDERS = "S3PRL_EMOTION_PLUGINS"
 GROUP = "s3prl_emotion.plugins"
-KINDS = ("pooling", "objectives", "corpora", "protocols", "upstream_patches", "downstream_configs")
+KINDS = (
+    *("pooling", "objectives", "corpora", "protocols", "upstream_patches", "downstream_configs", "classical"),
+    *("augmentation", "studies"),
+)
 _SHIPPED = Path(__file__).resolve().parents[1]
 
 
@@ -129,7 +132,8 @@ def record(file: str | Path | None) -> dict[str, str] | None:
 
 def _is_ours(folder: Path) -> bool:
     """A folder of ours, named as one of plugins."""
-    return folder.resolve().parent in (_SHIPPED, _SHIPPED / "s3prl_emotion", _SHIPPED / "s3prl_emotion" / "downstream")
+    ours = _SHIPPED / "s3prl_emotion"
+    return folder.resolve().parent in (_SHIPPED, ours, ours / "downstream", ours / "audio")
 
 
 @functools.cache

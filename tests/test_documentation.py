@@ -24,7 +24,7 @@ from s3prl_emotion.cli import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 DEMO = ["run", "-u", "fbank", "-d", "emotion_attn_corr", "--demo"]
-PRETRAINING_DEMO = ["pretrain", "flea", "--demo"]
+PRETRAINING_DEMOS = (["pretrain", "flea", "--demo"], ["pretrain", "contrastive", "--demo"])
 OTHERS = {"pip install .", "tests/run.sh"}
 ELSEWHERE = {"--iskmean"}  # an option of another program
 LANGUAGES = {"", "bash", "csv", "python", "text", "py", "toml", "yaml"}  # the last three: tests/test_plugins.py
@@ -47,7 +47,8 @@ class Page:
 
     def commands(self, on_a_users_corpus: bool) -> list[str]:
         """Our commands in their order, the whole demos left out."""
-        found = [line for line in self.lines if _is_command(line) and _arguments(line) not in (DEMO, PRETRAINING_DEMO)]
+        whole = (DEMO, *PRETRAINING_DEMOS)
+        found = [line for line in self.lines if _is_command(line) and _arguments(line) not in whole]
         return [line for line in found if ("/path/to" in line) == on_a_users_corpus]
 
 
@@ -120,7 +121,8 @@ def test_commands_on_a_users_corpus_stop_at_its_place_only(line: str, tmp_path, 
     arguments = [str(tiny_hubert) if word == "path/to/folder" else word for word in _arguments(line)]
     device = ["--device", "cpu"] if arguments[0] == "run" else []
     assert main([*arguments, *device]) == 2
-    corpus = arguments[arguments.index("--corpus") + 1] if "--corpus" in arguments else "iemocap"
+    default = "five" if arguments[0] in ("study", "ladder") else "iemocap"
+    corpus = arguments[arguments.index("--corpus") + 1] if "--corpus" in arguments else default
     assert f"no such file or folder. Corpus {corpus} expects" in capsys.readouterr().err
 
 
@@ -130,7 +132,7 @@ def test_the_commands_of_a_page_run_in_order(page: Page, workplace, monkeypatch,
     monkeypatch.setattr("s3prl_emotion.cli.push.main", lambda args: 0)  # the only one that needs a network
     for line in page.commands(False):
         words = _arguments(line)
-        extra = ["--device", "cpu"] if words[0] in ("run", "sweep", "predict") else []
+        extra = ["--device", "cpu"] if words[0] in ("run", "sweep", "predict", "classical") else []
         assert main(words + extra) == 0, line
     assert capsys.readouterr().out
 
@@ -191,22 +193,29 @@ def test_the_files_of_a_run_are_those_of_the_guide(workplace) -> None:
     folder = workplace / "result/downstream/my_run"
     found = {path.name for path in folder.iterdir() if path.name[0] != "."} - {"corpus", "fold1"}
     assert found <= {name for name in listed if "/" not in name}
-    for name in listed - {"problems.csv"}:  # written only where there is something to say
+    for name in listed - {"problems.csv", "robustness"}:  # written only where there is something to say
         assert (folder / name.replace("<N>", "1")).exists(), name
+
+
+def _parsers(name: str) -> dict[str, argparse.ArgumentParser]:
+    """The parser of a command, and those below it, by the words that ask for them."""
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(parser)
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: parser} | {f"{name} {word}": part for action in below for word, part in action.choices.items()}
 
 
 def test_every_option_in_the_text_exists() -> None:
     known = set(ELSEWHERE)
     for name in COMMANDS:
-        parser = argparse.ArgumentParser()
-        importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(parser)
-        known |= set(parser._option_string_actions)
+        for parser in _parsers(name).values():
+            known |= set(parser._option_string_actions)
     named = {(option, page.name) for page in PAGES for option in re.findall(r"`(--[a-z][\w-]*)", page.text)}
     assert len(named) > 20
     assert {(option, page) for option, page in named if option not in known} == set()
 
 
-@pytest.mark.parametrize("kind", ["corpora", "protocols", "poolings", "downstreams", "shims"])
+@pytest.mark.parametrize("kind", ["corpora", "protocols", "poolings", "effects", "classifiers", "downstreams", "shims"])
 def test_what_ls_lists_is_generated(kind: str, generated: ModuleType, capsys) -> None:
     text = generated.heads() if kind == "downstreams" else getattr(generated, kind)()
     assert main(["ls", kind]) == 0
@@ -219,8 +228,9 @@ def test_what_ls_lists_is_generated(kind: str, generated: ModuleType, capsys) ->
 def test_the_command_page_has_every_option_that_help_shows(generated: ModuleType, capsys) -> None:
     text = generated.commands()
     for name in COMMANDS:
-        with pytest.raises(SystemExit):
-            main([name, "--help"])
+        for words in _parsers(name):
+            with pytest.raises(SystemExit):
+                main([*words.split(), "--help"])
         shown = set(re.findall(r"^  (?:-\w, |-\w \S+, )?(--[a-z][\w-]*)", capsys.readouterr().out, flags=re.MULTILINE))
         section = text.split(f"## `{name}`\n")[1].split("\n## ")[0]
         assert [option for option in shown - {"--help"} if not re.search(f"`{option}[ `]", section)] == []

@@ -462,6 +462,10 @@ def test_the_parts_of_the_guide_work(tmp_path, monkeypatch, capsys) -> None:
     out = capsys.readouterr().out
     assert "my_max" in out
     assert "protocol my_protocol" in out
+    assert main(["ls", "classifiers"]) == 0
+    assert "my_lda" in capsys.readouterr().out
+    assert main(["ls", "studies"]) == 0
+    assert "How much of an utterance is needed?" in capsys.readouterr().out
     (tmp_path / "data").mkdir()
     for take in range(3):
         for label in ("calm", "cross"):

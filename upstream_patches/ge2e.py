@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams.ge2e import HOP, weights_of
 
 if TYPE_CHECKING:
     from torch import nn
-
-HOP = 160  # samples; the encoder's mel spectrogram has 40 channels, a window of 25 ms and a step of 10 ms
 
 
 def ge2e(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
@@ -26,11 +22,7 @@ def ge2e(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Mo
     import torch
     from torchaudio.transforms import MelSpectrogram
 
-    wheel = find_spec("resemblyzer")
-    if ckpt is None and (wheel is None or wheel.origin is None):
-        raise UpstreamError("-u ge2e needs Resemblyzer: pip install Resemblyzer")
-    path = Path(ckpt) if ckpt is not None else Path(str(wheel and wheel.origin)).with_name("pretrained.pt")
-    weights = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    weights = weights_of(ckpt)
 
     class GE2E(torch.nn.Module):
         def __init__(self) -> None:

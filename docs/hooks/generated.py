@@ -63,7 +63,7 @@ def heads() -> str:
                 "none" if model["projector_dim"] is None else model["projector_dim"],
                 batches,
                 f"{optimizer['torch_optim_name']} {optimizer['lr']:g}",
-                runner["total_steps"],
+                runner.get("total_steps") or f"{runner['epochs']} epochs",
             ]
         )
     return _table(["`-d`", "pooling", "objective", "projection", "batch", "optimiser", "steps"], rows)
@@ -124,6 +124,28 @@ def table_columns() -> str:
     return f"Required columns are {listed[0]}; optional ones {listed[1]}."
 
 
+def disturbances() -> str:
+    """Effects that ``evaluate --with`` takes, with the option that names their levels."""
+    from s3prl_emotion.audio.augmentation import effects as registry
+    from s3prl_emotion.audio.conditions import LEVELS
+
+    rows = []
+    for name in registry.names():
+        option, parameter, usual = LEVELS.get(name, ("", "", ()))
+        levels = ", ".join(f"{level:g}" for level in usual)
+        rows.append([f"`{name}`", f"`--{option}`" if option else "", f"`{parameter}`" if parameter else "", levels])
+    return _table(["`--with`", "levels", "which are", "if not given (ours)"], rows)
+
+
+def attributes() -> str:
+    """What each corpus tells of its utterances besides."""
+    from s3prl_emotion.corpora import corpora as registry
+
+    told = [(name, registry.get(name).attributes) for name in registry.names()]
+    rows = [[f"`{name}`", ", ".join(f"`{attribute}`" for attribute in found)] for name, found in told if found]
+    return _table(["`--corpus`", "attributes"], rows)
+
+
 def protocols() -> str:
     """Every protocol, in the words of its record."""
     from s3prl_emotion.corpora import corpora as known_corpora
@@ -177,6 +199,31 @@ def objectives() -> str:
     return _objects(registry.get(name) for name in registry.names())
 
 
+def classifiers() -> str:
+    """Every classifier with its grid."""
+    from s3prl_emotion.classical import classifiers as registry
+
+    rows = []
+    for name in registry.names():
+        found = registry.get(name)
+        grid = "; ".join(f"`{key}` {', '.join(map(str, values))}" for key, values in found.grid.items())
+        rows.append([f"`{name}`", found.title, grid, f"`{found.distributions[0]}`"])
+    return _table(["name", "", "grid", "package"], rows)
+
+
+def studies() -> str:
+    """Every study with its question."""
+    from s3prl_emotion.experiment.studies import studies as registry
+
+    return _table(["`NAME`", "question"], [[f"`{name}`", registry.get(name).question()] for name in registry.names()])
+
+
+def effects() -> str:
+    from s3prl_emotion.audio.augmentation import effects as registry
+
+    return _objects(registry.get(name) for name in registry.names())
+
+
 def corpus_readers() -> str:
     from s3prl_emotion.corpora import corpora as registry
 
@@ -202,11 +249,16 @@ GENERATED: dict[str, Callable[[], str]] = {
         corpora,
         corpus_options,
         table_columns,
+        disturbances,
+        attributes,
         protocols,
         shims,
+        effects,
         commands,
         poolings,
         objectives,
+        classifiers,
+        studies,
         corpus_readers,
         adapters,
     )
@@ -237,6 +289,9 @@ def _options(parser: argparse.ArgumentParser) -> str:
     for group in parser._action_groups:
         rows = []
         for action in group._group_actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parts += [f"### `{part.prog}`\n\n{part.description}\n\n{_options(part)}" for part in _parts_of(action)]
+                continue
             if action.help == argparse.SUPPRESS:
                 continue
             value = formatter._format_args(action, action.dest.upper()) if action.nargs != 0 else ""
@@ -250,6 +305,14 @@ def _options(parser: argparse.ArgumentParser) -> str:
             title = "" if group.title in ("positional arguments", "options", "optional arguments") else group.title
             parts.append((f"**{title}**\n\n" if title else "") + _table(["option", ""], rows))
     return "\n\n".join(parts)
+
+
+def _parts_of(action: Any) -> list[argparse.ArgumentParser]:
+    """The parsers below a command, without their own help."""
+    parts = list(action.choices.values())
+    for part in parts:
+        part._optionals._group_actions = [item for item in part._optionals._group_actions if item.dest != "help"]
+    return parts
 
 
 def _first_line(function: Any) -> str:

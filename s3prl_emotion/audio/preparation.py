@@ -1,10 +1,12 @@
 """From a recording to what a model hears: the one way that training, extraction, prediction and export share.
 
-decode -> cut out the segment -> leave out digital zeros -> mono -> 16 kHz -> refuse what is too short -> keep the start
+decode -> cut out the segment -> leave out digital zeros -> mono -> 16 kHz -> clean -> refuse what is too short -> keep
+the start
 
 Trimming comes before conversion, so that zeros are those that the file holds. A corpus is trimmed once, when it is
 prepared: its manifest then holds the times of what sounds, and what is read from there needs no trimming any more. A
-recording that is in no manifest (prediction) is trimmed here, to the same samples.
+recording that is in no manifest (prediction) is trimmed here, to the same samples. Cleaning, which is optional, is done
+once too, into files that the manifest names, and here for a recording that is in none.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from s3prl_emotion.audio._files import AudioError
+from s3prl_emotion.audio.cleaning import cleaning
+from s3prl_emotion.audio.derived import storable
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, as_waveform, read_segment
 
 MIN_SAMPLES = 400
@@ -38,10 +42,13 @@ class Preparation:
     Args:
         max_duration_s: keep this many seconds from the start; None keeps all
         trim_zeros: leave out exact digital zeros at both ends, see :func:`sounding`
+        cleaning: the name of a way to clean, see :mod:`s3prl_emotion.audio.cleaning`; the result has the 16 bits of the
+            file that a corpus' clip becomes
     """
 
     max_duration_s: float | None = None
     trim_zeros: bool = False
+    cleaning: str | None = None
 
     @property
     def max_samples(self) -> int | None:
@@ -90,8 +97,11 @@ class Preparation:
     def _prepared(self, stored: np.ndarray, rate_hz: int, name: str) -> Prepared:
         first, last = sounding(stored, rate_hz) if self.trim_zeros else (0, len(stored))
         check_length(last - first, rate_hz, name)
-        samples = as_waveform(stored[first:last], rate_hz)[: self.max_samples]
-        return Prepared(samples, first / rate_hz, len(stored) / rate_hz)
+        samples = as_waveform(stored[first:last], rate_hz)
+        if self.cleaning is not None:
+            samples = storable(cleaning(self.cleaning, name).clean(samples))
+            check_length(len(samples), SAMPLE_RATE_HZ, f"{name}, after preparation {self.cleaning}")
+        return Prepared(samples[: self.max_samples], first / rate_hz, len(stored) / rate_hz)
 
 
 WHOLE = Preparation()

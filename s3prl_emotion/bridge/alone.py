@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from s3prl_emotion.bridge.building import build, ref_of
 from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of, states
+from s3prl_emotion.features.forms import Form
 from s3prl_emotion.features.store import DTYPES
 
 
@@ -32,10 +33,10 @@ class AloneUpstream(nn.Module):
     Args:
         args: S3PRL's arguments: upstream, checkpoint, ``-s``, ``-l``, device
         dtype: of the stored states
-        means_only: the time mean of every layer only
+        form: all frames, or the time mean of every layer
     """
 
-    def __init__(self, args: argparse.Namespace, dtype: str, means_only: bool) -> None:
+    def __init__(self, args: argparse.Namespace, dtype: str, form: Form) -> None:
         super().__init__()
         upstream = build(ref_of(args), args.device, args.upstream_refresh)
         rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
@@ -45,7 +46,7 @@ class AloneUpstream(nn.Module):
             selection=args.upstream_feature_selection,
             layer=args.upstream_layer_selection,
             rate=rate,
-            means_only=means_only,
+            form=form,
         )
         self._dtype = DTYPES[dtype]
         probe = probe_states(upstream, args, rate)

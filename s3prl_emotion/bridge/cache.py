@@ -24,6 +24,7 @@ from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.extraction import Utterance, extract
 from s3prl_emotion.features.finding import find_store
+from s3prl_emotion.features.forms import Form
 from s3prl_emotion.features.store import Shape, StoreKey
 from s3prl_emotion.features.upstream import CachedUpstream
 
@@ -66,7 +67,7 @@ def open_cache(
     manifest: Manifest,
     options: CacheOptions,
     checkpoints: tuple[str | None, str | None],
-    means_only: bool,
+    form: Form,
     preparation: Preparation = WHOLE,
 ) -> CachedUpstream:
     """Store what is missing of a manifest's hidden states, and return the upstream that reads them.
@@ -76,7 +77,7 @@ def open_cache(
         manifest: checked, so that every utterance's ``content`` is known
         options: where and how
         checkpoints: SHA-256 of ``-k`` and ``-g``
-        means_only: store the time mean of every layer only
+        form: what is stored of every layer: all frames, or statistics over time
         preparation: of each utterance, from the times that the manifest has for it
 
     Raises:
@@ -99,7 +100,7 @@ def open_cache(
         rate=rate,
     )
     probe = behaviour(every_frame, loud, args.device, args.upstream)
-    compute = functools.partial(every_frame, means_only=means_only)
+    compute = functools.partial(every_frame, form=form)
     key = StoreKey(
         upstream=args.upstream,
         weights=fingerprint(upstream),
@@ -107,13 +108,13 @@ def open_cache(
         model_config_sha256=checkpoints[1],
         selection=args.upstream_feature_selection,
         layer=args.upstream_layer_selection,
-        form="mean" if means_only else "frames",
-        dtype="float32" if means_only else options.dtype,  # means are few: they stay exact
+        form=form,
+        dtype="float32" if form != "frames" or getattr(upstream, "keeps_float32", False) else options.dtype,
         s3prl=metadata.version("s3prl"),
         source_sha256=source_sha256(args.upstream),
     )
     store = find_store(options.root, key, Shape(probe[0].shape[0], probe[0].shape[2], rate), probe)
-    utterances = [_utterance(manifest, index, preparation) for index in range(len(manifest.utterances))]
+    utterances = utterances_of(manifest, preparation)
     extract(store, utterances, compute, args.device, options.limit_bytes)
     keys = [item.key for item in utterances]
 
@@ -122,6 +123,11 @@ def open_cache(
             return compute(torch.from_numpy(utterances[number].read()).to(args.device))
 
     return CachedUpstream(store, keys, compute, args.device, options.device or args.device, again)
+
+
+def utterances_of(manifest: Manifest, preparation: Preparation = WHOLE) -> list[Utterance]:
+    """The utterances of a checked manifest as :func:`~s3prl_emotion.features.extraction.extract` takes them."""
+    return [_utterance(manifest, index, preparation) for index in range(len(manifest.utterances))]
 
 
 def fingerprint(upstream: nn.Module) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -61,6 +62,10 @@ class Expert(abc.ABC, Generic[E]):
         """Utterances are cut to this length in seconds; None keeps them whole."""
 
     @abc.abstractmethod
+    def augmentation(self, expert: E) -> tuple[Mapping[str, Any], ...]:
+        """Effects that change the audio while training, as a configuration has them."""
+
+    @abc.abstractmethod
     def sees_only_means(self, expert: E) -> bool:
         """Whether the head is a function of the features' time mean alone."""
 
@@ -114,6 +119,9 @@ class Ours(Expert[ExpertConfig]):
     def cut_s(self, expert: ExpertConfig) -> float | None:
         return expert.datarc.max_duration_s
 
+    def augmentation(self, expert: ExpertConfig) -> tuple[Mapping[str, Any], ...]:
+        return expert.datarc.augmentation
+
     def sees_only_means(self, expert: ExpertConfig) -> bool:
         return sees_only_means(expert.modelrc)
 
@@ -155,6 +163,9 @@ class Stock(Expert[StockExpert]):
 
     def cut_s(self, expert: StockExpert) -> float | None:
         return None
+
+    def augmentation(self, expert: StockExpert) -> tuple[Mapping[str, Any], ...]:
+        return ()
 
     def sees_only_means(self, expert: StockExpert) -> bool:
         return stock.sees_only_means(expert.config.modelrc)

@@ -49,6 +49,9 @@ FAILURES = (
 )
 """What S3PRL and torch raise for settings and states that they cannot work with."""
 
+UNCOUNTED = 10_000
+"""Steps that settings are tried with as long as their epochs are not counted."""
+
 MAX_MASKS = 10_000
 """The largest number in the settings of SpecAug: all its masks are in memory at once; the bound is ours."""
 
@@ -151,13 +154,18 @@ def check_settings(
     return settings, inputs
 
 
+def _steps(settings: Settings[Any]) -> int:
+    """Of a training; of one in epochs, which are counted in each fold, as many as let a schedule be tried."""
+    return settings.runner.total_steps or UNCOUNTED
+
+
 def _try_optimizer(settings: Settings[Any], where: str) -> torch.optim.Optimizer:
     """Two steps of the optimiser as the Runner makes them, and its state through a checkpoint."""
     from s3prl.optimizers import get_optimizer
 
     model = torch.nn.Linear(3, 2)
     try:
-        optimizer: torch.optim.Optimizer = get_optimizer([model], settings.runner.total_steps, settings.optimizer)
+        optimizer: torch.optim.Optimizer = get_optimizer([model], _steps(settings), settings.optimizer)
         for _ in range(2):
             model(torch.ones(4, 3)).sum().backward()
             optimizer.step()
@@ -183,7 +191,7 @@ def _check_scheduler(settings: Settings[Any], optimizer: torch.optim.Optimizer, 
         raise ConfigError(f"{where}: unknown scheduler {shown(name)}. {nearest(str(name)[:80], SCHEDULERS)}")
     typed = from_mapping(SCHEDULERS[name], given, where)
     checked = {item.name: getattr(typed, item.name) for item in fields(typed) if item.name in given}
-    steps = settings.runner.total_steps
+    steps = _steps(settings)
     warmup = checked["num_warmup_steps"]
     try:
         (rate,) = get_scheduler(optimizer, steps, checked).lr_lambdas

@@ -8,6 +8,7 @@
 - a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
 - checkpoints are replaced whole, and a resumed training does not log its steps twice;
 - ``--device cpu`` works on a machine that has a GPU;
+- a head may start from pretrained weights (:mod:`s3prl_emotion.bridge.starting`);
 - what S3PRL prints goes to a file beside the checkpoints;
 - progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
 """
@@ -32,7 +33,9 @@ from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
 from s3prl_emotion.bridge.gate import FAILURES, check_run
 from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
 from s3prl_emotion.bridge.output import kept_output
+from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of
+from s3prl_emotion.bridge.starting import begin
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
@@ -105,6 +108,15 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
     def _get_downstream(self) -> Any:
         seed_everything(self.args.seed)  # the head starts the same whatever the upstream drew
         entry = super()._get_downstream()
+        if self.args.downstream not in STOCK_DOWNSTREAMS:
+            begin(
+                self.args,
+                self.config["downstream_expert"],
+                self.upstream.model,
+                self.featurizer.model,
+                entry.model,
+                bool(self.init_ckpt),
+            )
         weights = getattr(self.featurizer.model, "weights", None)
         if hasattr(entry.model, "layer_weights") and weights is not None:
             entry.model.layer_weights = lambda: torch.softmax(weights, dim=-1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.features.forms import Form
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.explanation import explained
 from s3prl_emotion.upstreams.names import check_name, check_reads, unknown
@@ -126,12 +127,13 @@ def states(
     selection: str,
     layer: int | None,
     rate: int,
-    means_only: bool = False,
+    form: Form = "frames",
 ) -> Tensor:
     """One waveform through the upstream, alone: what S3PRL's featurizer would select, cut as it would cut it.
 
     Returns:
-        ``(layers, frames, width)``, with one frame if ``means_only``
+        ``(layers, frames, width)``; of ``form`` "mean" with one frame, the mean over time, of "mean_std" with a second
+        one, the standard deviation (division by the number of frames, so 0 for one frame)
 
     Raises:
         UpstreamError: if the upstream does not give what is asked for
@@ -163,7 +165,15 @@ def states(
             f"{TOLERANCE_FRAMES} more or less are let through)"
         )
     stacked = torch.stack([item[0, : max(1, expected)] for item in layers])
-    return stacked.mean(dim=1, keepdim=True) if means_only else stacked
+    return over_time(stacked, form)
+
+
+def over_time(block: Tensor, form: Form) -> Tensor:
+    """Frames ``(layers, frames, width)`` as an entry of a store has them: themselves, or their statistics."""
+    if form == "frames":
+        return block
+    mean = block.mean(dim=1, keepdim=True)
+    return mean if form == "mean" else torch.cat((mean, block.std(dim=1, correction=0, keepdim=True)), dim=1)
 
 
 def _check_layers(layers: list[Any], selection: str) -> None:

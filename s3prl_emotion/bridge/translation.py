@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from s3prl_emotion.bridge.arguments import arguments
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.downstream.settings import FoldInputs, Settings, plain_settings
+from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.runs.plan import Training, UpstreamChoice
 from s3prl_emotion.upstreams.per_fold import of_fold
 
@@ -40,13 +42,33 @@ def namespace(training: Training, fold: int | None = None, **launch: Any) -> arg
     return arguments(**{**training.further, **upstream, **typed, **launch})
 
 
+def upstream_of(args: argparse.Namespace) -> UpstreamChoice:
+    """The upstream that S3PRL's arguments describe."""
+    return UpstreamChoice(**{name: getattr(args, key) for key, name in _OF_UPSTREAM.items()})
+
+
 def training_of(args: argparse.Namespace, settings: Settings[Any]) -> Training:
     """What S3PRL's arguments and a checked configuration describe."""
     given = vars(args)
-    upstream = UpstreamChoice(**{name: given[key] for key, name in _OF_UPSTREAM.items()})
+    upstream = upstream_of(args)
     typed = ("downstream", "seed", "device")
     further = {key: value for key, value in given.items() if key not in _OF_UPSTREAM and key not in typed}
     return Training(upstream, settings=settings, further=further, **{key: given[key] for key in typed})
+
+
+def counted(training: Training, utterances: int) -> Training:
+    """A training with its epochs counted in optimiser steps over a fold's training part; without epochs as it is.
+
+    Raises:
+        ConfigError: if dev would never be scored
+    """
+    settings = training.settings
+    datarc = mapping(training.downstream, settings)["downstream_expert"]["datarc"]
+    try:
+        runner = settings.runner.counted(utterances, int(datarc["train_batch_size"]))
+    except ValueError as error:
+        raise ConfigError(f"-d {training.downstream}, {utterances} utterances to train on: {error}") from error
+    return dataclasses.replace(training, settings=dataclasses.replace(settings, runner=runner))
 
 
 def mapping(downstream: str, settings: Settings[Any], inputs: FoldInputs | None = None) -> dict[str, Any]:

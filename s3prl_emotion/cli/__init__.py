@@ -19,17 +19,20 @@ from s3prl_emotion.files import named
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
     "sweep": "upstreams x heads x seeds x learning rates over one store of hidden states, ending in a comparison",
-    "pretrain": "make an upstream from a corpus by a recipe (flea), and compare what each stage gained",
+    "classical": "the first look: classical models on time statistics of any upstream's states, also layer by layer",
+    "study": "answer a question by a list of runs (each corpus to every other, with and without neutral, ...)",
+    "ladder": "the whole table of arXiv 2312.11503, from nearest neighbours to speech and text, beside its figures",
+    "pretrain": "make an upstream (flea), or a head to start from (contrastive), and say what that gained",
     "prepare": "read a corpus, check its audio, and write its manifest and folds",
     "transcribe": "write what is said in every utterance, by Whisper or a CTC model, for heads that read text",
     "audit": "say what train, dev and test share: speakers, audio, augmented siblings, sentences, pretraining data",
-    "evaluate": "compute results.json again from a run folder's predictions",
+    "evaluate": "compute results.json again from predictions; or show a run by groups, or on disturbed audio",
     "compare": "runs side by side with the leaderboard and the papers, with intervals and paired tests",
     "predict": "emotion probabilities and frame attention of any audio files, from a trained run",
     "export": "write a trained head with its layer weights as safetensors, with configuration and model card",
     "push": "upload an exported head to the Hugging Face Hub",
     "cache": "list or delete stored hidden states",
-    "ls": "list downstreams, upstreams, corpora, protocols, poolings or shims",
+    "ls": "list downstreams, upstreams, corpora, protocols, poolings, objectives, classifiers, studies or shims",
 }
 
 

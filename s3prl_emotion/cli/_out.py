@@ -1,10 +1,11 @@
-"""``--out`` must not destroy what it reports on."""
+"""``--out``: where a report goes, which must not destroy what it reports on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.files import write_atomically
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 
 
@@ -17,3 +18,24 @@ def check_not_of_a_run(out: Path) -> None:
     near = out.absolute().parents[:2]
     if out.exists() and any(RunFolder(folder).is_one or FoldFolder(folder).is_finished for folder in near):
         raise ConfigError(f"--out {out}: a file of a run, which it would overwrite; name another file")
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse a place that a report cannot be written to, before anything is computed; None prints.
+
+    Raises:
+        ConfigError: naming it
+    """
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder, expected a file")
+    if out is not None:
+        check_not_of_a_run(out)
+
+
+def write_or_print(text: str, out: Path | None) -> None:
+    """Write a report and print where it is, or print it."""
+    if out is None:
+        print(text)
+        return
+    write_atomically(out, text + "\n")
+    print(out)

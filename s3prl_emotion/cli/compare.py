@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli._out import check_not_of_a_run
+from s3prl_emotion.cli._out import check_out, write_or_print
 from s3prl_emotion.errors import ConfigError
 
 FORMATS = ("table", "json", "csv", "markdown")
@@ -17,13 +17,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from s3prl_emotion.evaluation.metrics import columns
 
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder that holds several"
+        "runs", nargs="*", type=Path, metavar="RUN", help="a run folder, or a folder that holds several"
     )
     parser.add_argument(
         "--baseline",
         type=Path,
         metavar="RUN",
         help="run folder from whose system differences are taken (default: the first system of each block)",
+    )
+    parser.add_argument(
+        "--fuse",
+        nargs="+",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="late fusion of these runs, the mean of their log-probabilities, as a system besides; may be given again",
+    )
+    parser.add_argument(
+        "--save-fused", type=Path, metavar="DIR", help="write each fusion as a run folder below DIR, and compare that"
     )
     parser.add_argument(
         "--metric", default="ua", choices=tuple(columns()), help="what is compared (default: %(default)s)"
@@ -35,8 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print the comparison or write it to a file; no run folder is changed."""
     set_up_logging()
-    print_comparison(args.runs, args.baseline, args.metric, args.format, args.out)
+    if not args.runs and not args.fuse:
+        raise ConfigError("compare what? Name run folders, folders that hold several, or --fuse RUN RUN")
+    for members in args.fuse:
+        if len(members) < 2:
+            raise ConfigError(f"--fuse {members[0]}: late fusion needs at least two runs")
+    if args.save_fused is not None and not args.fuse:
+        raise ConfigError(f"--save-fused {args.save_fused}: there is nothing to fuse; name the runs with --fuse")
+    saved = [] if args.save_fused is None else save_fusions(args.fuse, args.save_fused)
+    fusions = [] if saved else args.fuse
+    runs = [*args.runs, *(member for members in args.fuse for member in members), *saved] if saved else args.runs
+    print_comparison(runs, args.baseline, args.metric, args.format, args.out, fusions)
     return 0
+
+
+def save_fusions(fusions: Sequence[Sequence[Path]], root: Path) -> list[Path]:
+    """Write late fusions as run folders below ``root``."""
+    from s3prl_emotion.evaluation.fusion import fuse_systems, write_fusion
+
+    return [write_fusion(run, root) for members in fusions for run in fuse_systems(members)]
 
 
 def print_comparison(
@@ -45,31 +74,23 @@ def print_comparison(
     metric: str = "ua",
     form: str = "table",
     out: Path | None = None,
+    fusions: Sequence[Sequence[Path]] = (),
 ) -> None:
     """Compare runs and print the result, or write it to ``out``.
 
     Raises:
         RunError: if a folder or file is missing or malformed, or runs of one division differ in their utterances
     """
-    if out is not None and out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder, expected a file")
-    if out is not None:
-        check_not_of_a_run(out)
+    check_out(out)
     from s3prl_emotion.evaluation.comparison import compare
     from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
     from s3prl_emotion.reporting.comparison_text import comparison_text
 
-    comparison = compare(runs, baseline, metric)
+    comparison = compare(runs, baseline, metric, fusions)
     if form == "json":
         text = comparison_json(comparison)
     elif form == "csv":
         text = comparison_csv(comparison)
     else:
         text = comparison_text(comparison, markdown=form == "markdown")
-    if out is None:
-        print(text)
-        return
-    from s3prl_emotion.files import write_atomically
-
-    write_atomically(out, text + "\n")
-    print(out)
+    write_or_print(text, out)

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from s3prl_emotion.corpora import Corpus
     from s3prl_emotion.registry import Registry
 
-KINDS = ("downstreams", "upstreams", "corpora", "protocols", "poolings", "objectives", "shims")
+KINDS = (
+    "downstreams",
+    "upstreams",
+    "corpora",
+    "protocols",
+    "poolings",
+    "objectives",
+    "classifiers",
+    "effects",
+    "studies",
+    "shims",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _entries(kind: str) -> list[tuple[str, str, str | None]]:
     """Names, words, and the files that define them."""
-    if kind in ("corpora", "protocols", "poolings", "objectives"):
+    if kind in ("corpora", "protocols", "poolings", "objectives", "classifiers", "effects", "studies"):
         registry, words = _registry(kind)
         return [(name, words(registry.get(name)), registry.file_of(name)) for name in registry.names()]
     from s3prl_emotion.bridge import registration, shims
@@ -57,6 +68,18 @@ def _registry(kind: str) -> tuple[Registry[Any], Callable[[Any], str]]:
         from s3prl_emotion.pooling import poolings
 
         return poolings, _first_line
+    if kind == "classifiers":
+        from s3prl_emotion.classical import classifiers
+
+        return classifiers, lambda classifier: str(classifier.title)
+    if kind == "studies":
+        from s3prl_emotion.experiment.studies import studies
+
+        return studies, lambda study: str(study.question())
+    if kind == "effects":
+        from s3prl_emotion.audio.augmentation import effects
+
+        return effects, _first_line
     from s3prl_emotion.downstream.objectives import objectives
 
     return objectives, _first_line

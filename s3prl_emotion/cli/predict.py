@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
 
 
-def add_head_arguments(parser: argparse.ArgumentParser) -> None:
+def add_head_arguments(parser: argparse._ActionsContainer) -> None:
     """Options of every command that loads trained heads."""
     parser.add_argument("--fold", metavar="N|all", help="one fold's head, or all finished folds together (default)")
     parser.add_argument("-u", "--upstream", help="not needed: the run knows its upstream, and another is refused")
@@ -104,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
                 _write(layout.head(), out, args.out)
             for file in tqdm(files, desc="predict", disable=None if _free_for_bar(args.out) else True):
                 try:
-                    item = recogniser.recognise(file, **({"text": texts[file]} if file in texts else {}))
+                    item = recogniser.recognise(file, texts.get(file))
                 except CorpusError as error:
                     failed += 1
                     tqdm.write(f"error: {error}", file=sys.stderr)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._printable import printable
+from s3prl_emotion.cli.making_options import add_making_arguments, making_of
 from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
 from s3prl_emotion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from s3prl_emotion.corpora import Manifest
+    from s3prl_emotion.protocols.split import Fold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip"
     )
     add_audit_arguments(parser)
+    add_making_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Write ``manifest.jsonl``, ``folds.json`` and, where there is something to say, ``problems.csv``."""
     set_up_logging()
+    from s3prl_emotion.corpora import five
     from s3prl_emotion.runs.folder import RunFolder
 
     if any(RunFolder(folder).is_begun for folder in (args.out, args.out.absolute().parent)):
         raise ConfigError(f"--out {args.out}: is the folder of a run, whose manifest and folds must stay. Name another")
+    making = making_of(args)
     from s3prl_emotion.experiment.preparation import prepare
 
     manifest, folds = prepare(
@@ -52,12 +63,33 @@ def main(args: argparse.Namespace) -> int:
         args.trim_zeros,
         args.drop_leaks,
         args.pretraining_data,
+        making=making,
     )
+    originals = [item for item in manifest.utterances if item.augmentation is None]
     known = f"{len(manifest.speakers)} speakers" if manifest.speakers else "speakers unknown"
     more = f", {manifest.nameless} utterances of unknown speakers" if manifest.speakers and manifest.nameless else ""
-    print(printable(f"{manifest.corpus}: {len(manifest.utterances)} utterances, {known}{more}"))
-    print(printable(", ".join(f"{label} {count}" for label, count in manifest.counts().items())))
+    print(printable(f"{manifest.corpus}: {len(originals)} utterances, {known}{more}"))
+    print(printable(_counts(manifest.with_utterances(originals).counts())))
+    if args.preparation == "paper-d" and manifest.corpus == five.NAME:
+        print(printable(five.beside_paper(manifest.with_utterances(originals).counts())))
+    if copies := len(manifest.utterances) - len(originals):
+        print(f"{copies} augmented copies in {making.root}")
     for fold in folds.folds:
         print(f"fold {fold.number}: train {len(fold.train)}, dev {len(fold.dev)}, test {len(fold.test)}")
+        if making.balance is not None:
+            print(printable(_balance_of(manifest, fold)))
     print(printable(str(args.out)))
     return 0
+
+
+def _balance_of(manifest: Manifest, fold: Fold) -> str:
+    """What a balanced training part consists of."""
+    made = [manifest.by_id[name] for name in fold.train]
+    copies = Counter(item.label for item in made if item.augmentation is not None)
+    counts = Counter(item.label for item in made)
+    parts = (f"{label} {counts[label]} ({copies[label]} copied)" for label in manifest.labels)
+    return f"  train: {', '.join(parts)}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{label} {count}" for label, count in counts.items())

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s3prl_emotion.cli.making_options import add_making_arguments, making_of
 from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,22 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """S3PRL's options keep their names, short forms and defaults; a test compares them with S3PRL's own parser."""
     ours = parser.add_argument_group("what to benchmark")
     ours.add_argument("-u", "--upstream", help="upstream, as `s3prl-emotion ls upstreams` lists them")
-    ours.add_argument("-d", "--downstream", help="downstream, as `s3prl-emotion ls downstreams` lists them")
-    ours.add_argument("--corpus", default=None, help="corpus (default: iemocap), see `s3prl-emotion ls corpora`")
     ours.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="the corpus' folder (for --corpus table: the table; its relative paths start from its own folder)",
+        "-d",
+        "--downstream",
+        help="downstream, as `s3prl-emotion ls downstreams` lists them; or classical_ and a name of `ls classifiers`",
     )
-    ours.add_argument(
-        "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
-    )
-    ours.add_argument("--protocol", help="how to divide and select (default: the corpus' own), see `ls protocols`")
-    ours.add_argument("--fold", default="all", metavar="N|all", help="test folds: all (default), 3, or 1,4")
-    ours.add_argument(
-        "--demo", action="store_true", help="make a synthetic corpus and train briefly: does everything work?"
-    )
+    add_corpus_arguments(ours)
     ours.add_argument(
         "--text",
         metavar="corpus|FILE",
@@ -41,24 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ours.add_argument(
         "--allow-empty-text", action="store_true", help="take an utterance without text as one in which nothing is said"
     )
-    ours.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
-    ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
-    add_audit_arguments(ours)
     ours.add_argument(
-        "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
+        "--train-share",
+        type=float,
+        metavar="SHARE",
+        help="train on this share of each fold's training part, such as 0.1, stratified by speaker and class and drawn "
+        "by the seed; dev and test stay whole",
     )
-
+    ours.add_argument(
+        "--pretrained",
+        type=Path,
+        metavar="FOLDER",
+        help="start layer weights, projector and pooling from a pretrained head, see `pretrain contrastive`",
+    )
+    add_making_arguments(parser)
     cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
     cache.add_argument(
         "--cache", action=argparse.BooleanOptionalAction, help="default: on, except with -f and -d emotion"
     )
-    cache.add_argument(
-        "--cache-root", type=Path, default=Path("result/cache"), metavar="DIR", help="default: %(default)s"
-    )
     cache.add_argument("--cache-dtype", default="float16", choices=["float16", "float32"], help="default: %(default)s")
-    cache.add_argument(
-        "--cache-limit", metavar="SIZE", help="bound for all of DIR, such as 100G; oldest states go first"
-    )
+    add_store_arguments(cache)
     cache.add_argument(
         "--cache-device", help="keep states in this device's memory as far as they fit (default: --device)"
     )
@@ -82,16 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("-p", "--expdir", help="run folder; fold N is trained in EXPDIR/fold<N>")
 
     upstream = parser.add_argument_group("S3PRL: upstream")
-    upstream.add_argument("-k", "--upstream_ckpt", metavar="PATH", help="checkpoint of upstreams that need one")
-    upstream.add_argument("-g", "--upstream_model_config", metavar="PATH", help="model configuration of such upstreams")
-    upstream.add_argument(
-        "--trust-checkpoint", action="store_true", help="let the upstream's checkpoint execute the code it brings along"
-    )
-    upstream.add_argument("-r", "--upstream_refresh", action="store_true", help="download the upstream again")
+    add_checkpoint_arguments(upstream)
     upstream.add_argument(
         "-f", "--upstream_trainable", action="store_true", help="fine-tune the upstream (default: frozen)"
     )
-    upstream.add_argument("-s", "--upstream_feature_selection", default="hidden_states", help="default: %(default)s")
+    add_selection_argument(upstream)
     upstream.add_argument("-l", "--upstream_layer_selection", type=int, help="one layer instead of the weighted sum")
     upstream.add_argument(
         "--upstream_feature_normalize", action="store_true", help="layer-normalise before the weighted sum"
@@ -101,16 +89,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     upstream.add_argument("--hub", default="torch", choices=["torch", "huggingface"], help=argparse.SUPPRESS)
 
     machine = parser.add_argument_group("S3PRL: machine")
-    machine.add_argument(
-        "--seeds", type=_seeds, metavar="0,1,2", help="one run for each, and their summary, in place of --seed"
-    )
-    machine.add_argument("--seed", default=1337, type=seed_option, help="default: %(default)s, as in S3PRL")
-    machine.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
+    add_seed_arguments(machine)
     machine.add_argument("--cache_dir", help="where S3PRL keeps downloads")
     machine.add_argument("--disable_cudnn", action="store_true")
     machine.add_argument("--verbose", action="store_true", help="log everything")
     for flag, kind in (("--backend", str), ("--local_rank", int), ("--push_to_hf_hub", str), ("--hf_hub_org", str)):
         machine.add_argument(flag, type=kind, default="nccl" if flag == "--backend" else None, help=argparse.SUPPRESS)
+
+
+def add_corpus_arguments(ours: argparse._ActionsContainer) -> None:
+    """What to train and test on, and where the result goes."""
+    ours.add_argument("--corpus", default=None, help="corpus (default: iemocap), see `s3prl-emotion ls corpora`")
+    ours.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the corpus' folder (for --corpus table: the table; its relative paths start from its own folder)",
+    )
+    ours.add_argument(
+        "--corpus-option", action="append", default=[], metavar="KEY=VALUE", help="option of the corpus' reader"
+    )
+    ours.add_argument("--protocol", help="how to divide and select (default: the corpus' own), see `ls protocols`")
+    ours.add_argument("--fold", default="all", metavar="N|all", help="test folds: all (default), 3, or 1,4")
+    ours.add_argument(
+        "--demo", action="store_true", help="make a synthetic corpus and train briefly: does everything work?"
+    )
+    ours.add_argument("--skip-bad", action="store_true", help="go on without audio files that cannot be used")
+    ours.add_argument("--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip")
+    add_audit_arguments(ours)
+    ours.add_argument(
+        "--root", type=Path, default=Path("result/downstream"), help="run folders are made below (%(default)s)"
+    )
+
+
+def add_store_arguments(cache: argparse._ActionsContainer) -> None:
+    """Where hidden states are stored."""
+    cache.add_argument(
+        "--cache-root", type=Path, default=Path("result/cache"), metavar="DIR", help="default: %(default)s"
+    )
+    cache.add_argument(
+        "--cache-limit", metavar="SIZE", help="bound for all of DIR, such as 100G; oldest states go first"
+    )
+
+
+def add_checkpoint_arguments(upstream: argparse._ActionsContainer) -> None:
+    """S3PRL's options that say which weights an upstream has."""
+    upstream.add_argument("-k", "--upstream_ckpt", metavar="PATH", help="checkpoint of upstreams that need one")
+    upstream.add_argument("-g", "--upstream_model_config", metavar="PATH", help="model configuration of such upstreams")
+    upstream.add_argument(
+        "--trust-checkpoint", action="store_true", help="let the upstream's checkpoint execute the code it brings along"
+    )
+    upstream.add_argument("-r", "--upstream_refresh", action="store_true", help="download the upstream again")
+
+
+def add_selection_argument(upstream: argparse._ActionsContainer) -> None:
+    """S3PRL's option that says which of an upstream's outputs is taken."""
+    upstream.add_argument("-s", "--upstream_feature_selection", default="hidden_states", help="default: %(default)s")
+
+
+def add_seed_arguments(machine: argparse._ActionsContainer) -> None:
+    """Seeds and device."""
+    machine.add_argument(
+        "--seeds", type=seeds_option, metavar="0,1,2", help="one run for each, and their summary, in place of --seed"
+    )
+    machine.add_argument("--seed", default=1337, type=seed_option, help="default: %(default)s, as in S3PRL")
+    machine.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
 
 
 def add_audit_arguments(group: argparse._ActionsContainer) -> None:
@@ -142,7 +185,7 @@ MAX_SEED = 2**32 - 1
 """That of :data:`s3prl_emotion.downstream.rng.MAX_SEED`, which needs torch; a test compares them."""
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seeds_option(text: str) -> tuple[int, ...]:
     try:
         return tuple(seed_option(part) for part in text.split(","))
     except ValueError:
@@ -160,7 +203,7 @@ def request_of(args: argparse.Namespace) -> Request:
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if getattr(args, name) is None:
             raise ConfigError(f"{flag} is missing: which {name}? `s3prl-emotion ls {name}s` lists them")
-    for name in filter(None, args.upstream.split(",")) if args.command == "sweep" else [args.upstream]:
+    for name in filter(None, args.upstream.split(",")) if args.command in ("sweep", "classical") else [args.upstream]:
         check_name(name)  # before torch is loaded
     if args.init_ckpt:
         raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
@@ -180,10 +223,13 @@ def request_of(args: argparse.Namespace) -> Request:
         trim_zeros=args.trim_zeros,
         drop_leaks=args.drop_leaks,
         pretraining=tuple(args.pretraining_data),
+        making=making_of(args),
         cache=args.cache,
         cache_options=cache_options(args),
         text=args.text,
         allow_empty_text=args.allow_empty_text,
+        pretrained=args.pretrained,
+        train_share=args.train_share,
     )
 
 
@@ -210,13 +256,14 @@ def folds_option(text: str) -> tuple[int, ...] | None:
     return folds
 
 
-def corpus_options(pairs: list[str]) -> dict[str, str]:
+def corpus_options(pairs: list[str], option: str = "--corpus-option") -> dict[str, str]:
+    """``KEY=VALUE`` of an option that may be repeated."""
     options = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise ConfigError(f"--corpus-option {pair!r}: expected KEY=VALUE")
+            raise ConfigError(f"{option} {pair!r}: expected KEY=VALUE")
         if key in options:
-            raise ConfigError(f"--corpus-option {pair!r}: {key} is given twice; several values go with commas")
+            raise ConfigError(f"{option} {pair!r}: {key} is given twice; several values go with commas")
         options[key] = value
     return options

@@ -42,6 +42,7 @@ class Corpus:
     speaker_counts: Mapping[str, int] = field(default_factory=dict)  # utterances per speaker of a complete copy
     speakers: int | None = None  # number of speakers, where not the utterances of each are known
     folds: int | None = None  # number of folds; None: from the data, or made by the protocol
+    attributes: tuple[str, ...] = ()  # what its names or tables tell besides, where they are there
     default_protocol: str = "strict"
     named_by_data: bool = False  # one reader for many corpora: the folder's or table's own name tells which
 

@@ -1,7 +1,9 @@
 """CREMA-D: 91 actors, twelve sentences, five emotions and neutral; 7442 clips at 16 kHz.
 
 ``1001_IEO_ANG_HI.wav`` is actor 1001, sentence IEO, anger, at a high level (LO, MD and HI for IEO only, else XX). The
-label is the emotion that was acted. Where the folder has ``processedResults/tabulatedVotes.csv``, what raters heard is
+label is the emotion that was acted. Attributes are ``level`` (low, medium, high, or unspecified), ``sentence`` (its
+code) and, where the folder has ``VideoDemographics.csv`` (``ActorID,Age,Sex,Race,Ethnicity``), what it says of the
+actor: age, sex, race and ethnicity. Where the folder has ``processedResults/tabulatedVotes.csv``, what raters heard is
 given as :attr:`Utterance.soft`: its columns ``A D F H N S`` count votes for the clip ``fileName``, and its first
 column, a number without a name, tells what the raters were given: 100000 to 199999 is the voice alone, which is what
 counts here; faces and both follow from 200000.
@@ -47,6 +49,9 @@ TEXTS = {
     "WSI": "We'll stop in a couple of minutes.",
 }
 _NAME = re.compile(rf"^(1\d\d\d)_({'|'.join(TEXTS)})_({'|'.join(_EMOTIONS)})_(LO|MD|HI|XX?)$")
+_LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
+_ABOUT = {"Sex": "sex", "Age": "age", "Race": "race", "Ethnicity": "ethnicity"}
+ACTORS_FILE = "VideoDemographics.csv"
 VOTES_FILE = "processedResults/tabulatedVotes.csv"
 LAYOUT = "the folder of CREMA-D, with files such as 1001_IEO_ANG_HI.wav in it or in its subfolder AudioWAV"
 
@@ -70,11 +75,12 @@ def read_cremad(root: Path) -> Manifest:
     for silent in KNOWN_SILENT:
         if any(path.stem == silent for path, _ in matches):
             logger.info("%s: %s is silent in the corpus itself; it stays in, as in published counts", root, silent)
-    votes = _read_votes(next((file for base in (root, root.parent) if (file := base / VOTES_FILE).is_file()), None))
+    votes = _read_votes(_beside(root, VOTES_FILE))
+    actors = _read_actors(_beside(root, ACTORS_FILE))
     utterances = []
     named = ((path.stem + "X" * (path.stem[-2:] == "_X"), path) for path, _ in matches)
     for name, path in without_copies(named).items():
-        actor, text, emotion, _ = name.split("_")
+        actor, text, emotion, level = name.split("_")
         utterances.append(
             Utterance(
                 id=name,
@@ -83,9 +89,39 @@ def read_cremad(root: Path) -> Manifest:
                 speaker=actor,
                 text=TEXTS[text],
                 soft=renormalised(votes.get(name, {}), LABELS),
+                attributes={"level": _LEVELS[level], "sentence": text, **actors.get(actor, {})},
             )
         )
     return Manifest("cremad", LABELS, root.as_posix(), tuple(utterances))
+
+
+def _beside(root: Path, name: str) -> Path | None:
+    """A table of the corpus, in its folder or, where that is the folder of its audio, above."""
+    return next((file for base in (root, root.parent) if (file := base / name).is_file()), None)
+
+
+def _read_actors(path: Path | None) -> dict[str, dict[str, str]]:
+    """What is known of each actor; nothing, with a warning, if the table cannot be used."""
+    if path is None:
+        return {}
+    try:
+        rows = list(csv.DictReader(read_list(path, errors="replace").removeprefix("\ufeff").splitlines()))
+    except csv.Error as error:
+        raise CorpusError(f"{path}: not readable as a table: {error}. Fetch the file again") from error
+    missing = [name for name in ("ActorID", "Sex") if not rows or name not in rows[0]]
+    if missing:
+        logger.warning(
+            "%s: no column %r, so nothing is known of actors. If it is a git-lfs pointer, run `git lfs pull`",
+            path,
+            missing[0],
+        )
+        return {}
+    return {
+        (row["ActorID"] or "").strip(): {
+            name: text.casefold() for column, name in _ABOUT.items() if (text := (row.get(column) or "").strip())
+        }
+        for row in rows
+    }
 
 
 def _read_votes(path: Path | None) -> dict[str, dict[str, float]]:
@@ -131,5 +167,6 @@ corpora.register("cremad")(
         layout=LAYOUT,
         counts={label: 1087 if label == "neutral" else 1271 for label in LABELS},
         speakers=91,
+        attributes=("level", "sentence", *_ABOUT.values()),
     )
 )

@@ -21,6 +21,7 @@ import numpy as np
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES
 from s3prl_emotion.corpora._synthesis import SAMPLE_RATE_HZ, Prosody, Voice, synthesise
 from s3prl_emotion.corpora.iemocap import LABELS, read_sessions
 from s3prl_emotion.corpora.manifest import Manifest
@@ -242,6 +243,7 @@ corpora.register("demo")(
         layout="a folder that make_demo_corpus made",
         speakers=2 * SESSIONS,
         folds=SESSIONS,
+        attributes=ATTRIBUTES,
         default_protocol="superb",
     )
 )

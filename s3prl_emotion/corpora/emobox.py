@@ -16,19 +16,23 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._attributes import AttributeColumns
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import read_list
-from s3prl_emotion.corpora._iemocap_names import speaker_of
+from s3prl_emotion.corpora._iemocap_names import attributes_of, speaker_of
+from s3prl_emotion.corpora._texts import Texts
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
 
+_OWN = ("key", "wav", "audio", "emo", "label", "start_time", "end_time", *(item.name for item in fields(Utterance)))
 LAYOUT = "CLONE/data/<name> of an EmoBox clone, with fold_<k>/<name>_{train,test}_fold_<k>.jsonl in it"
 
 
@@ -38,6 +42,7 @@ def read_emobox(
     fold: int | str | None = None,
     labels: str | None = None,
     suffix: str | None = None,
+    attributes: Sequence[str] | str | None = None,
 ) -> Manifest:
     """Read EmoBox' lists of one corpus.
 
@@ -47,6 +52,8 @@ def read_emobox(
         fold: read this fold only; needed where several folds test on the same utterance
         labels: the classes to read, with commas; all of the label map if not given. Others are left out
         suffix: the ending of the audio files, where it is not that of the lists (``.wav``)
+        attributes: further keys of the lists to keep, with commas (``channel,dataset``). Sex and scenario of IEMOCAP's
+            utterances come from their names
 
     Returns:
         a manifest ``emobox_<name>``: the test lists of all folds one after the other, then utterances that are only
@@ -63,13 +70,14 @@ def read_emobox(
     lists: dict[tuple[int, str], list[Utterance]] = {}
     classes = _Classes(root, labels)
     speakers = _read_speakers(root / "data.seg.wrd.stm")
+    further = AttributeColumns(attributes, root, _OWN)
     if suffix is not None and not re.fullmatch(r"\.\w+", suffix):
         raise CorpusError(f"{root}: option suffix: expected an ending such as .wav, found {suffix!r}")
     for number in numbers:
         for part in ("test", "train", "valid"):
             path = _list_file(folders[number], part, number)
             if path is not None:
-                lists[number, part] = _read_list(path, classes, speakers, suffix)
+                lists[number, part] = _read_list(path, classes, speakers, suffix, further)
             elif part != "valid":
                 raise CorpusError(f"{folders[number]}: no {part} list. Expected *_{part}_fold_{number}.jsonl")
     known: dict[str, Utterance] = {}
@@ -92,6 +100,7 @@ def read_emobox(
     if not known:
         raise CorpusError(f"{root}: no utterance of the classes. Expected {LAYOUT}")
     classes.report()
+    further.check()
     found = {item.label for item in known.values()}
     order = {part: {k: tuple(u.id for u in items) for (k, p), items in lists.items() if p == part} for _, part in lists}
     return Manifest(
@@ -168,8 +177,11 @@ def _list_file(folder: Path, part: str, number: int) -> Path | None:
     return None
 
 
-def _read_list(path: Path, classes: _Classes, speakers: dict[str, str], suffix: str | None) -> list[Utterance]:
+def _read_list(
+    path: Path, classes: _Classes, speakers: dict[str, str], suffix: str | None, further: AttributeColumns
+) -> list[Utterance]:
     items: dict[str, Utterance] = {}
+    texts = Texts(path)
     for number, line in enumerate(read_list(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -189,6 +201,8 @@ def _read_list(path: Path, classes: _Classes, speakers: dict[str, str], suffix: 
                 speaker=speaker_of(PurePosixPath(wav).stem) or speakers.get(key, ""),
                 start_s=_seconds(row, "start_time"),
                 end_s=_seconds(row, "end_time"),
+                attributes={**(attributes_of(PurePosixPath(wav).stem) or {}), **(further.of(row, where, texts) or {})}
+                or None,
             )
         except (ValueError, OverflowError) as error:
             raise CorpusError(f"{where}: {error}") from error

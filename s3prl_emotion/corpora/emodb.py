@@ -1,6 +1,7 @@
 """EMO-DB, the Berlin database of emotional speech: ten actors, ten German sentences, seven emotions.
 
-``03a01Fa.wav`` is speaker 03, text a01, emotion F (Freude, happiness), take a. Two corpora are registered, so that a
+``03a01Fa.wav`` is speaker 03, text a01, emotion F (Freude, happiness), take a. Attributes are the actor's sex and
+``sentence``, the text's code. Two corpora are registered, so that a
 corpus' name alone tells its classes: ``emodb`` with all seven and ``emodb4`` with anger, happiness, neutral, sadness.
 """
 
@@ -32,6 +33,7 @@ _SPEAKERS = {
     "emodb": dict(zip(_ACTORS, (49, 58, 43, 38, 55, 35, 61, 69, 56, 71), strict=True)),
     "emodb4": dict(zip(_ACTORS, (39, 42, 30, 21, 35, 22, 36, 41, 34, 39), strict=True)),
 }
+_WOMEN = ("08", "09", "13", "14", "16")
 _COUNTS = {"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "happiness": 71, "neutral": 79, "sadness": 62}
 LABELS = tuple(_COUNTS)
 LABELS_4 = ("anger", "happiness", "neutral", "sadness")
@@ -77,6 +79,7 @@ def _read(root: Path, corpus: str, labels: tuple[str, ...]) -> Manifest:
                     speaker=speaker,
                     fold=fold_of[speaker],
                     text=TEXTS.get(text),
+                    attributes={"sex": "female" if speaker in _WOMEN else "male", "sentence": text},
                 )
             )
     return Manifest(corpus, labels, root.as_posix(), tuple(utterances))
@@ -113,5 +116,6 @@ for _name, _reader, _labels in (("emodb", read_emodb, LABELS), ("emodb4", read_e
             counts={label: _COUNTS[label] for label in _labels},
             speaker_counts=_SPEAKERS[_name],
             folds=len(FOLDS),
+            attributes=("sex", "sentence"),
         )
     )

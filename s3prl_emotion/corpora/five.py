@@ -8,7 +8,8 @@ each corpus is checked against its own counts instead. Folds that share no speak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
@@ -22,6 +23,12 @@ from s3prl_emotion.errors import CorpusError
 LABELS = ("angry", "calm", "disgust", "fearful", "happy", "sad", "surprised")
 PARTS = ("cremad", "savee", "tess", "iemocap", "ravdess")
 EXCITED = ("exclude", "happy")
+NEUTRAL = "neutral"
+NEUTRALS = ("exclude", "include")
+FOLDS = ("speakers", "corpora")
+NAME = "five"
+PAPER = (2955, 192, 1923, 1927, 2499, 2995, 745)
+"""What the paper has of each class after its preparation, 13236 files."""
 LAYOUT = f"a folder with the subfolders {', '.join(PARTS)}"
 
 
@@ -29,6 +36,8 @@ def read_five(
     root: Path,
     parts: str | Sequence[str] | None = None,
     exc: str = "exclude",
+    neutral: str = "exclude",
+    folds: str = "speakers",
     *,
     cremad: Folder = None,
     savee: Folder = None,
@@ -42,6 +51,9 @@ def read_five(
         root: the folder with one subfolder per corpus
         parts: some of the corpora, with commas or as a list, to see what each adds; all if not given
         exc: IEMOCAP's label excited: ``exclude``, as in the paper, or ``happy`` to merge it
+        neutral: ``exclude``, as in the paper, or ``include`` as the last class
+        folds: ``speakers``: none are given, so that protocols make theirs; ``corpora``: fold k is the k-th corpus,
+            which protocol ``cross`` leaves out of training; classes of one corpus alone are left out then
         cremad: where this corpus is, if not in its subfolder; the same for every other
 
     Returns:
@@ -51,8 +63,10 @@ def read_five(
     Raises:
         CorpusError: if an option is wrong or a corpus cannot be read
     """
-    if exc not in EXCITED:
-        raise CorpusError(f"five: option exc: expected {' or '.join(EXCITED)}, found {exc!r}")
+    for option, value, known in (("exc", exc, EXCITED), ("neutral", neutral, NEUTRALS), ("folds", folds, FOLDS)):
+        if value not in known:
+            raise CorpusError(f"five: option {option}: expected {' or '.join(known)}, found {value!r}")
+    classes = (*LABELS, NEUTRAL) if neutral == "include" else LABELS
     chosen = names(parts, "parts", PARTS) or PARTS
     given = {"cremad": cremad, "savee": savee, "tess": tess, "iemocap": iemocap, "ravdess": ravdess}
     ordered = [part for part in PARTS if part in chosen]
@@ -64,11 +78,24 @@ def read_five(
         name = canonical(label)
         return "happy" if name == "excited" and exc == "happy" else name
 
-    items = tuple(unite(manifests, LABELS, root, rename))
+    items = tuple(unite(manifests, classes, root, rename))
+    if folds == "corpora":
+        parts_of = {label: {item.corpus for item in items if item.label == label} for label in classes}
+        items = tuple(item for item in items if len(parts_of[item.label]) > 1)
+        items = tuple(replace(item, fold=ordered.index(str(item.corpus)) + 1) for item in items)
     found = {item.label for item in items}
-    name = "five" if len(ordered) == len(PARTS) else f"five_{'+'.join(ordered)}"
+    name = NAME if len(ordered) == len(PARTS) else f"{NAME}_{'+'.join(ordered)}"
     name += "_with_excited" if exc == "happy" else ""
-    return Manifest(name, tuple(label for label in LABELS if label in found), root.as_posix(), items)
+    name += "_with_neutral" if neutral == "include" else ""
+    name += "_by_corpus" if folds == "corpora" else ""
+    return Manifest(name, tuple(label for label in classes if label in found), root.as_posix(), items)
+
+
+def beside_paper(counts: Mapping[str, int]) -> str:
+    """How many of each class there are beside how many the paper has, in one line."""
+    paper = dict(zip(LABELS, PAPER, strict=True))
+    differing = [f"{label} {counts.get(label, 0)} of {paper[label]}" for label in LABELS]
+    return f"arXiv 2312.11503 has {sum(PAPER)}, here {sum(counts.values())} ({', '.join(differing)})"
 
 
 corpora.register("five")(

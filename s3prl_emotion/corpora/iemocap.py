@@ -4,7 +4,8 @@ The labels are those of ``Session<k>/dialog/EmoEvaluation/*.txt``, lines of the 
 ``[6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]``. Lines below, such as
 ``C-E2:<TAB>Anger; Frustration;<TAB>()``, are the votes of single annotators, which become :attr:`Utterance.soft`: a
 vote for several emotions is split evenly, votes for emotions outside of the classes are dropped, and the rest is made
-to sum to 1. The actors' own votes (``C-F1``, ``C-M1``) do not count.
+to sum to 1. The actors' own votes (``C-F1``, ``C-M1``) do not count. Attributes are the speaker's sex, and the
+scenario: improvised or scripted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import read_list
-from s3prl_emotion.corpora._iemocap_names import speaker_of
+from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES, attributes_of, speaker_of
 from s3prl_emotion.corpora._s3prl_order import in_order_of, installed_metadata
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
@@ -80,6 +81,7 @@ def read_sessions(root: Path, corpus: str, merged: Mapping[str, str] = _MERGED) 
                         fold=number,
                         text=texts.get(turn.name),
                         soft=_soft(turn.votes, merged, classes),
+                        attributes=attributes_of(turn.name),
                     )
                 )
     if not utterances:
@@ -212,6 +214,7 @@ IEMOCAP = corpora.register("iemocap")(
         fold_counts={1: 1085, 2: 1023, 3: 1151, 4: 1031, 5: 1241},
         speakers=10,
         folds=5,
+        attributes=ATTRIBUTES,
         default_protocol="superb",
     )
 )

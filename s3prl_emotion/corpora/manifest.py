@@ -22,6 +22,8 @@ from s3prl_emotion.files import parse_json, write_atomically
 
 SCHEMA = 1
 SOFT_TOLERANCE = 1e-6
+UNLABELLED = "unlabelled"
+"""The label of speech of which nobody says what emotion it has; only pretraining takes such."""
 _LISTS = ("train_order", "dev_order")
 
 
@@ -44,10 +46,15 @@ class Utterance:
     end_s: float | None = None  # where it ends in the file; at its end if not given
     duration_s: float | None = None  # filled by validation
     content: str | None = None  # fingerprint of the waveform at 16 kHz; filled by validation
-    trimmed: str | None = None  # the same without digital zeros at both ends, where it has some; filled by validation
+    trimmed: str | None = None  # the same without digital zeros at both ends, where it has some, or of the recording
+    # before it was cleaned: what audits compare; filled by validation
     corpus: str | None = None  # the corpus it comes from, in a manifest that combines several
     source: str | None = None  # id of the utterance that this one was made from by augmentation
+    augmentation: tuple[dict[str, Any], ...] | None = (
+        None  # the effects by which, in their order, with their parameters
+    )
     soft: dict[str, float] | None = None  # annotators' votes as rates over classes, summing to 1
+    attributes: dict[str, str] | None = None  # what else the corpus tells: sex, intensity, sentence, ...
 
     def __post_init__(self) -> None:
         for name in ("id", "path", "label"):
@@ -65,16 +72,24 @@ class Utterance:
                 raise ValueError(f"soft must hold a rate in [0, 1] for each class, found {self.soft}")
             if abs(math.fsum(rates) - 1) > SOFT_TOLERANCE:
                 raise ValueError(f"soft must sum to 1, found {math.fsum(rates):.6g}")
+        for name, value in (self.attributes or {}).items():
+            if not (isinstance(name, str) and isinstance(value, str) and name.strip() and value.strip()):
+                raise ValueError(f"attributes must hold names with texts that are not empty, found {name!r}: {value!r}")
+            if name in _FIELDS:
+                raise ValueError(f"attributes: {name!r} is a key of its own, and no attribute")
 
     @property
     def sound(self) -> str | None:
-        """Fingerprint of the waveform without digital zeros at its ends; None before validation."""
+        """Fingerprint of the recording without digital zeros at its ends; None before validation."""
         return self.trimmed or self.content
 
     def rates(self, labels: Sequence[str]) -> tuple[float, ...]:
         """The annotators' votes in the order of ``labels``; where there are none, 1 for the label."""
         votes = self.soft or {self.label: 1.0}
         return tuple(votes.get(label, 0.0) for label in labels)
+
+
+_FIELDS = frozenset(field.name for field in dataclasses.fields(Utterance))
 
 
 @dataclass(frozen=True)
@@ -112,7 +127,9 @@ class Manifest:
         for item in self.utterances:
             if not is_encodable(item.path):
                 raise CorpusError(f"{self.corpus}: the file name {item.path!r} is not UTF-8. Rename the file")
-            if not is_encodable("".join((item.id, item.label, item.speaker, item.session or "", item.text or ""))):
+            attributes = (part for pair in (item.attributes or {}).items() for part in pair)
+            texts = (item.id, item.label, item.speaker, item.session or "", item.text or "", *attributes)
+            if not is_encodable("".join(texts)):
                 raise CorpusError(f"{self.corpus}: {item.id!r} has texts that are no UTF-8 (half a surrogate pair)")
         for kind, lists in (("training", self.train_order), ("dev", self.dev_order)):
             for fold, ids in lists.items():
@@ -146,6 +163,11 @@ class Manifest:
         """How many utterances' speakers are not known."""
         return sum(not item.speaker for item in self.utterances)
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The names of all attributes that some utterance has, sorted."""
+        return tuple(sorted({name for item in self.utterances for name in item.attributes or ()}))
+
     def path_of(self, utterance: Utterance) -> Path:
         """Where the audio file of ``utterance`` is."""
         return Path(self.root) / utterance.path
@@ -170,7 +192,8 @@ class Manifest:
 
     def sha256(self) -> str:
         """Fingerprint of what decides a result: corpus, classes, and of each utterance, in order, the id, label,
-        votes, speaker, fold and segment, and the prescribed lists. Folders, texts and durations do not enter."""
+        votes, speaker, fold and segment, and the prescribed lists. Folders, texts, durations and attributes do not
+        enter."""
         rows = [
             [u.id, u.label, u.speaker, u.fold, u.start_s, u.end_s, u.corpus, u.soft and sorted(u.soft.items())]
             for u in self.utterances

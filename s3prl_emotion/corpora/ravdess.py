@@ -1,7 +1,8 @@
 """RAVDESS, its speech recorded as audio only: 24 actors, two sentences, eight emotions, 1440 clips at 48 kHz.
 
 ``03-01-05-02-01-02-11.wav`` is audio only (03), speech (01), anger (05), strong (02; 01 is normal), sentence 01, second
-repetition, actor 11; odd actors are men, even ones are women. Songs and videos are left out. A copy that holds every
+repetition, actor 11; odd actors are men, even ones are women: attributes are intensity, statement (its number),
+repetition and sex. Songs and videos are left out. A copy that holds every
 file twice is read once. The six folds, which share no speaker, are those of EmoBox (Ma et al., Interspeech 2024).
 """
 
@@ -31,6 +32,7 @@ _EMOTIONS = {
 }
 LABELS = tuple(_EMOTIONS.values())
 TEXTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
+_INTENSITIES = {"01": "normal", "02": "strong"}
 FOLDS = ((1, 11, 20, 21), (4, 10, 12, 14), (8, 9, 19, 23), (3, 5, 7, 24), (2, 15, 16, 18), (6, 13, 17, 22))
 """The actors that each of the six folds tests on."""
 _NAME = re.compile(r"^(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])$")
@@ -58,7 +60,7 @@ def read_ravdess(root: Path) -> Manifest:
         logger.warning("%s: %d clips are there more than once and are read once", root, len(speech) - len(chosen))
     utterances = []
     for name, path in chosen.items():
-        _, _, emotion, _, sentence, _, actor = name.split("-")
+        _, _, emotion, intensity, sentence, repetition, actor = name.split("-")
         utterances.append(
             Utterance(
                 id=name,
@@ -67,6 +69,12 @@ def read_ravdess(root: Path) -> Manifest:
                 speaker=actor,
                 fold=fold_of[actor],
                 text=TEXTS[sentence],
+                attributes={
+                    "intensity": _INTENSITIES[intensity],
+                    "statement": sentence,
+                    "repetition": repetition,
+                    "sex": "male" if int(actor) % 2 else "female",
+                },
             )
         )
     return Manifest("ravdess", LABELS, root.as_posix(), tuple(utterances))
@@ -86,5 +94,6 @@ corpora.register("ravdess")(
         fold_counts=dict.fromkeys(range(1, 7), 240),
         speaker_counts={f"{actor:02d}": 60 for actor in range(1, 25)},
         folds=len(FOLDS),
+        attributes=("intensity", "statement", "repetition", "sex"),
     )
 )

@@ -56,6 +56,7 @@ def read_savee(root: Path) -> Manifest:
                 label=_EMOTIONS[clip[:-2]],
                 speaker=speaker,
                 fold=SPEAKERS.index(speaker) + 1,
+                attributes={"sex": "male"},
             )
         )
     return Manifest("savee", LABELS, root.as_posix(), tuple(utterances))
@@ -81,5 +82,6 @@ corpora.register("savee")(
         fold_counts=dict.fromkeys(range(1, 5), 120),
         speaker_counts=dict.fromkeys(SPEAKERS, 120),
         folds=len(SPEAKERS),
+        attributes=("sex",),
     )
 )

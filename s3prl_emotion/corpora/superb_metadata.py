@@ -3,7 +3,7 @@
 ``Session<k>/train_meta_data.json`` and ``Session<k>/test_meta_data.json`` hold
 ``{"labels": {"neu": 0, ...}, "meta_data": [{"path", "label", "speaker"}, ...]}``; fold k tests on session k.
 S3PRL divides the training list by position, so its order is kept exactly. Its speaker field names the session, not
-who speaks; speakers of utterances with names of IEMOCAP's form are taken from the name.
+who speaks; speakers of utterances with names of IEMOCAP's form are taken from the name, as its attributes are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import read_list
-from s3prl_emotion.corpora._iemocap_names import session_of, speaker_of
+from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES, attributes_of, session_of, speaker_of
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, nearest
 
@@ -106,6 +106,7 @@ def _utterance(entry: Any, where: str, labels: dict[str, int], fold: int | None)
         speaker=speaker_of(name) or entry["speaker"],
         session=None if session is None else f"Session{session}",
         fold=fold,
+        attributes=attributes_of(name),
     )
 
 
@@ -118,6 +119,7 @@ corpora.register("superb_metadata")(
         citation="Yang et al., SUPERB: Speech processing universal performance benchmark, Interspeech 2021",
         source="made by S3PRL's preprocessing from a user's own copy of the corpus",
         layout=LAYOUT,
+        attributes=ATTRIBUTES,
         default_protocol="superb",
     )
 )

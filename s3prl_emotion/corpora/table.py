@@ -4,6 +4,7 @@ Relative paths start from the table's folder. Columns: ``path``, ``label`` and `
 (the fold that tests on the row), ``session``, ``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of
 a longer file, ``source`` (the id of the utterance that this one was made from by augmentation), and ``soft:<label>``,
 one column per class, for annotators' votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
+Any further columns become attributes where the option ``attributes`` names them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3prl_emotion.corpora import corpora
+from s3prl_emotion.corpora._attributes import AttributeColumns
 from s3prl_emotion.corpora._cells import name_of, number_of, optional_of, path_of, sentence_of
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._rows import LAYOUT, rows_of
 from s3prl_emotion.corpora._texts import Texts, looks
-from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ def read_table(
     labels: Sequence[str] | str | None = None,
     name: str = "table",
     speakers: str = "named",
+    attributes: Sequence[str] | str | None = None,
 ) -> Manifest:
     """Read a table.
 
@@ -52,6 +55,7 @@ def read_table(
             not given
         name: the corpus' name in run folders and reports
         speakers: ``unknown`` where nobody knows who speaks, and the column ``speaker`` tells nothing
+        attributes: further columns to keep, as a list or with commas: ``sex,age``
 
     Returns:
         rows in the order of the table. An id that is not given is the path without its ending, with the times
@@ -61,15 +65,47 @@ def read_table(
     """
     if speakers not in SPEAKERS:
         raise CorpusError(f"{table}: option speakers: expected {' or '.join(SPEAKERS)}, found {speakers!r}")
+    return _read(table, audio_root, labels, name, speakers == "unknown", REQUIRED, attributes)
+
+
+def read_speakers(table: Path, name: str) -> Manifest:
+    """Read a table for pretraining: ``label`` may be missing or empty, which gives
+    :data:`~s3prl_emotion.corpora.manifest.UNLABELLED`.
+
+    Args:
+        table: the file
+        name: the manifest's
+
+    Raises:
+        CorpusError: as :func:`read_table`
+    """
+    return _read(table, None, None, name, False, ("path", "speaker"))
+
+
+def _read(
+    table: Path,
+    audio_root: str | Path | None,
+    labels: Sequence[str] | str | None,
+    name: str,
+    nameless: bool,
+    required: Sequence[str],
+    attributes: Sequence[str] | str | None = None,
+) -> Manifest:
     texts = Texts(table)
     classes = _classes(labels, table, texts)
+    further = AttributeColumns(
+        attributes, table, (*REQUIRED, *OPTIONAL, *(field.name for field in dataclasses.fields(Utterance)))
+    )
     utterances: list[Utterance] = []
     rows: dict[str, int] = {}
     twins: dict[str, str] = {}
     warned: set[tuple[str, str]] = set()
-    for row, values in rows_of(table, functools.partial(_check_columns, set())):
+    for row, values in rows_of(table, functools.partial(_check_columns, required, set(further.names))):
         where = f"{table}: row {row}"
-        utterance = _utterance(values, where, texts, classes, speakers == "unknown")
+        if "label" not in required and not str(values.get("label") or "").strip():
+            values["label"] = UNLABELLED
+        utterance = _utterance(values, where, texts, classes, nameless)
+        utterance = dataclasses.replace(utterance, attributes=further.of(values, where, texts))
         if utterance.id in rows:
             column = "id" if values.get("id") else "path"
             raise CorpusError(
@@ -87,6 +123,7 @@ def read_table(
         utterances.append(utterance)
     if not utterances:
         raise CorpusError(f"{table}: the table has no rows")
+    further.check()
     texts.report()
     found = classes if classes is not None else tuple(sorted({item.label for item in utterances}))
     _check_soft(utterances, found, table, rows)
@@ -128,8 +165,8 @@ def _with_sources(utterances: list[Utterance], table: Path, root: Path) -> list[
     return linked
 
 
-def _check_columns(noticed: set[str], found: Sequence[str], where: str) -> None:
-    for column in REQUIRED:
+def _check_columns(required: Sequence[str], noticed: set[str], found: Sequence[str], where: str) -> None:
+    for column in required:
         if column not in found:
             raise CorpusError(f"{where}: no column {column!r}. {nearest(column, [item for item in found if item])}")
     for column in found:

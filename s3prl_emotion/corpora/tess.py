@@ -5,7 +5,8 @@
 copy inside are read once.
 
 With two speakers there are two folds and nobody left to select on, so the default protocol is ``superb``: dev is a
-random 20 % of the training speaker's clips, and the speaker that is tested on is unheard.
+random 20 % of the training speaker's clips, and the speaker that is tested on is unheard. Attributes are sex, age and
+the word.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _EMOTIONS = {
 }
 LABELS = tuple(_EMOTIONS.values())
 SPEAKERS = ("OAF", "YAF")
+_AGES = {"OAF": "64", "YAF": "26"}
 _NAME = re.compile(rf"^([OY]A)F?_([a-z]+(?:-[a-z]+)*)_({'|'.join(_EMOTIONS)})$", re.IGNORECASE)
 LAYOUT = "the folder of TESS, with files such as OAF_back_angry.wav in it or in subfolders"
 
@@ -63,6 +65,7 @@ def read_tess(root: Path) -> Manifest:
                 speaker=speaker,
                 fold=SPEAKERS.index(speaker) + 1,
                 text=f"Say the word {word}",
+                attributes={"sex": "female", "age": _AGES[speaker], "word": word},
             )
         )
     return Manifest("tess", LABELS, root.as_posix(), tuple(utterances))
@@ -86,6 +89,7 @@ corpora.register("tess")(
         fold_counts={1: 1400, 2: 1400},
         speaker_counts=dict.fromkeys(SPEAKERS, 1400),
         folds=len(SPEAKERS),
+        attributes=("sex", "age", "word"),
         default_protocol="superb",
     )
 )

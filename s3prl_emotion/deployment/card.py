@@ -63,6 +63,7 @@ def _body(config: ExportConfig) -> str:
             f"Recognises {len(config.labels)} emotions ({labels}) in speech. A small head, with weights for the layers "
             f"of the upstream `{config.upstream.name}`, trained by [S3PRL](https://github.com/s3prl/s3prl) with the "
             f"configuration `{config.downstream}` of s3prl-emotion. {_upstream(config)}{_text(config)}",
+            *_pretrained(config),
         ],
         "How to use": [
             f'```python\nfrom s3prl_emotion import load\nrecogniser = load("FOLDER")\n{_call(config)}\n```',
@@ -121,9 +122,35 @@ def _call(config: ExportConfig) -> str:
     return f'print(recogniser.predict(["a.wav"]{said})[0].probabilities)'
 
 
+def _pretrained(config: ExportConfig) -> list[str]:
+    """Where the head comes from, if it did not start from random weights."""
+    start = config.modelrc.pretrained
+    if start is None:
+        return []
+    settings = None if config.results is None else config.results.settings
+    record = {} if settings is None else settings.further.get("pretrained", {})
+    heard = ", ".join(f"`{name}`" for name in record.get("speech", ())) or "speech that its own folder names"
+    kept = "stayed as they were" if start.frozen else "were trained on"
+    pairs = {
+        "labels": " Its pairs came from emotion labels: an upper bound, no pretraining without labels.",
+        "random": " Its pairs came from random clusters: a control.",
+    }.get(record.get("clusters", ""), "")
+    transductive = (
+        " It heard audio of test folds, without labels (transductive)." if record.get("inductive") is False else ""
+    )
+    return [
+        f"Layer weights, projector and pooling started from a pretrained head (SHA-256 `{start.sha256}`, recipe "
+        f"{record.get('recipe', 'unknown')}, on {heard}) and {kept}.{pairs}{transductive}"
+    ]
+
+
 def _audio(config: ExportConfig) -> str:
     cut = "" if config.max_duration_s is None else f"As in training, the first {config.max_duration_s:g} s are used. "
-    return cut + ("As in training, digital zeros at both ends are left out. " if config.trim_zeros else "")
+    trimmed = "As in training, digital zeros at both ends are left out. " if config.trim_zeros else ""
+    clean = (
+        "" if config.preparation is None else f"As in training, recordings are cleaned first: {config.preparation}. "
+    )
+    return cut + trimmed + clean
 
 
 def _results(config: ExportConfig) -> list[str]:

@@ -36,6 +36,7 @@ from s3prl_emotion.deployment.format import (
     Features,
 )
 from s3prl_emotion.deployment.parts import FoldParts, Parts
+from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
 from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
@@ -60,11 +61,16 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
         the folder
 
     Raises:
-        RunError: if the folder holds anything else
+        RunError: if the folder holds anything else, or the model is a classical one
     """
+    if parts.model is None:
+        raise RunError(
+            f"{parts.downstream}: a classical model is exported by copying its run folder, from which "
+            "`s3prl-emotion predict --run FOLDER` reads it; an export holds a neural head"
+        )
     folder = Path(folder).expanduser().absolute()
     _check_place(folder)
-    config = _config(parts, features)
+    config = _config(parts, parts.model, features)
     _recover(folder)
     temporary, earlier = temporary_beside(folder), temporary_beside(folder, "old")
     temporary.mkdir(parents=True)
@@ -72,9 +78,12 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
         _save(_head_tensors(parts), temporary / HEAD_FILE)
         if parts.use.fine_tuned:
             _save(_upstream_tensors(parts), temporary / UPSTREAM_FILE)
+        content = to_mapping(config)
+        if config.preparation is None:
+            del content["preparation"]  # which earlier versions do not know
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         if any(fold.text is not None for fold in parts.folds):
             _save(_text_tensors(parts), temporary / TEXT_FILE)
-        text = json.dumps(to_mapping(config), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(temporary / CONFIG_FILE, text + "\n")
         write_atomically(temporary / CARD_FILE, model_card(config))
         if folder.is_dir():
@@ -114,7 +123,7 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         upstream = _load(folder / UPSTREAM_FILE, number) if config.upstream.fine_tuned else None
         trained = config.modelrc.text is not None and config.modelrc.text.trainable
         text = _load(folder / TEXT_FILE, number) if trained else None
-        folds.append(FoldParts(number, head, logits, upstream, text))
+        folds.append(FoldParts(number, head, logits, upstream, text=text))
     return Parts(
         upstream=config.upstream.ref(),
         use=config.upstream.use(),
@@ -123,7 +132,7 @@ def read_export(folder: Path, fold: int | None = None) -> Parts:
         labels=config.labels,
         folds=tuple(folds),
         corpus=config.corpus.name,
-        preparation=Preparation(config.max_duration_s, config.trim_zeros),
+        preparation=Preparation(config.max_duration_s, config.trim_zeros, config.preparation),
         results=config.results,
         text=None if config.text is None else config.text.source(),
     )
@@ -174,10 +183,9 @@ def _check_place(folder: Path) -> None:
         )
 
 
-def _config(parts: Parts, features: Features) -> ExportConfig:
+def _config(parts: Parts, model: ModelConfig, features: Features) -> ExportConfig:
     known = corpora.get(parts.corpus) if parts.corpus in corpora.names() else None
     text = None if parts.text is None else ExportedText.of(parts.text)
-    model = parts.model
     if text is not None and model.text is not None:  # a folder of this machine tells others nothing
         model = dataclasses.replace(model, text=dataclasses.replace(model.text, encoder=text.encoder))
     return ExportConfig(
@@ -192,6 +200,7 @@ def _config(parts: Parts, features: Features) -> ExportConfig:
         corpus=CorpusFacts(parts.corpus, known.licence if known else None, known.citation if known else None),
         max_duration_s=parts.preparation.max_duration_s,
         trim_zeros=parts.preparation.trim_zeros,
+        preparation=parts.preparation.cleaning,
         results=parts.results,
         versions=versions(),
         text=text,

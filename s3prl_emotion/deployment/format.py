@@ -125,6 +125,7 @@ class ExportConfig:
     corpus: CorpusFacts
     max_duration_s: float | None = None  # the first seconds of a recording only
     trim_zeros: bool = False  # leave out digital zeros at both ends of a recording
+    preparation: str | None = None  # the name of a way to clean recordings
     results: Results | None = None  # the run's results.json
     versions: dict[str, Any] | None = None  # of the packages that exported
     text: ExportedText | None = None  # of heads that read what is said

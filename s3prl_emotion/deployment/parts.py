@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from s3prl_emotion.audio.preparation import WHOLE, Preparation
+from s3prl_emotion.classical import Choice
+from s3prl_emotion.classical._model import Model
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.ref import Source, UpstreamRef
@@ -31,6 +33,7 @@ class FoldParts:
     head: Mapping[str, Tensor]  # parameters of downstream.head.Head
     layer_weights: Tensor | None  # (layers,), before the softmax; None with a single layer
     upstream: Mapping[str, Tensor] | None = None  # the fine-tuned upstream's parameters
+    classical: Model | None = None  # in place of head and layer weights
     text: Mapping[str, Tensor] | None = None  # parameters of downstream.text.TextBranch, where they were trained
 
 
@@ -41,10 +44,11 @@ class Parts:
     upstream: UpstreamRef
     use: UpstreamUse
     downstream: str  # the -d name
-    model: ModelConfig
+    model: ModelConfig | None  # None for a classical model
     labels: tuple[str, ...]
     folds: tuple[FoldParts, ...]
     corpus: str
     preparation: Preparation = WHOLE  # of recordings, as in training
     results: Results | None = None  # the run's results.json
+    choice: Choice | None = None  # of a classical model: how states become vectors
     text: Source | None = None  # the text encoder, of heads that read what is said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.classical import PREFIX, classifier_of
+from s3prl_emotion.classical._file import MODEL_FILE, read_model
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
@@ -18,9 +21,9 @@ from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.text import ENCODER_SHA256, REVISION
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.brought import warn_of_changes
-from s3prl_emotion.experiment.sweep import chosen_runs
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols.seal import MADE, manifest_sha256
+from s3prl_emotion.runs.chosen import chosen_runs
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolder, RunFolder
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import read_fold_file
@@ -46,9 +49,9 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     if is_export(path):
         parts = read_export(path, wanted)
     elif path.is_file():
-        parts = _from_checkpoints([path], FoldFolder(path.absolute().parent).run)
+        parts = _from_files([path], FoldFolder(path.absolute().parent).run)
     elif (run := RunFolder(path)).is_begun:
-        parts = _from_checkpoints(_scored(run, wanted), run)
+        parts = _from_files(_scored(run, wanted), run)
     elif run.rates.is_file():
         runs = chosen_runs(path)
         if wanted is not None and wanted not in runs:
@@ -57,8 +60,8 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
         parts = _from_checkpoints(
             [item for number in numbers for item in _scored(RunFolder(runs[number]), number)], run
         )
-    elif (fold_folder := FoldFolder(path)).best.is_file():
-        parts = _from_checkpoints([fold_folder.best], FoldFolder(path.absolute()).run)
+    elif found := [place for place in (FoldFolder(path).best, path / MODEL_FILE) if place.is_file()]:
+        parts = _from_files(found[:1], FoldFolder(path.absolute()).run)
     else:
         raise RunError(
             f"{path}: neither a run folder ({RUN_FILE}), a fold's folder ({BEST}), a checkpoint nor an export "
@@ -101,8 +104,9 @@ def _scored(folder: RunFolder, wanted: int | None) -> list[Path]:
         raise RunError(f"--fold {wanted}: not finished, or no fold of {folder.path}; finished: {known}")
     checkpoints = []
     for number in sorted(finished) if wanted is None else [wanted]:
-        checkpoint = finished[number].best
         record = finished[number].finished(number, about, manifest, folds)
+        is_classical = classifier_of(about["downstream"]) is not None
+        checkpoint = finished[number].path / MODEL_FILE if is_classical else finished[number].best
         if checkpoint_sha256(str(checkpoint)) != record["checkpoint_sha256"]:
             raise RunError(
                 f"{checkpoint} is missing, or not the one that fold {number} was scored with. Let its training end, "
@@ -112,17 +116,50 @@ def _scored(folder: RunFolder, wanted: int | None) -> list[Path]:
     return checkpoints
 
 
-def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
-    """Heads of one run; what the checkpoints do not hold (hashes, results) comes from its run folder."""
-    places = (run, FoldFolder(checkpoints[0].absolute().parent).run)
+def _from_files(files: list[Path], run: RunFolder) -> Parts:
+    """Heads of checkpoints of the Runner, or classical models."""
+    return _from_models(files, run) if files[0].name == MODEL_FILE else _from_checkpoints(files, run)
+
+
+def _from_models(files: list[Path], run: RunFolder) -> Parts:
+    """Classical models of one run; hashes and results come from its run folder."""
+    about = _about(files[0], run)
+    found = [read_model(path) for path in files]
+    first = found[0][1].fitted_on
+    for path, (_, told) in zip(files, found, strict=True):
+        if dataclasses.replace(told.fitted_on, fold=first.fold) != first:
+            raise RunError(f"{path}: was fitted on other classes or states than {files[0]}: it is not of this run")
+    return Parts(
+        upstream=UpstreamRef.recorded(first.upstream, first.checkpoint, first.model_config, about),
+        use=UpstreamUse(selection=first.selection),
+        downstream=f"{PREFIX}{found[0][1].classifier}",
+        model=None,
+        labels=first.labels,
+        folds=tuple(FoldParts(told.fitted_on.fold, {}, None, classical=model) for model, told in found),
+        corpus=first.corpus,
+        preparation=Preparation(None, bool(about.get("trim_zeros", False))),
+        results=read_results(run.results) if run.results.is_file() else None,
+        choice=first.choice,
+    )
+
+
+def _about(file: Path, run: RunFolder) -> dict[str, Any]:
+    """The record of a run, or of the one that a file of it lies in; empty, with a warning, where there is none."""
+    places = (run, FoldFolder(file.absolute().parent).run)
     about: dict[str, Any] = next((place.about() for place in places if place.is_begun), {})
     if not about:
         logger.warning(
             "%s: without the %s of its run it is not known which upstream checkpoint was used, and whether digital "
             "zeros were left out (--trim-zeros): here they are kept",
-            checkpoints[0],
+            file,
             RUN_FILE,
         )
+    return about
+
+
+def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
+    """Heads of one run; what the checkpoints do not hold (hashes, results) comes from its run folder."""
+    about = _about(checkpoints[0], run)
     folds = []
     text: Source | None = None
     labels: tuple[str, ...] = ()
@@ -156,7 +193,7 @@ def _from_checkpoints(checkpoints: list[Path], run: RunFolder) -> Parts:
         labels=labels,
         folds=tuple(folds),
         corpus=corpus,
-        preparation=Preparation(expert.cut_s(settings), bool(about.get("trim_zeros", False))),
+        preparation=Preparation(expert.cut_s(settings), bool(about.get("trim_zeros", False)), about.get("preparation")),
         results=read_results(run.results) if run.results.is_file() else None,
         text=text,
     )

@@ -33,7 +33,7 @@ class Listener:
     """
 
     def __init__(self, parts: Parts, device: str, asr: str | None = None) -> None:
-        config, source = parts.model.text, parts.text
+        config, source = None if parts.model is None else parts.model.text, parts.text
         if config is None or source is None:
             raise RunError(f"{parts.downstream}: these heads read no text")
         opened = open_encoder(source, config.max_tokens)

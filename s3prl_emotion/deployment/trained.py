@@ -12,20 +12,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError
+from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.arguments import resolve_device
 from s3prl_emotion.bridge.building import build_frozen, enter
 from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.bridge.selection import check_upstream, probe_waveform, states
 from s3prl_emotion.deployment.export import write_export
 from s3prl_emotion.deployment.format import Features
-from s3prl_emotion.deployment.parts import FoldParts, Parts
+from s3prl_emotion.deployment.heads import build_head
+from s3prl_emotion.deployment.parts import Parts
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.sources import read_parts
 from s3prl_emotion.deployment.speaking import Listener
-from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.packed import pack
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES
 from s3prl_emotion.upstreams.per_fold import is_per_fold, ref_of_fold
 from s3prl_emotion.upstreams.ref import Places
@@ -70,8 +69,9 @@ class EmotionRecogniser:
         self._listener = None if parts.text is None else Listener(parts, device, asr)
         if self._listener is None and asr is not None:
             raise RunError(f"asr {asr}: these heads ({parts.downstream}) read no text; leave it out")
+        text_size = 0 if self._listener is None else self._listener.output_size
         self.layers, _, self.width = self._states(0, probe_waveform(device)).shape
-        self._heads = [self._build_head(fold) for fold in parts.folds]
+        self._heads = [build_head(parts, fold, self.layers, self.width, device, text_size) for fold in parts.folds]
 
     @classmethod
     def load(
@@ -156,12 +156,15 @@ class EmotionRecogniser:
         return write_export(self.parts, Features(SAMPLE_RATE_HZ, self.rate, self.width, self.layers), folder)
 
     @torch.no_grad()
-    def recognise(self, audio: str | Path | np.ndarray, text: str | None = None) -> Recognised:
+    def recognise(
+        self, audio: str | Path | np.ndarray, text: str | None = None, is_prepared: bool = False
+    ) -> Recognised:
         """Recognise one recording.
 
         Args:
             audio: an audio file of any sampling rate, or an array of shape ``(samples,)`` at 16 kHz
             text: what is said, for heads that read it; None has it heard
+            is_prepared: it comes from a prepared corpus, whose recordings are trimmed and cleaned already
 
         Raises:
             AudioError: if it cannot be read, holds less than 25 ms, or is too long for the device's memory
@@ -169,6 +172,8 @@ class EmotionRecogniser:
         """
         name = "the array" if isinstance(audio, np.ndarray) else str(audio)
         preparation = self.parts.preparation
+        if is_prepared:
+            preparation = Preparation(preparation.max_duration_s)
         prepared = preparation.of_array(audio) if isinstance(audio, np.ndarray) else preparation.prepare(audio)
         if self._listener is not None:
             text = self._listener.said(audio, text, name)
@@ -198,40 +203,17 @@ class EmotionRecogniser:
         """A waveform ``(samples,)`` to probabilities ``(classes,)`` and frame weights ``(frames,)``."""
         probabilities, weights = [], []
         block = None
-        for index, (layer_sum, head) in enumerate(self._heads):
+        for index, head in enumerate(self._heads):
             if block is None or self.parts.use.fine_tuned:
                 block = self._states(index, waveform)
-            features = pack([layer_sum([block])])
             said = None
             if self._listener is not None and text is not None:
                 said = self._listener.vector(index, text, self.device)
-            probabilities.append(head(features, said)[0].float().softmax(dim=-1))
-            weights.append(head.frame_weights(features)[0].float())
+            found = head(block, said)
+            probabilities.append(found[0])
+            weights.append(found[1])
         return torch.stack(probabilities).mean(dim=0), torch.stack(weights).mean(dim=0)
 
     def _states(self, index: int, waveform: Tensor) -> Tensor:
         use = self.parts.use
         return states(self._upstreams[index], waveform, selection=use.selection, layer=use.layer, rate=self.rate)
-
-    def _build_head(self, fold: FoldParts) -> tuple[LayerSum, Head]:
-        learned = 1 if fold.layer_weights is None else len(fold.layer_weights)
-        if learned != self.layers:
-            raise RunError(
-                f"fold {fold.number} has weights for {learned} layers, and {self.parts.upstream.name} gives "
-                f"{self.layers}: it is not the upstream that the head was trained on"
-            )
-        layer_sum = LayerSum(self.layers, self.parts.use.normalize)
-        text_size = 0 if self._listener is None else self._listener.output_size
-        head = Head(self.width, len(self.labels), self.parts.model, text_size)
-        try:
-            if fold.layer_weights is not None:
-                layer_sum.load_state_dict({"weights": fold.layer_weights})
-            head.load_state_dict(dict(fold.head))
-        except RuntimeError as error:
-            raise RunError(
-                f"fold {fold.number}: its parameters do not fit a head on {self.parts.upstream.name} (width "
-                f"{self.width}): {' '.join(str(error).split())[:300]}"
-            ) from error
-        for module in (layer_sum, head):
-            module.to(self.device).eval().requires_grad_(False)
-        return layer_sum, head

@@ -11,11 +11,12 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s3prl_emotion.config import shown
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.mapping import LATER
 from s3prl_emotion.text.settings import TextConfig
 
 SAMPLERS = ("shuffle", "class_weighted")
@@ -27,13 +28,18 @@ MAX_LEARNING_RATE = 1e3
 MAX_HEAD_NUMBERS = 2**30
 """Parameters and buffers of a pooling: 4 GB in float32; the bound is ours."""
 
+_COUNTS = ("total_steps", "eval_step", "gradient_accumulate_steps", "log_step", "save_step", "max_keep", "epochs")
+
 
 @dataclass(frozen=True)
 class RunnerConfig:
-    """What S3PRL's Runner reads from ``runner``."""
+    """What S3PRL's Runner reads from ``runner``, and ``epochs``, which is counted in steps before S3PRL sees it.
 
-    total_steps: int  # optimiser steps
-    eval_step: int  # steps between evaluations on eval_dataloaders
+    Either ``total_steps`` and ``eval_step`` are given, or ``epochs``, and ``eval_step`` if not once an epoch.
+    """
+
+    total_steps: int | None = None  # optimiser steps
+    eval_step: int | None = None  # steps between evaluations on eval_dataloaders
     gradient_clipping: float = 1.0  # maximal gradient norm
     gradient_accumulate_steps: int = 1  # batches per optimiser step
     log_step: int = 500  # steps between training log lines
@@ -43,12 +49,21 @@ class RunnerConfig:
     train_dataloader: str = "train"
     fp16: bool = False
     evaluate_ratio: float = 1.0
+    epochs: int | None = None  # times that a fold's training part is gone through, in place of total_steps
 
     def __post_init__(self) -> None:
-        for name in ("total_steps", "eval_step", "gradient_accumulate_steps", "log_step", "save_step", "max_keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.eval_step > self.total_steps:
+        if self.epochs is not None and self.total_steps is not None:
+            raise ValueError(
+                f"epochs {self.epochs} and total_steps {self.total_steps} both say how long to train: make one null"
+            )
+        for name in ("total_steps", "eval_step"):
+            if self.epochs is None and getattr(self, name) is None:
+                raise ValueError(f"missing key {name!r}")
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.total_steps is not None and self.eval_step is not None and self.eval_step > self.total_steps:
             raise ValueError(
                 f"eval_step {self.eval_step} is above total_steps {self.total_steps}: no checkpoint would be selected. "
                 f"Lower eval_step, for example -o config.runner.eval_step={max(1, self.total_steps // 5)}"
@@ -67,6 +82,29 @@ class RunnerConfig:
         if not self.gradient_clipping > 0:
             raise ValueError(f"gradient_clipping must be positive, got {self.gradient_clipping}")
 
+    @property
+    def length(self) -> int | str:
+        """How long it trains: optimiser steps, or epochs in words."""
+        return self.total_steps if self.total_steps is not None else f"{self.epochs} epochs"
+
+    def counted(self, utterances: int, batch_size: int) -> RunnerConfig:
+        """The same with epochs counted in optimiser steps (the count is ours, as S3PRL knows steps only).
+
+        An epoch has ``ceil(utterances / batch_size) // gradient_accumulate_steps`` steps, at least one; what is left
+        over of it is accumulated into the next one's. Dev is scored once an epoch, unless ``eval_step`` says otherwise.
+
+        Args:
+            utterances: of the training part
+            batch_size: utterances in a batch
+
+        Raises:
+            ValueError: if ``eval_step`` is above the steps of all epochs
+        """
+        if self.epochs is None:
+            return self
+        of_epoch = max(1, -(-utterances // batch_size) // self.gradient_accumulate_steps)
+        return replace(self, total_steps=self.epochs * of_epoch, eval_step=self.eval_step or of_epoch, epochs=None)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -79,8 +117,14 @@ class DataConfig:
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
+    augmentation: tuple[dict[str, Any], ...] = field(
+        default=(), metadata=LATER
+    )  # effects while training, each with name, p and options
+    train_share: float = field(default=1.0, metadata=LATER)  # of the training part, see downstream/share.py
 
     def __post_init__(self) -> None:
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share must be above 0 and at most 1, got {self.train_share}")
         for name in ("train_batch_size", "eval_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -98,6 +142,29 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class StartConfig:
+    """``modelrc.pretrained``: layer weights, projector and pooling start from a pretrained head (``--pretrained``)."""
+
+    frozen: bool = False  # they stay as they are: the classifier alone learns
+    sha256: str | None = None  # of the folder that --pretrained named; filled in by it
+
+
+@dataclass(frozen=True)
+class AuxiliaryConfig:
+    """``modelrc.auxiliary``: who speaks, as a second task in training (arXiv 2401.11017; the weight is ours)."""
+
+    speaker_weight: float = 1.0  # times the cross-entropy of the training part's speakers is added to the loss
+    reverse: bool = False  # turn its gradient around where it enters the head: who speaks is to be forgotten
+
+    def __post_init__(self) -> None:
+        if not 0 < self.speaker_weight < math.inf:
+            raise ValueError(
+                f"speaker_weight must be a finite number above 0, got {self.speaker_weight:g}; auxiliary: null leaves "
+                "the task out"
+            )
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """``downstream_expert.modelrc``: weighted sum -> projector -> dropout -> pooling -> linear."""
 
@@ -105,7 +172,11 @@ class ModelConfig:
     projector_dim: int | None = 256  # d_v; null pools the upstream's features themselves
     dropout: float = 0.0  # on the features before pooling
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "cross_entropy"})
-    text: TextConfig | None = None  # a text encoder beside the pooled speech, or in its place
+    text: TextConfig | None = field(
+        default=None, metadata=LATER
+    )  # a text encoder beside the pooled speech, or in its place
+    pretrained: StartConfig | None = field(default=None, metadata=LATER)  # null: random weights
+    auxiliary: AuxiliaryConfig | None = field(default=None, metadata=LATER)  # null: no second task
 
     def __post_init__(self) -> None:
         if self.projector_dim is not None and self.projector_dim < 1:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from s3prl_emotion.audio import SAMPLE_RATE_HZ
+from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.features.upstream import ticket
@@ -25,7 +27,13 @@ class UtteranceDataset(Dataset[Item]):
         preparation: of each utterance, from the times that the manifest has for it
         pre_load: keep decoded audio in memory after its first use
         cached: give tickets for stored hidden states instead of waveforms; no audio is read then
+        augmentation: of each waveform, drawn from :attr:`seed`, :attr:`epoch` and the utterance's id alone, so that a
+            training that goes on hears what it would have heard
+        seed: of the run
     """
+
+    epoch = 0
+    """Of the training, set before its batches are made."""
 
     def __init__(
         self,
@@ -34,6 +42,8 @@ class UtteranceDataset(Dataset[Item]):
         preparation: Preparation = WHOLE,
         pre_load: bool = True,
         cached: bool = False,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
     ) -> None:
         by_id = {utterance.id: utterance for utterance in manifest.utterances}
         self.manifest = manifest
@@ -44,6 +54,8 @@ class UtteranceDataset(Dataset[Item]):
         numbers = {utterance.id: number for number, utterance in enumerate(manifest.utterances)}
         self.numbers = [numbers[item] for item in ids]
         self.cached = cached
+        self.augmentation = augmentation
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -53,6 +65,16 @@ class UtteranceDataset(Dataset[Item]):
         return waveform, self.labels[index], self.utterances[index].id
 
     def _waveform(self, index: int) -> np.ndarray:
+        samples = self._clean(index)
+        if self.augmentation is None:
+            return samples
+        utterance = self.utterances[index]
+        key = (self.seed, self.epoch, utterance.id)
+        name = str(self.manifest.path_of(utterance))
+        changed, _ = self.augmentation(samples, SAMPLE_RATE_HZ, *key, name=name)
+        return changed[: self.preparation.max_samples]
+
+    def _clean(self, index: int) -> np.ndarray:
         if self._kept is not None and index in self._kept:
             return self._kept[index]
         utterance = self.utterances[index]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
@@ -23,6 +24,8 @@ from s3prl_emotion.downstream.rng import (
     restore_random_state,
 )
 from s3prl_emotion.downstream.settings import read_expert
+from s3prl_emotion.downstream.share import share_of
+from s3prl_emotion.downstream.speakers import auxiliary_of, speaker_figures
 from s3prl_emotion.downstream.text import TextBranch
 from s3prl_emotion.downstream.zero_means import warn_of_zero_means
 from s3prl_emotion.errors import ConfigError, RunError, nearest
@@ -96,12 +99,19 @@ class DownstreamExpert(nn.Module):
                 f"downstream_expert.datarc.labels is soft, but no training utterance of {manifest.corpus} has "
                 "annotators' votes: use labels: hard, or a corpus that has them"
             )
+        if data.augmentation and inputs.cached is not None:
+            raise ConfigError(
+                "downstream_expert.datarc.augmentation changes the audio in every epoch, so no hidden states of it can "
+                "be stored: leave one of the two out"
+            )
         self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
+        parts = {split: getattr(fold, split) for split in SPLITS}
+        parts["train"] = share_of(manifest, fold.train, data.train_share, self.seed)
         self.datasets = {
             split: UtteranceDataset(
-                manifest, getattr(fold, split), self.preparation, data.pre_load, cached=inputs.cached is not None
+                manifest, ids, self.preparation, data.pre_load, cached=inputs.cached is not None, seed=self.seed
             )
-            for split in SPLITS
+            for split, ids in parts.items()
         }
 
         text = config.modelrc.text
@@ -114,6 +124,7 @@ class DownstreamExpert(nn.Module):
         with preserved_random_state():
             told = f"objective {config.modelrc.objective['name']!r}"
             check_objective(self.objective, len(self.labels), data.labels == "soft", told)
+        self.auxiliary = auxiliary_of(config.modelrc, self.head, self.datasets["train"].utterances)
         self.register_buffer("best_score", torch.full((1,), -1.0))
 
         self.layer_weights: Callable[[], Tensor] | None = (
@@ -140,6 +151,9 @@ class DownstreamExpert(nn.Module):
             batches = [indices[start : start + size] for start in range(0, len(indices), size)]
             return make_loader(dataset, batches, data.num_workers, self.read_ahead)
         self._epoch, self._used_batches = epoch, 0
+        dataset.epoch = epoch
+        if data.augmentation and dataset.augmentation is None:
+            dataset.augmentation = Augmentation.of(data.augmentation, "downstream_expert.datarc.augmentation")
         if self._resume is not None:
             self._used_batches = self._resume["used_batches"] if self._resume["epoch"] == epoch else 0
             restore_random_state(self._resume["random_state"])
@@ -163,12 +177,17 @@ class DownstreamExpert(nn.Module):
             self._looked_at_mean = True
             warn_of_zero_means(packed)
         truth = torch.tensor(labels, device=packed.flat.device)
-        logits = self.head(packed, self._said(ids, packed.flat.device))
+        vectors = self.head.pooled(packed) if self.head.hears else None
+        logits = self.head.answer(vectors, self._said(ids, packed.flat.device))
         soft = split == "train" and self.config.datarc.labels == "soft"
         loss: Tensor = self.objective(logits, self._votes(ids).to(logits) if soft else truth)
         if split == "train":
             self._used_batches += 1
         records["loss"].append(loss.detach())
+        if split == "train" and self.auxiliary is not None and vectors is not None:
+            share, told = self.auxiliary(vectors, [self.utterances[item] for item in ids])
+            loss = loss + share
+            records["speakers"].append(told)
         records["probabilities"].append(logits.detach().float().softmax(dim=-1))
         records["truth"] += labels
         records["ids"] += ids
@@ -184,6 +203,7 @@ class DownstreamExpert(nn.Module):
         values = {
             "loss": float(torch.stack(records["loss"]).mean()),
             **{name: rate(truth, predicted, self.labels) for name, rate in columns().items()},
+            **speaker_figures(records.get("speakers", ())),
         }
         when = f" at step {global_step}" if self.training_is_running(global_step) else ""
         if not np.isfinite(values["loss"]):
@@ -228,7 +248,7 @@ class DownstreamExpert(nn.Module):
     def load_audio(self, path: str | Path) -> Tensor:
         """Any audio file as the waveform ``(samples,)`` that training would hear; the Runner's inference mode uses it.
 
-        Whether a run trims zeros is told by its record, which this module does not know: ``predict`` does.
+        Whether a run trims zeros or cleans is told by its record, which this module does not know: ``predict`` does.
         """
         return torch.from_numpy(self.preparation.waveform(path))
 

@@ -15,46 +15,29 @@ GROUP_SIZE = 8
 """A batch is pooled in up to 4 groups, of at least 8 utterances of similar length."""
 
 
-class Head(nn.Module):
-    """Projector -> dropout -> pooling -> linear classifier.
+class Trunk(nn.Module):
+    """Projector -> dropout -> pooling.
 
     Args:
         input_size: width of the upstream's features
-        classes: number of emotions
         config: widths and pooling
-        text_size: width of the text vector beside the pooled one; 0 where there is none
     """
 
-    def __init__(self, input_size: int, classes: int, config: ModelConfig, text_size: int = 0) -> None:
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
         super().__init__()
         width = config.projector_dim or input_size
         self.projector = nn.Linear(input_size, width) if config.projector_dim else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         options = dict(config.pooling)
         self.pooling: Pooling = poolings.build(options.pop("name"), options, where="pooling", input_size=width)
-        self.fusion = None if config.text is None else Fusion(config.text, self.pooling.output_size, text_size)
-        self.classifier = nn.Linear((self.fusion or self.pooling).output_size, classes)
 
-    def forward(self, features: Packed, text: Tensor | None = None) -> Tensor:
-        """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``.
-
-        ``text`` is what is said in each, ``(batch, text_size)``, of heads that read it.
-        """
-        if self.fusion is None:
-            vector = self._pooled(features)
-        elif text is None:
-            raise ValueError("this head reads texts, and was given none")
-        else:
-            vector = self.fusion(self._pooled(features) if self.fusion.has_speech else None, text)
-        logits: Tensor = self.classifier(vector)
-        return logits
-
-    def _pooled(self, features: Packed) -> Tensor:
-        """Features of a batch to one vector for each utterance, ``(batch, pooling.output_size)``.
+    def pooled(self, features: Packed) -> Tensor:
+        """Features of a batch, each ``(frames_i, input_size)``, to vectors ``(batch, pooling.output_size)``.
 
         Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
         Poolings do not mix utterances, so no result changes; those that see padding (``variant: released``) get the
-        whole batch, padded first as S3PRL does, so that padding holds the projector's bias.
+        whole batch, padded first as S3PRL does, so that padding holds the projector's bias. Poolings that normalise
+        over a batch get it whole in training.
         """
         if not self.pooling.masks_padding:
             x, lengths = pad(features)
@@ -63,6 +46,8 @@ class Head(nn.Module):
         frames = self.dropout(self.projector(features.flat)).split(features.lengths)
         order = sorted(range(len(frames)), key=lambda index: features.lengths[index])
         size = max(GROUP_SIZE, -(-len(order) // GROUPS))
+        if self.training and self.pooling.mixes_batch:
+            size = len(order)
         groups = [order[start : start + size] for start in range(0, len(order), size)]
         pooled = [self.pooling(*pad([frames[index] for index in group])) for group in groups]
         places = torch.tensor(sorted(range(len(order)), key=order.__getitem__), device=pooled[0].device)
@@ -73,6 +58,43 @@ class Head(nn.Module):
         """The weight of every frame in the pooled vector, ``(batch, frames)``, rows summing to 1, zero on padding."""
         x, lengths = pad(features)
         return self.pooling.frame_weights(self.dropout(self.projector(x)), lengths)
+
+
+class Head(Trunk):
+    """Projector -> dropout -> pooling -> linear classifier.
+
+    Args:
+        input_size: width of the upstream's features
+        classes: number of emotions
+        config: widths and pooling
+        text_size: width of the text vector beside the pooled one; 0 where there is none
+    """
+
+    def __init__(self, input_size: int, classes: int, config: ModelConfig, text_size: int = 0) -> None:
+        super().__init__(input_size, config)
+        self.fusion = None if config.text is None else Fusion(config.text, self.pooling.output_size, text_size)
+        self.classifier = nn.Linear((self.fusion or self.pooling).output_size, classes)
+
+    @property
+    def hears(self) -> bool:
+        """Whether speech enters."""
+        return self.fusion is None or self.fusion.has_speech
+
+    def forward(self, features: Packed, text: Tensor | None = None) -> Tensor:
+        """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``.
+
+        ``text`` is what is said in each, ``(batch, text_size)``, of heads that read it.
+        """
+        return self.answer(self.pooled(features) if self.hears else None, text)
+
+    def answer(self, vectors: Tensor | None, text: Tensor | None = None) -> Tensor:
+        """Pooled vectors, of heads that hear, and what is said, of heads that read, to logits ``(batch, classes)``."""
+        if self.fusion is not None:
+            if text is None:
+                raise ValueError("this head reads texts, and was given none")
+            vectors = self.fusion(vectors, text)
+        logits: Tensor = self.classifier(vectors)
+        return logits
 
 
 def sees_only_means(config: ModelConfig) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from s3prl_emotion.config import check_plain, from_mapping, shown
@@ -16,6 +16,7 @@ from s3prl_emotion.downstream.config import (
     fold_number,
 )
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.mapping import LATER
 
 CACHED = (None, "float16", "float32")
 E = TypeVar("E")
@@ -29,6 +30,7 @@ class FoldInputs:
     cached: str | None = None  # dtype of the stored hidden states, null if they are not stored
     manifest: str | None = None  # ours; relative paths start at the fold's folder
     folds: str | None = None  # ours
+    pretrained: str | None = field(default=None, metadata=LATER)  # ours: the folder of the head to start from
     root: str | None = None  # S3PRL's own expert's, as is meta_data
     meta_data: str | None = None
 
@@ -60,6 +62,24 @@ def split_inputs(expert: Any, keys: Collection[str], where: str) -> tuple[Any, F
     given = {key: value for key, value in datarc.items() if key in keys}
     configured = {key: value for key, value in datarc.items() if key not in keys}
     return {**expert, "datarc": configured}, from_mapping(FoldInputs, given, f"{where}.datarc")
+
+
+def said_last(runner: Any, file: Any) -> Any:
+    """``runner`` with its length said once: what ``--demo`` or ``-o`` says takes the place of what the file says.
+
+    Args:
+        runner: with what was said applied, not checked yet
+        file: as the file has it
+    """
+    if not isinstance(runner, Mapping) or not isinstance(file, Mapping):
+        return runner
+    if runner.get("epochs") is None or runner.get("total_steps") is None:
+        return runner
+    if runner["epochs"] == file.get("epochs"):
+        left = {"epochs"}
+    else:
+        left = {key for key in ("total_steps", "eval_step") if runner.get(key) == file.get(key)}
+    return {key: value for key, value in runner.items() if key not in left}
 
 
 @dataclass(frozen=True)
@@ -105,7 +125,7 @@ def read_settings(
     return Settings(runner, optimizer, expert, config.get("scheduler"), config.get("specaug")), inputs
 
 
-INPUTS = ("manifest", "folds", "test_fold", "cached")
+INPUTS = ("manifest", "folds", "test_fold", "cached", "pretrained")
 """What our expert is given in a fold."""
 
 
@@ -137,25 +157,20 @@ def check_config(config: Mapping[str, Any], where: str, *, ours: bool = True) ->
     return plain_settings(checked, plain_expert(checked.expert, inputs))
 
 
-LATER = ("text",)
-"""Keys of ``modelrc`` that earlier versions did not have: left out where they are not used, so that records agree."""
-
-
 def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict[str, Any]:
     """``downstream_expert`` of one of ours as S3PRL has it; without ``inputs``, of no fold."""
-    given = {key: getattr(inputs or FoldInputs(), key) for key in INPUTS if inputs is not None or key != "test_fold"}
+    given = plain(inputs or FoldInputs())
+    given = {key: given[key] for key in INPUTS if key in given and (inputs is not None or key != "test_fold")}
     content: dict[str, Any] = plain(expert)
-    for key in LATER:
-        if content["modelrc"][key] is None:
-            del content["modelrc"][key]
     return {**content, "datarc": {**given, **content["datarc"]}}
 
 
 def plain_settings(settings: Settings[Any], expert: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration in S3PRL's layout, ``downstream_expert`` given."""
     further = {key: getattr(settings, key) for key in ("scheduler", "specaug")}
+    runner = plain(settings.runner)
     content = {
-        "runner": settings.runner,
+        "runner": {key: value for key, value in runner.items() if value is not None},
         "optimizer": settings.optimizer,
         **{key: value for key, value in further.items() if value is not None},
         "downstream_expert": expert,
@@ -166,7 +181,8 @@ def plain_settings(settings: Settings[Any], expert: Mapping[str, Any]) -> dict[s
 def plain(value: Any) -> Any:
     """Dataclasses and tuples to dicts and lists: checkpoints hold them, and must load without pickled classes."""
     if hasattr(value, "__dataclass_fields__"):
-        value = {item.name: getattr(value, item.name) for item in fields(value)}
+        items = [(item, getattr(value, item.name)) for item in fields(value)]
+        value = {item.name: own for item, own in items if item.metadata != LATER or own != item.default}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

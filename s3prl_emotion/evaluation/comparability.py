@@ -12,6 +12,10 @@ CHANCE_MARGIN = 0.03  # a mean UA up to this much above chance is called chance
 ORACLE = "oracle: epoch chosen on test"
 SHARED_SPEAKERS = "speakers shared between train and test"
 TRANSDUCTIVE = "transductive"
+WEIGHTED_SUM = "hidden_states"
+"""What of an upstream SUPERB takes: ``-s`` of S3PRL."""
+PRESCRIBED = "published"
+"""The protocol whose lists are the corpus' own: that they share speakers is part of them."""
 
 # Corpora of this package that hold the same utterances under another name: S3PRL's own JSON of IEMOCAP.
 _SAME_CORPUS = {"superb_metadata": "iemocap"}
@@ -30,14 +34,16 @@ def not_comparable(results: Results, row: PublishedResult) -> str | None:
 
     Args:
         results: the record of a run
-        row: a published number; only one on the five folds and four classes of IEMOCAP can be comparable
+        row: a published number; only one whose classes and folds are on record can be comparable: those of SUPERB on
+            IEMOCAP, and of EmoBox on some corpora
 
     Returns:
-        all reasons in one line, or None if corpus, labels and protocol are the same, all five folds are there, the
-        settings are not scaled down, nothing recorded deviates and the protocol has no mark
+        all reasons in one line, or None if corpus, labels and protocol are the same, all folds are there, the settings
+        are not scaled down, nothing recorded deviates (but what the published number has in common) and the protocol
+        has no mark (but what the published lists share)
     """
     protocol = results.protocol
-    reasons = []
+    reasons = [row.unlike] if row.unlike else []
     if _corpus(results) != row.corpus:
         reasons.append(f"this run's corpus is {results.corpus}, the published one {row.corpus}")
     if protocol.name != row.protocol:
@@ -48,12 +54,21 @@ def not_comparable(results: Results, row: PublishedResult) -> str | None:
         missing = sorted(set(SUPERB_FOLDS) - set(results.numbers))
         if missing:
             reasons.append(f"{say_folds(missing)} missing")
+    elif row.classes is not None and row.fold_count is not None:
+        if len(results.labels) != row.classes:
+            reasons.append(f"this run has {len(results.labels)} classes, the published one {row.classes}")
+        if set(results.numbers) != set(range(1, row.fold_count + 1)):
+            reasons.append(f"this run's folds are {_listed(results.numbers)}, the published ones 1 to {row.fold_count}")
     elif not reasons:
         reasons.append("classes and folds of the published number are not on record here")
-    reasons += [f"this run is marked: {mark}" for mark in protocol_marks(results)]
+    shared = f"features -s {row.features}"
+    if row.features != WEIGHTED_SUM and shared not in results.deviations:
+        reasons.append(f"the published number is of -s {row.features}, this run's of other features")
+    inherent = SHARED_SPEAKERS if row.protocol == PRESCRIBED else None
+    reasons += [f"this run is marked: {mark}" for mark in protocol_marks(results) if mark != inherent]
     if results.is_demo:
         reasons.append("demo settings")
-    reasons += results.deviations
+    reasons += [text for text in results.deviations if text != shared]
     return "; ".join(reasons) or None
 
 
@@ -153,6 +168,10 @@ def corpus_title(results: Results) -> str:
 def _corpus(results: Results) -> str:
     name = results.corpus
     return _SAME_CORPUS.get(name, name)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _fingerprint(protocol: ProtocolRecord) -> str:

@@ -22,8 +22,10 @@ from s3prl_emotion.evaluation.comparability import (
     not_comparable_runs,
     protocol_marks,
 )
+from s3prl_emotion.evaluation.fusion import KEY as FUSION
+from s3prl_emotion.evaluation.fusion import fuse_systems
 from s3prl_emotion.evaluation.pairs import holm
-from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
+from s3prl_emotion.evaluation.published import PublishedResult, published_rows
 from s3prl_emotion.evaluation.runs import find_runs, read_run
 from s3prl_emotion.evaluation.systems import (
     DIFFERENCE_METHODS,
@@ -42,7 +44,12 @@ SCHEMA = 1
 _PROTOCOL_KEYS = ("name", "sha256", "split_sha256", "dev", "selection", "labels", "transductive", "order")
 
 
-def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, metric: str = "ua") -> dict[str, Any]:
+def compare(
+    paths: Sequence[str | Path],
+    baseline: str | Path | None = None,
+    metric: str = "ua",
+    fusions: Sequence[Sequence[str | Path]] = (),
+) -> dict[str, Any]:
     """Compare runs.
 
     Runs that differ in the seed only are one system. Systems are in one block if
@@ -54,6 +61,7 @@ def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, met
         baseline: a run folder whose system is its block's baseline; elsewhere, and by default, the first system is
         metric: a rate with a column of its own (``ua``, ``wa``, ``macro_f1``): what the texts show with interval
             and spread
+        fusions: of each late fusion its members, run folders or folders of one system's seeds; they are compared too
 
     Returns:
         ``schema``, ``metric``, ``comparisons`` (how many differences there are; p are adjusted for that many by Holm's
@@ -73,9 +81,11 @@ def compare(paths: Sequence[str | Path], baseline: str | Path | None = None, met
         if not RunFolder(Path(baseline)).results.is_file():
             raise RunError(f"{baseline}: the baseline must be the folder of one run, which holds results.json")
         wanted = Path(baseline).resolve()
-    folders, unfinished = find_runs([*([] if baseline is None else [baseline]), *paths])
+    members = [path for fusion in fusions for path in fusion]
+    folders, unfinished = find_runs([*([] if baseline is None else [baseline]), *paths, *members])
+    fused = [run for fusion in fusions for run in fuse_systems([Path(path) for path in fusion])]
     blocks: list[list[System]] = []
-    for system in group([read_run(folder) for folder in folders]):
+    for system in group([*(read_run(folder) for folder in folders), *fused]):
         for block in blocks:
             if not_comparable_runs(system.results, block[0].results) is None:
                 block.append(system)
@@ -126,7 +136,7 @@ def _block(blocks: Sequence[Sequence[System]], position: int, keys: _keys, wante
     named = {keys(): system for system in systems}
     baseline = next(iter(named))
     for key, system in named.items():
-        if wanted in [run.folder.resolve() for run in system.runs]:
+        if wanted in [run.folder.resolve() for run in system.runs if not run.members]:
             baseline = key
     copies = _copies(named)
     return {
@@ -183,6 +193,9 @@ def _copies(named: Mapping[str, System]) -> dict[str, str]:
 def _system(key: str, system: System, unlike: Sequence[str], copy_of: str | None) -> dict[str, Any]:
     results = system.results
     remarks = [] if copy_of is None else [f"a copy: the same predictions as {copy_of}, not compared"]
+    if (members := results.further.get(FUSION)) is not None:
+        told = " and ".join(f"{item['upstream']} {item['downstream']}" for item in members)
+        remarks.append(f"late fusion, mean of the log-probabilities of {told}")
     remarks += [*unlike, *results.deviations]
     rate = None if results.settings is None else results.settings.further.get("lr")
     if isinstance(rate, str):  # the words of a sweep
@@ -202,7 +215,7 @@ def _system(key: str, system: System, unlike: Sequence[str], copy_of: str | None
         "downstream": results.downstream,
         "corpus": corpus_title(results),
         "seeds": system.seeds,
-        "source": [str(run.folder) for run in system.runs],
+        "source": [source for run in system.runs for source in run.sources],
         "copy_of": copy_of,
         "marks": protocol_marks(results),
         "remarks": remarks,
@@ -219,7 +232,7 @@ def _published(named: Mapping[str, System]) -> list[dict[str, Any]]:
     systems_of: dict[PublishedResult, list[str]] = {}
     for key, system in named.items():
         upstream = system.results.upstream
-        for row in [*superb_rows(upstream), *paper_rows(None, upstream)]:
+        for row in published_rows(upstream, system.results.corpus):
             systems_of.setdefault(row, []).append(key)
     found = []
     for row, keys in systems_of.items():

@@ -1,4 +1,4 @@
-"""Published numbers with their sources: the SUPERB emotion table and the papers whose heads are reproduced here.
+"""Published numbers with their sources: SUPERB's, EmoBox's and EMO-SUPERB's tables, and the papers reproduced here.
 
 The tables are the CSV files in ``data/``, in percent as printed; everything returned here is a fraction in [0, 1].
 Where the protocol of a paper cannot be repeated from what it says, the row's protocol is a name that no run has.
@@ -64,6 +64,15 @@ class PublishedResult:
     protocol: str = "superb"
     std: float | None = None  # over folds, a fraction
     downstream: str = ""  # the head, where the source compares heads
+    features: str = "hidden_states"  # what the source takes of the upstream, as -s says it
+    classes: int | None = None  # how many, and
+    fold_count: int | None = None  # in how many folds 1, 2, ...; None where not on record here
+    unlike: str = ""  # why no run of ours is comparable, whatever its protocol
+
+
+def rate_of(metric: str) -> str:
+    """The name of a published metric among ours: ``macro-F1`` is ``macro_f1``."""
+    return metric.lower().replace("-", "_")
 
 
 def canonical_upstream(upstream: str) -> str:
@@ -128,6 +137,93 @@ def paper_rows(downstream: str | None, upstream: str) -> list[PublishedResult]:
         if (downstream is None or row["pooling"] == pooling)
         and name in _PAPER_UPSTREAMS.get(row["upstream"], (row["upstream"],))
     ]
+
+
+EMOBOX = "EmoBox, arXiv 2406.07162"
+_EMOBOX_METRICS = {"UA": "ua", "WA": "wa", "macro-F1": "macro_f1"}
+_EMOBOX_NOTE = (
+    "frozen upstream's last layer, linear with ReLU, time mean, linear; which checkpoint was tested is not stated"
+)
+_BALANCED = "EmoBox tests on class-balanced parts of the corpora, which it selected itself"
+_MULTI_LABEL = (
+    "EMO-SUPERB's macro-F1 is of several labels at once (a class counts as predicted above 1 / classes), on its own "
+    "divisions, selected by dev loss: no rate of one label per utterance is comparable"
+)
+
+
+def emobox_rows(upstream: str, corpus: str) -> list[PublishedResult]:
+    """EmoBox's results of an upstream within a corpus: UA, WA and macro-F1, or UA across corpora.
+
+    Args:
+        upstream: a ``-u`` name
+        corpus: a manifest's name: ``emobox_ravdess``, or ``ravdess``, which is divided otherwise;
+            ``combined_iemocap-to-savee`` across corpora
+    """
+    name, own = canonical_upstream(upstream), corpus.removeprefix("emobox_")
+    across = re.fullmatch(r"combined_(\w+)-to-(\w+)", corpus)
+    if across:
+        return [
+            PublishedResult(
+                upstream=row["upstream"],
+                accuracy=_fraction(row["ua"]),
+                folds=(),
+                source=f"{EMOBOX}, cross-corpus leaderboard",
+                note=_EMOBOX_NOTE,
+                metric="UA",
+                corpus=corpus,
+                protocol="cross",
+                features="last_hidden_state",
+                classes=4,
+                fold_count=1,
+                unlike=_BALANCED,
+            )
+            for row in _table("emobox_cross.csv")
+            if (row["upstream"], row["train"], row["test"]) == (name, *across.groups())
+        ]
+    return [
+        PublishedResult(
+            upstream=row["upstream"],
+            accuracy=_fraction(row[column]),
+            folds=(),
+            source=f"{EMOBOX}, table 4 and leaderboard",
+            note="; ".join(text for text in (_EMOBOX_NOTE, row["note"]) if text),
+            metric=metric,
+            corpus=f"emobox_{row['corpus']}",
+            protocol="published",
+            features="last_hidden_state",
+            classes=int(row["classes"]),
+            fold_count=int(row["folds"]) if row["folds"] else None,
+        )
+        for row in _table("emobox_intra.csv")
+        if (row["upstream"], row["corpus"]) == (name, own)
+        for metric, column in _EMOBOX_METRICS.items()
+    ]
+
+
+def emosuperb_rows(upstream: str, corpus: str) -> list[PublishedResult]:
+    """EMO-SUPERB's results of an upstream on a corpus; none is comparable with a run, and each says why."""
+    name = canonical_upstream(upstream)
+    return [
+        PublishedResult(
+            upstream=row["upstream"],
+            accuracy=_fraction(row["macro_f1"]),
+            folds=(),
+            source="EMO-SUPERB, arXiv 2402.13018, and its site",
+            note=f"listed as {row['listed_as']}{f'; {labels} labels' if (labels := row['labels']) else ''}",
+            metric="macro-F1",
+            corpus=row["corpus"],
+            protocol="emo-superb",
+            unlike=_MULTI_LABEL,
+        )
+        for row in _table("emosuperb.csv")
+        if (row["upstream"], row["corpus"]) == (name, corpus.removeprefix("emobox_"))
+    ]
+
+
+def published_rows(upstream: str, corpus: str) -> list[PublishedResult]:
+    """Everything published on an upstream that ``compare`` shows beside a run on a corpus."""
+    found = [*superb_rows(upstream), *paper_rows(None, upstream)]
+    return [*found, *emobox_rows(upstream, corpus), *emosuperb_rows(upstream, corpus)]
 
 
 @functools.cache

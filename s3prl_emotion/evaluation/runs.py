@@ -35,11 +35,17 @@ class Run:
     predictions: tuple[Prediction, ...]  # sorted by fold and utterance
     train_sizes: dict[int, int]  # fold to the number of its training utterances; empty where folds.json is missing
     stale: bool  # results.json holds other rates than the predictions give
+    members: tuple[Run, ...] = ()  # of a late fusion, which has no folder of its own
+
+    @property
+    def sources(self) -> list[str]:
+        """The folders that the predictions come from."""
+        return [source for run in self.members for source in run.sources] or [str(self.folder)]
 
     def about(self) -> dict[str, Any]:
         """What ``run.json`` records, by dotted key, less the seed and the place of the corpus; empty without it."""
         path = self.folder / RUN_FILE
-        if not path.is_file():
+        if self.members or not path.is_file():
             return {}
         flat = _flat(_read_json(path))
         places = ("seed", "corpus.data", *(["checkpoint"] if flat.get("checkpoint_sha256") else []))
@@ -61,6 +67,7 @@ class Run:
             "run": self.about(),
             "folds": results.numbers,
             "protocol": [protocol.name, protocol.sha256, protocol.split_sha256, protocol.labels],
+            **({"fusion": [member.setting() for member in self.members]} if self.members else {}),
         }
         return json.dumps(about, sort_keys=True)
 
@@ -226,7 +233,7 @@ def _folds(folder: Path, results: Results) -> list[dict[str, Any]]:
             {"number": int(fold["number"]), "train": _ids(fold["train"]), "test": _ids(fold["test"])}
             for fold in content["folds"]
         ]
-        if content["sha256"] != results.protocol.split_sha256:
+        if content.get("divided_sha256", content["sha256"]) != results.protocol.split_sha256:
             raise RunError(f"{path}: the folds are not those of {RESULTS}. They were made again after the run")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: not a file of folds: {error}") from error

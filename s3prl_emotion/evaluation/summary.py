@@ -210,12 +210,16 @@ def headline(by_fold: Mapping[int, Sequence[Prediction]], labels: Sequence[str])
     )
 
 
-def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that a number can depend on; None where a package is absent."""
+def versions(*further: str) -> dict[str, str | None]:
+    """Versions of Python, and of the packages that a number can depend on; None where a package is absent.
+
+    Args:
+        further: packages besides those that every number depends on
+    """
     from s3prl_emotion import __version__
 
     found: dict[str, str | None] = {"python": platform.python_version(), "s3prl_emotion": __version__}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *further):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

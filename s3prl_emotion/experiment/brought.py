@@ -7,8 +7,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from s3prl_emotion.audio.augmentation import effects
 from s3prl_emotion.bridge.entries import hub
 from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.classical import classifier_of, classifiers
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.plugins import record
@@ -22,7 +24,12 @@ Brought = dict[str, dict[str, str]]
 
 
 def plugins_of(
-    upstream: str, downstream: str, config: Mapping[str, Any], read: Iterable[str], protocol: str
+    upstream: str,
+    downstream: str,
+    config: Mapping[str, Any],
+    read: Iterable[str],
+    protocol: str,
+    made: Iterable[Mapping[str, Any]] = (),
 ) -> Brought:
     """The plugins that decide the numbers of a run.
 
@@ -32,15 +39,21 @@ def plugins_of(
         config: its checked configuration
         read: the corpus' name, and its reader's options: those that combine corpora name them, with commas
         protocol: the protocol's name
+        made: effects by which copies are made
     """
+    for_epochs = config["downstream_expert"].get("datarc", {}).get("augmentation", ())
     model = config["downstream_expert"].get("modelrc", {})
     files: dict[tuple[str, str], str | None] = {
         ("upstream", upstream): _file_of_upstream(upstream),
         ("downstream", downstream): str(downstream_configs().get(downstream, "")),
         ("protocol", protocol): protocols.file_of(protocol),
     }
+    if (classifier := classifier_of(downstream)) is not None:
+        files["classifier", classifier] = classifiers.file_of(classifier)
     for name in {word.strip() for text in read for word in text.split(",")} & set(corpora.names()):
         files["corpus", name] = corpora.file_of(name)
+    for item in (*made, *for_epochs):
+        files["effect", str(item["name"])] = effects.file_of(str(item["name"]))
     for kind, file_of in (("pooling", poolings.file_of), ("objective", objectives.file_of)):
         part = model.get(kind)
         if isinstance(part, Mapping):
@@ -61,6 +74,8 @@ def warn_of_changes(settings: Mapping[str, Any], where: str) -> None:
         kind, _, name = key.partition(" ")
         if kind == "pooling" and name in poolings.names():
             now = record(poolings.file_of(name))
+        elif kind == "classifier" and name in classifiers.names():
+            now = record(classifiers.file_of(name))
         elif kind == "upstream":
             now = record(_file_of_upstream(name))
         else:

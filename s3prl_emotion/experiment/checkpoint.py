@@ -13,12 +13,14 @@ from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.translation import mapping, namespace, training_of
+from s3prl_emotion.bridge.translation import counted, mapping, namespace, training_of
+from s3prl_emotion.classical._file import MODEL_FILE
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.kept import check_kept_upstream
+from s3prl_emotion.experiment.start import kept_start
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import checkpoint_sha256, write_atomically
@@ -151,16 +153,25 @@ def score_best(
         "checkpoint": best.name,
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
-        "differs": _differs_from_run(fold.run, last["Training"]),
+        "differs": _differs_from_run(fold.run, last["Training"], content["Inputs"]),
+        **kept_start(fold),
     }
+    if fold.run.is_begun and "epochs" in fold.run.about()["config"]["runner"]:
+        about["total_steps"] = last["Training"].settings.runner.total_steps
     fold.finish(content["Inputs"].number(content["Args"].downstream_variant), about)
 
 
-def _differs_from_run(run: RunFolder, training: Training) -> list[str]:
+def _differs_from_run(run: RunFolder, training: Training, inputs: FoldInputs) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
     if not run.is_begun:
         return []
     given, now = run.about()["config"], mapping(training.downstream, training.settings)
+    if "epochs" in given["runner"]:
+        folds = run.division()[1]
+        number = inputs.number(training.further["downstream_variant"])
+        meant, _ = check_settings(given, training.downstream, str(run.record))
+        meant = counted(dataclasses.replace(training, settings=meant), len(folds[number].train)).settings
+        given = mapping(training.downstream, meant)
     found = differences("runner", given["runner"], now["runner"])
     for part in ("datarc", "modelrc"):
         found += differences(part, *(source["downstream_expert"].get(part, {}) for source in (given, now)))
@@ -176,7 +187,9 @@ def from_checkpoint(
         RunError: if it cannot be read, or its upstream is not the one that ``run.json`` has the hashes of
     """
     if not checkpoint.is_file():
-        raise RunError(f"-e {checkpoint}: no such checkpoint")
+        is_classical = (checkpoint.parent / MODEL_FILE).is_file()
+        hint = ": a classical model lies there, which `s3prl-emotion predict --run` uses; it has no checkpoints"
+        raise RunError(f"-e {checkpoint}: no such checkpoint{hint if is_classical else ''}")
     content = load_checkpoint(checkpoint)
     training, fold = content["Training"], FoldFolder(checkpoint.parent)
     inputs = expert_of(training.downstream).found(content["Inputs"], fold.run)

@@ -12,7 +12,7 @@ from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.files import is_read_only
 from s3prl_emotion.protocols import audit
 from s3prl_emotion.protocols.record import record
-from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.folder import PACKAGES, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.runs.results import Results, write_results
@@ -65,6 +65,7 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
     about, manifest, folds = folder.whole()
     predictions: list[Prediction] = []
     steps: dict[int, int | None] = {}
+    counted: dict[str, int] = {}  # epochs in steps, by fold
     deviations = list(about["settings"]["deviations"])
     for fold in folds.folds:
         place = folder.fold(fold.number)
@@ -73,6 +74,8 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
         finished = place.finished(fold.number, about, manifest, folds)
         predictions += place.read_predictions(finished, manifest.labels, fold.test)
         steps[fold.number] = finished["step"]
+        if "total_steps" in finished:
+            counted[str(fold.number)] = finished["total_steps"]
         deviations += [f"fold {fold.number}: {text}" for text in finished["differs"]]
     if not predictions:
         raise RunError(f"{folder.path}: no fold is finished yet")
@@ -87,9 +90,10 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
         protocol={**record(manifest, folds), "shared": _shared(folder)},
         steps=steps,
         seed=about["seed"],
-        versions=versions(),
+        versions=versions(*about["settings"].get(PACKAGES, ())),
         settings={
             **about["settings"],
+            **({"epochs_in_steps": counted} if counted else {}),
             "deviations": deviations + _incompleteness(manifest),
             **({"text": read_json(folder.text, "a run with texts")} if "text" in about else {}),
         },

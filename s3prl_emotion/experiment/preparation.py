@@ -16,19 +16,22 @@ from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.experiment.making import check_making, cleaned, with_copies
 from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, make_folds
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.runs.plan import Making
 from s3prl_emotion.upstreams.per_fold import is_per_fold
 
 logger = logging.getLogger(__name__)
 
 PRETRAINING_FILE = "pretraining.jsonl"
-"""In a checkpoint's folder: the manifest of what it was pretrained on."""
+"""In the folder of a checkpoint or of a pretrained head: the manifest of what it was pretrained on."""
 LABELLED_FILE = "pretraining-labelled.jsonl"
 """Beside it: the manifest of what of this was heard with its emotion labels."""
+NOTHING = Making()
 
 
 def prepare(
@@ -41,9 +44,11 @@ def prepare(
     trim: bool = False,
     drop_leaks: bool = False,
     pretraining: Sequence[Path] = (),
-    checkpoint: Path | None = None,
+    learned: Sequence[Path] = (),
+    making: Making = NOTHING,
 ) -> tuple[Manifest, Folds]:
-    """Read a corpus, check its audio, divide and audit it, and write ``manifest.jsonl`` and ``folds.json``.
+    """Read a corpus, check and clean its audio, divide, balance and audit it, and write ``manifest.jsonl`` and
+    ``folds.json``.
 
     Args:
         corpus: a corpus' name
@@ -55,7 +60,8 @@ def prepare(
         trim: leave out digital zeros at both ends
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on
-        checkpoint: the upstream's, whose folder may hold such manifests
+        learned: the upstream's checkpoint, and a pretrained head: folders that may hold such manifests
+        making: what audio is made of the corpus': cleaned recordings, augmented copies
 
     Raises:
         EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or leaks
@@ -63,20 +69,11 @@ def prepare(
     """
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
+    check_making(making, chosen)
     manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
-    logger.info("checking %d audio files of %s", len(manifest.utterances), corpus)
-    with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
-        manifest, problems = validate(manifest, show)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    clean_up(folder.path)
-    _report(problems, folder.problems, trim)
-    manifest = apply(manifest, problems, skip_bad)
-    if trim:
-        manifest = trim_zeros(manifest)
+    manifest = checked(manifest, corpus, folder.problems, skip_bad, trim)
+    if making.preparation is not None:
+        manifest = cleaned(manifest, making.preparation, making.root)
     if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
         logger.warning(
             "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
@@ -87,13 +84,42 @@ def prepare(
     if drop_leaks:
         folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
-    check_leaks(manifest, folds, folder, pretraining, checkpoint)
+    if making.balance is not None:
+        manifest, folds = with_copies(manifest, folds, making.balance, making.root)
+    check_leaks(manifest, folds, folder, pretraining, learned)
     folder.write_division(manifest, folds)
     return manifest, folds
 
 
+def checked(manifest: Manifest, name: str, problems: Path, skip_bad: bool, trim: bool) -> Manifest:
+    """Decode all audio once: durations and fingerprints are known then, and what is wrong is in a table.
+
+    Args:
+        manifest: what to check
+        name: of the corpus, for the log
+        problems: the table; its folder is made
+        skip_bad: leave out files that cannot be used
+        trim: leave out digital zeros at both ends
+
+    Raises:
+        CorpusError: naming the files that cannot be used
+    """
+    logger.info("checking %d audio files of %s", len(manifest.utterances), name)
+    with tqdm(total=len(manifest.utterances), desc="audio", leave=False, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        manifest, found = validate(manifest, show)
+    problems.parent.mkdir(parents=True, exist_ok=True)
+    clean_up(problems.parent)
+    _report(found, problems, trim)
+    manifest = apply(manifest, found, skip_bad)
+    return trim_zeros(manifest) if trim else manifest
+
+
 def check_leaks(
-    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], checkpoint: Path | None = None
+    manifest: Manifest, folds: Folds, folder: RunFolder, pretraining: Sequence[Path], learned: Sequence[Path] = ()
 ) -> None:
     """Audit a division before anything is trained on it, into ``audit.json``, and say what train and test share.
 
@@ -101,21 +127,24 @@ def check_leaks(
         ProtocolError: if something leaks that the protocol does not declare
     """
     protocol = protocols.get(folds.protocol)
-    found = [audit.PretrainingData(path) for path in pretraining] + _heard(checkpoint, folds)
+    found = [audit.PretrainingData(path) for path in pretraining]
+    for place in learned:
+        found += _heard(place, folds)
     findings = audit.audit_once(manifest, folds, protocol, found, folder.audit)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
         if item["kind"] == audit.UNKNOWN_SPEAKER:
             logger.warning("%s and %s: whether they share speakers is not known", first, second)
-        elif second == "test":
+        elif second == "test" or item["kind"] == audit.SIBLING:
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
-            log("%s shared by %s and test: %.0f %% (%s)", item["kind"], first, 100 * item["share"], item["status"])
+            share = 100 * item["share"]
+            log("%s shared by %s and %s: %.0f %% (%s)", item["kind"], first, second, share, item["status"])
 
 
-def _heard(checkpoint: Path | None, folds: Folds) -> list[audit.PretrainingData]:
-    """What lies in a checkpoint's folder about its pretraining: of each fold's model, where there are several."""
-    if checkpoint is None or not checkpoint.is_dir():
+def _heard(checkpoint: Path, folds: Folds) -> list[audit.PretrainingData]:
+    """What lies in a folder about its pretraining: of each fold's model, where there are several."""
+    if not checkpoint.is_dir():
         return []
     numbers: Sequence[int | None] = [fold.number for fold in folds.folds] if is_per_fold(str(checkpoint)) else [None]
     found = []

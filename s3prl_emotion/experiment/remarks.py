@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,28 @@ UNCHANGING = frozenset(
 
 SAID: dict[str, Callable[[Any], str]] = {
     "runner.total_steps": "{} steps".format,
+    "runner.epochs": "{} epochs".format,
+    "downstream_expert.datarc.train_share": lambda value: f"trained on {100 * value:g} % of the training part",
     "downstream_expert.datarc.max_duration_s": "audio cut to {} s".format,
+    "downstream_expert.datarc.augmentation": lambda value: (
+        f"augmented while training ({', '.join(str(item['name']) for item in value)})"
+    ),
     "downstream_expert.datarc.labels": lambda value: (
         "trained on annotators' votes" if value == "soft" else f"trained on {value} labels"
     ),
     "downstream_expert.modelrc.text": lambda value: f"text encoder {name_of_encoder(str(value['encoder']))}",
     "downstream_expert.modelrc.text.encoder": lambda value: f"text encoder {name_of_encoder(str(value))}",
     "downstream_expert.modelrc.text.trainable": lambda value: f"text encoder {'trained' if value else 'frozen'}",
+    "downstream_expert.modelrc.pretrained": lambda start: (
+        f"started from the pretrained head {start['sha256'][:12]}{', frozen' if start['frozen'] else ''}"
+    ),
+    "downstream_expert.modelrc.pretrained.sha256": lambda digest: f"started from the pretrained head {digest[:12]}",
+    "downstream_expert.modelrc.pretrained.frozen": lambda frozen: (
+        "pretrained weights frozen" if frozen else "pretrained weights trained on"
+    ),
+    "downstream_expert.modelrc.auxiliary": lambda task: (
+        f"second task: who speaks, weight {task['speaker_weight']:g}{', reversed' if task['reverse'] else ''}"
+    ),
 }
 """Settings that are named in words of their own."""
 
@@ -48,6 +63,7 @@ def remarks_of(
     demo: bool,
     tag: str,
     spoken: TextChoice | None = None,
+    pretrained: Mapping[str, Any] | None = None,
 ) -> Remarks:
     """Settings worth printing, and what makes the run unlike one that follows the configuration that ships.
 
@@ -59,6 +75,7 @@ def remarks_of(
         demo: whether it is a demonstration
         tag: what the run folder's name ends with; ``lr...`` in a sweep of learning rates
         spoken: what is read as being said, for heads that read it
+        pretrained: the record of the head that it starts from; empty where there is none
     """
     upstream, settings = training.upstream, training.settings
     cut_s = expert_of(training.downstream).cut_s(settings.expert)
@@ -73,6 +90,8 @@ def remarks_of(
             ("--trim-zeros", corpus.trim_zeros),
             ("--skip-bad", corpus.skip_bad),
             ("--drop-leaks", corpus.drop_leaks),
+            (f"--preparation {corpus.making.preparation}", corpus.making.preparation is not None),
+            (str(corpus.making.balance), corpus.making.balance is not None),
             (f"texts of {spoken.name}" if spoken else "", spoken is not None and spoken.file is not None),
             ("--allow-empty-text", spoken is not None and spoken.allow_empty),
         )
@@ -82,16 +101,22 @@ def remarks_of(
     said = {"optimizer.lr"} if tag.startswith("lr") else set()
     if demo:
         said |= {"optimizer.lr", "runner.eval_step"}
+    if settings.runner.total_steps is not None:
+        said |= {"runner.epochs"}  # the steps are said
+    elif settings.runner.eval_step is None:
+        said |= {"runner.total_steps", "runner.eval_step"}  # the epochs are said
     ships, is_now = (mapping(training.downstream, item) for item in (shipped, settings))
     for key, before, now in _differing(ships, is_now):
         text = SAID[key](now) if key in SAID and now is not None else f"{key} {_say(before)} -> {_say(now)}"
         if key not in UNCHANGING | said and text not in deviations:
             deviations.append(text)
-    file = {"total_steps": shipped.runner.total_steps, "lr": shipped.optimizer.get("lr")}
-    steps, rate = settings.runner.total_steps, settings.optimizer.get("lr")
+    file = {"total_steps": shipped.runner.length, "lr": shipped.optimizer.get("lr")}
+    steps, rate = settings.runner.length, settings.optimizer.get("lr")
     read = (corpus.name, *(str(value) for value in corpus.options.values()))
-    brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol)
-    return Remarks(demo, steps, rate, file, tuple(deviations), brought)
+    balance = corpus.making.balance
+    made = () if balance is None else balance.effects or ()
+    brought = plugins_of(upstream.name, training.downstream, is_now, read, protocol, made)
+    return Remarks(demo, steps, rate, file, tuple(deviations), brought, pretrained or {})
 
 
 def _differing(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -9,25 +9,29 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.bridge.translation import training_of
+from s3prl_emotion.classical import Choice
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.config import fold_number
-from s3prl_emotion.downstream.settings import FoldInputs, Settings
+from s3prl_emotion.downstream.settings import FoldInputs, Settings, said_last
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
+from s3prl_emotion.experiment.start import record_of, started
 from s3prl_emotion.experiment.texts import settle_text
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.runs.plan import CorpusChoice, Plan, Training
+from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
 from s3prl_emotion.text.source import TextChoice
 from s3prl_emotion.upstreams.resolution import resolve
 
+AUGMENTATION = "downstream_expert.datarc.augmentation"
 DEFAULT_ROOT = Path("result/downstream")
 DEFAULT_SEED = 1337
 DEMO_SETTINGS: dict[str, dict[str, Any]] = {
@@ -55,10 +59,15 @@ class Request:
         trim_zeros: leave out exact digital zeros at both ends of each utterance
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
         pretraining: manifests of what the upstream was pretrained on, for the audit
+        making: what audio is made of the corpus': cleaned recordings, augmented copies
         cache: store hidden states; None does so where the upstream is frozen, S3PRL's own expert excepted
         cache_options: where and how to store them
+        classical: of a classical model (``-d classical_...``): how states become vectors
         text: what is said, for heads that read it: ``corpus``, or a file of transcriptions; None is ``corpus``
         allow_empty_text: take an utterance without text as one in which nothing is said
+        pretrained: the folder of a pretrained head to start from
+        train_share: train on this share of each fold's training part, stratified by speaker and class, drawn by the
+            seed; None takes what the configuration says
     """
 
     s3prl: Mapping[str, Any]
@@ -74,10 +83,14 @@ class Request:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()
+    making: Making = field(default_factory=Making)
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
+    classical: Choice = field(default_factory=Choice)
     text: str | None = None
     allow_empty_text: bool = False
+    pretrained: Path | None = None
+    train_share: float | None = None
 
 
 def settle(request: Request) -> Plan:
@@ -96,29 +109,26 @@ def settle(request: Request) -> Plan:
     arguments.check_arguments(args, "the command line")
     settings, inputs, shipped = _settings(request, args)
     args.override = None  # applied; a checkpoint must not carry it on
+    settings = started(settings, args.downstream, request.pretrained)
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
     args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
     text, training = settle_text(request.text, request.allow_empty_text, training_of(args, settings))
-    corpus = CorpusChoice(
-        request.corpus,
-        request.data,
-        request.corpus_options,
-        request.skip_bad,
-        request.trim_zeros,
-        request.drop_leaks,
-        request.pretraining,
-    )
-    protocol = _protocol(request, training)
+    corpus = corpus_choice(request)
+    protocol = protocol_name(request, expert_of(training.downstream).protocol)
+    if effects := expert_of(training.downstream).augmentation(settings.expert):
+        Augmentation.of(effects, AUGMENTATION)  # so that what is wrong is said before anything is read
+    start = {} if request.pretrained is None else record_of(request.pretrained)
     return Plan(
         training=training,
         corpus=corpus,
         protocol=protocol,
-        folder=_folder(request, training, protocol, text),
-        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag, text),
-        folds=_folds(request, args.downstream_variant or inputs.test_fold),
+        folder=folder_name(request, args, protocol, text, training.settings),
+        remarks=remarks_of(training, corpus, protocol, shipped, request.demo, request.tag, text, start),
+        folds=folds_named(request, args.downstream_variant or inputs.test_fold),
         score_again=args.mode == "evaluate",
         cache=request.cache_options if _stores(request, training) else None,
         text=text,
+        pretrained=request.pretrained,
     )
 
 
@@ -130,16 +140,35 @@ def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any]
     _refuse_inputs(config, str(path))
     file, _ = check_settings(config, args.downstream, str(path))
     shipped = file if path == ships else check_settings(read_yaml(ships), args.downstream, str(ships))[0]
+    given = config
     config = json.loads(json.dumps(config))
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config[section], **values}
+    if request.train_share is not None:
+        _set_share(config, request.train_share, args.downstream)
     arguments.override(config, args, args.override)
-    changed = " with ".join(text for text, given in (("--demo", request.demo), ("-o", args.override)) if given)
+    config["runner"] = said_last(config.get("runner"), given.get("runner"))
+    flags = (("--demo", request.demo), ("--train-share", request.train_share is not None), ("-o", args.override))
+    changed = " with ".join(text for text, given in flags if given)
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
     _refuse_inputs(config, where)
     device = args.device if args.mode == "train" else None
     return *check_settings(config, args.downstream, where, device), shipped
+
+
+def _set_share(config: dict[str, Any], share: float, downstream: str) -> None:
+    """Put ``--train-share`` into a configuration.
+
+    Raises:
+        ConfigError: if the downstream cannot train on a part
+    """
+    if downstream in STOCK_DOWNSTREAMS:
+        raise ConfigError(
+            f"--train-share: -d {downstream} is S3PRL's own expert, which trains on everything; use -d emotion_mean, "
+            "the same head"
+        )
+    config["downstream_expert"].setdefault("datarc", {})["train_share"] = share
 
 
 def _refuse_inputs(config: dict[str, Any], where: str) -> None:
@@ -157,12 +186,19 @@ def _stores(request: Request, training: Training) -> bool:
     """Whether hidden states are stored.
 
     Raises:
-        ConfigError: if the cache is asked for with a trainable upstream
+        ConfigError: if the cache is asked for with a trainable upstream, or with audio that changes
     """
     if training.upstream.trainable:
         if request.cache:
             raise ConfigError(
                 "--cache with -f: a trained upstream's hidden states change with every step; leave one out"
+            )
+        return False
+    if expert_of(training.downstream).augmentation(training.settings.expert):
+        if request.cache:
+            raise ConfigError(
+                f"--cache with {AUGMENTATION}: the audio changes in every epoch, so no hidden states of it can be "
+                "stored; leave one out. `--balance` makes copies that are files, whose states are"
             )
         return False
     return expert_of(training.downstream).stores_states if request.cache is None else request.cache
@@ -176,12 +212,27 @@ def corpus_name(request: Request) -> str:
     return "-".join([request.corpus + own, *options])
 
 
-def _protocol(request: Request, training: Training) -> str:
-    default = expert_of(training.downstream).protocol or corpora.get(request.corpus, "--corpus").default_protocol
+def corpus_choice(request: Request) -> CorpusChoice:
+    """What a request trains and tests on."""
+    return CorpusChoice(
+        request.corpus,
+        request.data,
+        request.corpus_options,
+        request.skip_bad,
+        request.trim_zeros,
+        request.drop_leaks,
+        request.pretraining,
+        request.making,
+    )
+
+
+def protocol_name(request: Request, default: str | None = None) -> str:
+    """The protocol that is asked for, else ``default``, else the corpus' own."""
+    default = default or corpora.get(request.corpus, "--corpus").default_protocol
     return protocols.get(request.protocol or default, "--protocol").name
 
 
-def _folds(request: Request, variant: str | None) -> tuple[int, ...] | None:
+def folds_named(request: Request, variant: str | None) -> tuple[int, ...] | None:
     """The folds that ``--fold`` or ``-v`` name; None where neither does."""
     try:
         named = None if variant is None else (fold_number(variant),)
@@ -192,24 +243,30 @@ def _folds(request: Request, variant: str | None) -> tuple[int, ...] | None:
     return request.folds or named
 
 
-def _folder(request: Request, training: Training, protocol: str, text: TextChoice | None) -> Path:
+def _start_name(settings: Settings[Any]) -> str:
+    return f"-from-{settings.expert.modelrc.pretrained.sha256[:8]}"
+
+
+def folder_name(
+    request: Request,
+    args: argparse.Namespace,
+    protocol: str,
+    text: TextChoice | None = None,
+    settings: Settings[Any] | None = None,
+) -> Path:
     """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
-    expdir, expname = training.further["expdir"], training.further["expname"]
-    if expdir and expname:
-        raise ConfigError(f"-p {expdir} and -n {expname} both name the run folder: give one")
-    if expdir:
-        return Path(expdir)
-    if expname:
-        return request.root / str(expname)
+    if args.expdir and args.expname:
+        raise ConfigError(f"-p {args.expdir} and -n {args.expname} both name the run folder: give one")
+    if args.expdir:
+        return Path(args.expdir)
+    if args.expname:
+        return request.root / str(args.expname)
     given = request.s3prl.get("upstream_ckpt")  # what was typed: a dropped upstream's own path is no part of its name
-    name = training.upstream.name
-    upstream = name if given is None else f"{name}-{Path(given).stem}"
-    tag = f"-{request.tag}" if request.tag else ""
+    upstream = args.upstream if given is None else f"{args.upstream}-{Path(given).stem}"
+    tag = "" if request.train_share is None else f"-share{request.train_share:g}"
+    tag += f"-{request.tag}" if request.tag else ""
     tag += f"-{text.file.stem}" if text is not None and text.file is not None else ""
-    seed = "" if training.seed == DEFAULT_SEED else f"-seed{training.seed}"
-    return (
-        request.root
-        / upstream.replace("/", "__")
-        / training.downstream
-        / f"{corpus_name(request)}-{protocol}{tag}{seed}"
-    )
+    seed = "" if args.seed == DEFAULT_SEED else f"-seed{args.seed}"
+    start = "" if settings is None or request.pretrained is None else _start_name(settings)
+    corpus = f"{corpus_name(request)}-{protocol}{start}{tag}{seed}"
+    return request.root / str(upstream).replace("/", "__") / str(args.downstream) / corpus

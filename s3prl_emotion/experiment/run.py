@@ -13,37 +13,53 @@ from pathlib import Path
 from s3prl_emotion.bridge import launch
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.selection import check_upstream
+from s3prl_emotion.bridge.starting import check_start
+from s3prl_emotion.bridge.translation import counted, namespace
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.evaluation.metrics import ua, wa
 from s3prl_emotion.experiment.checkpoint import score_best
+from s3prl_emotion.experiment.classical import Statistics, run_classical
+from s3prl_emotion.experiment.classical_plan import check_classical, is_classical
 from s3prl_emotion.experiment.collection import collect
+from s3prl_emotion.experiment.division import Prepared, divided, say_scored
 from s3prl_emotion.experiment.identity import identity_of
 from s3prl_emotion.experiment.kept import keep_upstream
-from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.experiment.request import Request, settle
+from s3prl_emotion.experiment.start import head_of, keep_start
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.experiment.texts import check_texts, put_texts
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.plan import Plan
-from s3prl_emotion.runs.prediction import read_predictions
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 
 logger = logging.getLogger(__name__)
 
-Prepared = dict[str, tuple[Manifest, Folds]]
-"""A corpus and its division, by the protocol's name."""
+
+def check(request: Request) -> None:
+    """Settle a request and check its upstream; nothing is computed or written.
+
+    Raises:
+        EmotionError: naming the option that is wrong, or file and key
+    """
+    if is_classical(request):
+        check_classical(request)
+        return
+    upstream = settle(request).training.upstream
+    check_upstream(upstream.name, upstream.checkpoint, upstream.model_config)
 
 
-def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Results]:
+def run(
+    request: Request, prepared: Prepared | None = None, statistics: Statistics | None = None
+) -> tuple[Path, Results]:
     """Train and test the requested folds and summarise all folds that are finished.
 
     Args:
         request: what to run
         prepared: the corpus and its division, by protocol, where several runs share them; filled in where it has none
+        statistics: what classical models read, where several runs share it
 
     Returns:
         the run folder and the content of its ``results.json``
@@ -51,6 +67,8 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Resul
     Raises:
         EmotionError: with a message for the user; folds finished before stay finished
     """
+    if is_classical(request):
+        return run_classical(request, prepared, statistics)
     plan = settle(request)
     upstream, split = plan.training.upstream, plan.training.further["evaluate_split"]
     check_upstream(upstream.name, upstream.checkpoint, upstream.model_config)
@@ -59,19 +77,24 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Resul
     folder = RunFolder(plan.folder)
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
-        manifest, folds = _prepare(plan, folder, {} if prepared is None else prepared, known)
-        wanted = _wanted_folds(plan, folds)
+        shared = {} if prepared is None else prepared
+        learned = [Path(place) for place in (upstream.checkpoint, plan.pretrained) if place is not None]
+        manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, learned, folder, shared, known)
+        for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
+            of_fold(upstream.checkpoint, number)
+            if plan.pretrained is not None:
+                head_of(plan.pretrained, number)
         if plan.text is not None and known:
             check_texts(manifest, folder)
         elif plan.text is not None:
             manifest = put_texts(manifest, plan.text, plan.training, folder)
             folder.write_division(manifest, folds)
-        for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
-            of_fold(upstream.checkpoint, number)
         return manifest, folds, wanted
 
     with folder.claimed(identity_of(plan), prepared_folds) as (manifest, folds, wanted):
         todo = [number for number in wanted if plan.score_again or not folder.fold(number).is_finished]
+        if plan.pretrained is not None and todo and not plan.score_again:
+            check_start(namespace(plan.training, todo[0]), head_of(plan.pretrained, todo[0]))
         each, store = is_per_fold(upstream.checkpoint), plan.cache if todo else None
         cached = None if store is None or each else stored_states(plan.training, manifest, store)
         for count, number in enumerate(wanted, start=1):
@@ -85,43 +108,6 @@ def run(request: Request, prepared: Prepared | None = None) -> tuple[Path, Resul
         return folder.path, collect(folder)
 
 
-def _prepare(plan: Plan, folder: RunFolder, prepared: Prepared, known: bool) -> tuple[Manifest, Folds]:
-    """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
-    corpus, upstream = plan.corpus, plan.training.upstream
-    checkpoint = None if upstream.checkpoint is None else Path(upstream.checkpoint)
-    if known:
-        _, manifest, folds = folder.whole()
-        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
-        return manifest, folds
-    if plan.protocol in prepared:
-        manifest, folds = prepared[plan.protocol]
-        check_leaks(manifest, folds, folder, corpus.pretraining, checkpoint)
-        folder.write_division(manifest, folds)
-        return manifest, folds
-    prepared[plan.protocol] = prepare(
-        corpus.name,
-        corpus.data,
-        corpus.options,
-        plan.protocol,
-        folder,
-        corpus.skip_bad,
-        corpus.trim_zeros,
-        corpus.drop_leaks,
-        corpus.pretraining,
-        checkpoint,
-    )
-    return prepared[plan.protocol]
-
-
-def _wanted_folds(plan: Plan, folds: Folds) -> tuple[int, ...]:
-    known = tuple(fold.number for fold in folds.folds)
-    wanted = plan.folds or known
-    for number in wanted:
-        if number not in known:
-            raise ConfigError(f"--fold {number}: {plan.corpus.name} has folds {', '.join(map(str, known))}")
-    return wanted
-
-
 def _run_fold(
     plan: Plan, manifest: Manifest, folds: Folds, folder: RunFolder, number: int, cached: CachedUpstream | None
 ) -> None:
@@ -133,17 +119,15 @@ def _run_fold(
         inputs = expert_of(training.downstream).prepare(manifest, folds, fold, number)
         if cached is not None:
             inputs = dataclasses.replace(inputs, cached=cached.store.key.dtype)
+        if plan.pretrained is not None:
+            keep_start(fold, plan.pretrained, number)
+            inputs = dataclasses.replace(inputs, pretrained=str(head_of(plan.pretrained, number)))
         keep_upstream(fold, of_fold(training.upstream.checkpoint, number), training.upstream.checkpoint)
         if not plan.score_again:
+            training = counted(training, len(folds[number].train))
+            if plan.training.settings.runner.epochs is not None:
+                steps = training.settings.runner.total_steps
+                logger.info("fold %d: %s are %s optimiser steps", number, plan.training.settings.runner.length, steps)
             launch.train(training, inputs, fold.path, cached)
         score_best(fold, training.device, cached)
-    rows, labels = read_predictions(fold.predictions)
-    pair = [row.truth for row in rows], [row.predicted for row in rows]
-    logger.info(
-        "fold %d: UA %.2f %%, WA %.2f %% on %d test utterances (%.0f s)",
-        number,
-        100 * ua(*pair, labels),
-        100 * wa(*pair, labels),
-        len(rows),
-        time.monotonic() - begun,
-    )
+    say_scored(fold, number, begun)

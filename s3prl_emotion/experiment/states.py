@@ -8,6 +8,7 @@ from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.translation import namespace
 from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.features.forms import Form
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.text.loading import open_encoder
@@ -30,7 +31,7 @@ def stored_states(
     args = namespace(training, fold)
     checkpoints = (upstream_sha256(args.upstream_ckpt), upstream_sha256(args.upstream_model_config))
     preparation = Preparation(expert_of(training.downstream).cut_s(training.settings.expert))
-    cached = open_cache(args, manifest, options, checkpoints, _means_only(training), preparation)
+    cached = open_cache(args, manifest, options, checkpoints, _form(training), preparation)
     text = expert_of(training.downstream).model(training.settings.expert).text
     if text is not None and not text.trainable:
         opened = open_encoder(text.encoder, text.max_tokens)
@@ -41,11 +42,11 @@ def stored_states(
 
 def states_alone(training: Training, dtype: str, fold: int) -> AloneUpstream:
     """The same states of a fold computed when they are wanted; ``dtype`` is that of the store that the run had."""
-    means_only = _means_only(training)
-    return AloneUpstream(namespace(training, fold), "float32" if means_only else dtype, means_only)
+    form = _form(training)
+    return AloneUpstream(namespace(training, fold), dtype if form == "frames" else "float32", form)
 
 
-def _means_only(training: Training) -> bool:
-    """Whether one mean for each layer is all that the head needs."""
+def _form(training: Training) -> Form:
+    """All frames, or one mean for each layer where that is all that the head needs."""
     is_mean = expert_of(training.downstream).sees_only_means(training.settings.expert)
-    return is_mean and not training.upstream.normalize and not training.settings.specaug
+    return "mean" if is_mean and not training.upstream.normalize and not training.settings.specaug else "frames"

@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from s3prl_emotion.bridge.selection import check_upstream
+from s3prl_emotion.classical import classifier_of
 from s3prl_emotion.errors import ConfigError, RunError, reason_of
 from s3prl_emotion.evaluation.summary import summarise_again
-from s3prl_emotion.experiment.request import DEFAULT_SEED, Request, settle
-from s3prl_emotion.experiment.run import Prepared, run
+from s3prl_emotion.experiment.classical import Statistics
+from s3prl_emotion.experiment.division import Prepared
+from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
+from s3prl_emotion.experiment.run import check, run
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
-from s3prl_emotion.runs.record import read_json
 from s3prl_emotion.runs.results import Results, Settings, read_results, write_results
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ class Grid:
             raise ConfigError(f"--lr: expected different numbers above 0, found {list(self.rates)}")
 
 
-def sweep(request: Request, grid: Grid) -> list[Path]:
+def sweep(
+    request: Request, grid: Grid, prepared: Prepared | None = None, statistics: Statistics | None = None
+) -> list[Path]:
     """Run every point of a grid; finished ones are not run again.
 
     A point that fails does not stop the others.
@@ -65,6 +68,8 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
     Args:
         request: what all points share; its upstream, downstream and seed are those of the grid
         grid: the points
+        prepared: see :func:`s3prl_emotion.experiment.run.run`, where several sweeps share it
+        statistics: likewise
 
     Returns:
         one run folder for each upstream, downstream and seed: where there are several learning rates, the one that
@@ -75,9 +80,11 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
         RunError: at the end, naming the points that failed and why
     """
     for upstream, downstream in product(grid.upstreams, grid.downstreams):  # before anything is trained
-        found = settle(_at(request, upstream, downstream, grid.seeds[0], None)).training.upstream
-        check_upstream(found.name, found.checkpoint, found.model_config)
-    prepared: Prepared = {}
+        if grid.rates and classifier_of(downstream) is not None:
+            raise ConfigError(f"--lr: -d {downstream} has no learning rate; leave it out, or run it by itself")
+        check(at_point(request, upstream, downstream, grid.seeds[0], None))
+    prepared = {} if prepared is None else prepared
+    statistics = {} if statistics is None else statistics
     folders: list[Path] = []
     failed: list[str] = []
     points = list(product(grid.upstreams, grid.downstreams, grid.seeds))
@@ -88,15 +95,15 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
         for place, rate in enumerate(rates, start=1):
             told = "" if rate is None else f" lr {rate:g}"
             logger.info("run %d of %d: %s%s", count * len(rates) + place, len(points) * len(rates), name, told)
-            with _noted(f"{name}{told}", failed):
-                folder, _ = run(_at(request, upstream, downstream, seed, rate), prepared)
+            with noted(f"{name}{told}", failed):
+                folder, _ = run(at_point(request, upstream, downstream, seed, rate), prepared, statistics)
                 candidates[rate or 0.0] = folder
         if len(candidates) < len(rates):
             continue  # a rate chosen from the others would not be the best of those asked for
         if len(rates) == 1:
             folders += candidates.values()
         else:
-            with _noted(name, failed):
+            with noted(name, failed):
                 folders.append(choose_rates(candidates))
     if failed:
         listed = "\n".join(f"  {text}" for text in failed)
@@ -109,7 +116,7 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _noted(name: str, failed: list[str]) -> Iterator[None]:
+def noted(name: str, failed: list[str]) -> Iterator[None]:
     """Write down what fails, whatever it is, and go on."""
     try:
         yield
@@ -120,7 +127,7 @@ def _noted(name: str, failed: list[str]) -> Iterator[None]:
         failed.append(f"{name}: {reason}")
 
 
-def _at(request: Request, upstream: str, downstream: str, seed: int, rate: float | None) -> Request:
+def at_point(request: Request, upstream: str, downstream: str, seed: int, rate: float | None = None) -> Request:
     """The request of one point."""
     overrides = [request.s3prl.get("override"), None if rate is None else f"config.optimizer.lr={rate!r}"]
     s3prl = {
@@ -173,25 +180,6 @@ def choose_rates(candidates: dict[float, Path]) -> Path:
     chosen = {number: max(scores, key=lambda rate: (scores[rate], rate)) for number, scores in dev.items()}
     predictions = [row for number, rate in chosen.items() for row in rows[number, rate]]
     return _write(candidates, records, chosen, dev, predictions)
-
-
-def chosen_runs(folder: Path) -> dict[int, Path]:
-    """For each fold the run folder whose learning rate was chosen, from what :func:`choose_rates` wrote."""
-    path = RunFolder(folder).rates
-    table = read_json(path, "a choice of learning rates")
-    try:
-        runs = {int(fold): folder.parent / str(table["runs"][f"{rate:g}"]) for fold, rate in table["chosen"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{path}: expected the objects 'chosen' (fold to rate) and 'runs' (rate to folder), found others "
-            f"({type(error).__name__}: {error}): repeat the sweep that wrote it"
-        ) from error
-    if not runs:
-        raise RunError(f"{path}: names no fold: repeat the sweep that wrote it")
-    gone = sorted({str(run) for run in runs.values() if not run.is_dir()})
-    if gone:
-        raise RunError(f"{folder}: its checkpoints are in the runs that it chose from, and {gone[0]} is not there")
-    return runs
 
 
 def _write(

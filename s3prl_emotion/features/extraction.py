@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.forms import STATISTICS
 from s3prl_emotion.features.management import delete, stores
 from s3prl_emotion.features.store import Store, extraction_lock
 from s3prl_emotion.features.writing import Writer, unwritable
@@ -155,8 +156,8 @@ def parse_size(text: str) -> int:
 
 
 def _needed_bytes(store: Store, missing: Sequence[Utterance]) -> int:
-    if store.key.form == "mean":
-        frames = float(len(missing))
+    if store.key.form in STATISTICS:
+        frames = float(len(missing) * STATISTICS[store.key.form])
     else:
         frames = sum(item.duration_s for item in missing) * 16000 / store.rate + len(missing)
     return int(frames * store.frame_bytes * _HEADROOM)

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.forms import Form
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class StoreKey:
     model_config_sha256: str | None  # of -g
     selection: str  # S3PRL's -s
     layer: int | None  # S3PRL's -l
-    form: str  # "frames", or "mean": the time mean of each layer
+    form: Form
     dtype: str
     s3prl: str  # version
     source_sha256: str | None = None  # of the file that defines the upstream, where it is none of S3PRL's

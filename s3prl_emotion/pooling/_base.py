@@ -40,6 +40,9 @@ class Pooling(nn.Module, abc.ABC):
     #: whether padded frames are set to zero before pooling; false only where a released fault is reproduced
     masks_padding: bool = True
 
+    #: whether utterances of a batch meet in training, in statistics over it: then the whole batch is pooled at once
+    mixes_batch: bool = False
+
     def __init__(self, input_size: int) -> None:
         super().__init__()
         self.input_size = check_integer("input_size", input_size, minimum=1)

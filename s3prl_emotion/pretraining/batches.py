@@ -22,7 +22,7 @@ from s3prl_emotion.pretraining.settings import BatchSettings
 
 BUCKETS = 20
 """Utterances of similar length share a part: so many groups by length."""
-_DRAWS = {"epoch": 1, "crop": 2, "mask": 3, "dropout": 4, "dev": 5}  # streams that must not meet
+_DRAWS = {"epoch": 1, "crop": 2, "mask": 3, "dropout": 4, "dev": 5, "pairs": 6}  # streams that must not meet
 DEV_STEP = 0
 """Dev crops and masks are the same at every evaluation."""
 
@@ -47,6 +47,11 @@ class Part:
     mask: Tensor  # (batch, frames)
 
     @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What the model is given."""
+        return self.waveforms, self.lengths, self.labels, self.mask
+
+    @property
     def seconds(self) -> float:
         """Of audio, without padding."""
         return float(self.lengths.sum()) / 50 if len(self.lengths) else 0.0
@@ -55,6 +60,32 @@ class Part:
 def generator(seed: int, draw: str, step: int, which: int) -> np.random.Generator:
     """The generator of one draw at one step for one utterance or part."""
     return np.random.default_rng([seed, _DRAWS[draw], step, which])
+
+
+class Stream:
+    """Parts of epochs that follow each other without end.
+
+    Args:
+        epoch: the parts of an epoch, by its number 0, 1, ...
+    """
+
+    def __init__(self, epoch: Callable[[int], list[list[int]]]) -> None:
+        self._of = epoch
+        self._epoch = -1
+        self._parts: list[list[int]] = []  # of the epochs that are drawn and not passed by
+        self._passed = 0  # parts before the first of them
+
+    def cut(self, first: int, end: int) -> list[list[int]]:
+        """Parts ``first`` to ``end``; they may begin in one epoch and end in the next."""
+        if first < self._passed:
+            self._epoch, self._parts, self._passed = -1, [], 0
+        while self._passed + len(self._parts) < end:
+            if self._passed + len(self._parts) <= first:
+                self._passed += len(self._parts)
+                self._parts = []
+            self._epoch += 1
+            self._parts += self._of(self._epoch)
+        return self._parts[first - self._passed : end - self._passed]
 
 
 class Batches:
@@ -80,25 +111,17 @@ class Batches:
         self.batch, self.mask, self.framing, self.seed = batch, mask, framing, seed
         longest = framing.frames(round(batch.max_s * SAMPLE_RATE_HZ))
         self.frames = np.minimum([framing.frames(clip.samples) for clip in clips], longest)
-        self._epoch = -1
-        self._stream: list[list[int]] = []  # parts of the epochs that are drawn and not passed by
-        self._passed = 0  # parts before the first of ``_stream``
+        self._stream = Stream(self.epoch)
+        self.parts = batch.parts  # of a step
+        self.more_parts = "raise batch.seconds, or lower batch.part_seconds, until there is a part for each"
+        self.seconds_per_frame = framing.hop / SAMPLE_RATE_HZ
 
     def members(self, step: int) -> list[list[int]]:
         """The positions in ``clips`` of each part of a step.
 
         Epochs follow each other: each holds every clip once. A step may begin in one epoch and end in the next.
         """
-        first, end = step * self.batch.parts, (step + 1) * self.batch.parts
-        if first < self._passed:
-            self._epoch, self._stream, self._passed = -1, [], 0
-        while self._passed + len(self._stream) < end:
-            if self._passed + len(self._stream) <= first:
-                self._passed += len(self._stream)
-                self._stream = []
-            self._epoch += 1
-            self._stream += self.epoch(self._epoch)
-        return self._stream[first - self._passed : end - self._passed]
+        return self._stream.cut(step * self.parts, (step + 1) * self.parts)
 
     def epoch(self, number: int) -> list[list[int]]:
         """All clips once, in parts of similar lengths that last at most ``part_seconds``, in random order."""

@@ -9,22 +9,69 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.pretraining.batches import Batches, Clip, divided
+from s3prl_emotion.pretraining.batches import Batches, Clip, Part, divided
 from s3prl_emotion.pretraining.checkpoints import load
 from s3prl_emotion.pretraining.clustering import unigram_accuracy
 from s3prl_emotion.pretraining.hubert import Base, new_folder, read_base, seeded, write_model
 from s3prl_emotion.pretraining.labels import PseudoLabels, check_labels
-from s3prl_emotion.pretraining.loop import BEST, CHECKPOINT, Loop
+from s3prl_emotion.pretraining.loop import BEST, Loop
 from s3prl_emotion.pretraining.objective import MaskedPrediction
 from s3prl_emotion.pretraining.settings import Training
+from s3prl_emotion.pretraining.task import Measured, Task
 
 logger = logging.getLogger(__name__)
 
 MODEL = "model"
 """In a stage's folder: the weights of the best dev loss, in transformers format."""
+
+
+class MaskedTask(Task[Part]):
+    """Cross-entropy over masked frames, and the penalty times their number.
+
+    Args:
+        model: see :class:`~s3prl_emotion.pretraining.objective.MaskedPrediction`
+        penalty: weight of the penalty
+    """
+
+    sums = 7
+    shown = "cross_entropy"
+    model: MaskedPrediction
+
+    def __init__(self, model: MaskedPrediction, penalty: float) -> None:
+        super().__init__(model)
+        self.penalty = penalty
+
+    def weights(self, part: Part) -> tuple[float, ...]:
+        return (float(part.mask.sum()),)
+
+    def measure(self, part: Part, tensors: tuple[Tensor, ...], everything: bool) -> Measured:
+        found = self.model(*tensors, unmasked=everything)
+        frames, count = int(part.lengths.sum()), int(part.mask.sum())
+        loss = found.cross_entropy + self.penalty * found.penalty * count
+        others = found.unmasked_correct
+        sums = [found.cross_entropy.detach(), found.penalty.detach() * count, count, found.correct]
+        sums += [frames - count, others, frames] if others is not None else [0, 0, frames]
+        return Measured((loss,), sums)
+
+    def figures(self, totals: Sequence[float]) -> dict[str, float]:
+        """Loss, its cross-entropy, and accuracies where they were counted."""
+        cross_entropy, penalty, masked, correct, unmasked, unmasked_correct, _ = totals
+        masked = max(masked, 1.0)
+        found = {
+            "loss": (cross_entropy + self.penalty * penalty) / masked,
+            "cross_entropy": cross_entropy / masked,
+            "masked_accuracy": correct / masked,
+        }
+        if unmasked:
+            found["unmasked_accuracy"] = unmasked_correct / unmasked
+        return found
+
+    def frames(self, totals: Sequence[float]) -> float:
+        return totals[6]
 
 
 def clips_of(base: Base, manifest: Manifest, labels: PseudoLabels, min_s: float) -> list[Clip]:
@@ -67,7 +114,7 @@ def train(
         settings: of the training
         seed: of batches, crops, masks, dropout and the head's weights
         folder: the stage's
-        accelerator: from :func:`~s3prl_emotion.pretraining.loop.make_accelerator`
+        accelerator: from :func:`~s3prl_emotion.pretraining.processes.make_accelerator`
         name: for messages
 
     Returns:
@@ -90,7 +137,8 @@ def train(
         settings.freeze_convolutions,
         seeded(seed),
     )
-    loop = Loop(model, batches(train_ids), batches(dev_ids), settings, folder, seed, accelerator, name)
+    task = MaskedTask(model, settings.penalty)
+    loop = Loop(task, batches(train_ids), batches(dev_ids), settings, folder, seed, accelerator, name)
     progress = loop.run()
     if accelerator.is_main_process:
         best = load(folder / BEST)
@@ -111,9 +159,3 @@ def train(
         "seconds": sum(clip.samples for clip in clips) / 16000,
         "parameters": sum(item.numel() for item in model.parameters()),
     }
-
-
-def forget_checkpoints(folder: Path) -> None:
-    """Remove what a training goes on from; called when its stage is finished."""
-    for name in (CHECKPOINT, BEST):
-        (folder / name).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,33 +72,20 @@ class OptimiserSettings:
 
 
 @dataclass(frozen=True)
-class Training:
-    """One training by masked prediction."""
+class Schedule:
+    """Of any training: how long, how fast, and when it is evaluated and saved."""
 
     steps: int = 20000  # optimiser steps
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    batch: BatchSettings = field(default_factory=BatchSettings)
-    mask: MaskSettings = field(default_factory=MaskSettings)
-    projection: int = 256  # width of the label embeddings
-    temperature: float = 0.1
-    penalty: float = 10.0  # weight of the mean square of the convolutional features
-    freeze_convolutions: bool = True
-    layerdrop: float = 0.0
     precision: str = "fp16"  # on a GPU: no, bf16 or fp16; a CPU computes in float32
     eval_every: int = 500  # steps between dev losses
     save_every: int = 500  # steps between checkpoints to go on from
     log_every: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("steps", "projection", "eval_every", "save_every", "log_every"):
+        for name in ("steps", "eval_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.temperature > 0 or self.penalty < 0:
-            raise ValueError(
-                f"temperature must be above 0 and penalty not below, got {self.temperature}, {self.penalty}"
-            )
-        if not 0 <= self.layerdrop < 1:
-            raise ValueError(f"layerdrop must be in [0, 1), got {self.layerdrop}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"unknown precision {self.precision!r}. {nearest(self.precision, PRECISIONS)}")
         if self.optimiser.warmup_steps >= self.steps:
@@ -113,6 +101,30 @@ class Training:
         if done <= warmup:
             return self.optimiser.lr * done / warmup
         return self.optimiser.lr * (self.steps - step) / (self.steps - warmup)
+
+
+@dataclass(frozen=True)
+class Training(Schedule):
+    """One training by masked prediction."""
+
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    projection: int = 256  # width of the label embeddings
+    temperature: float = 0.1
+    penalty: float = 10.0  # weight of the mean square of the convolutional features
+    freeze_convolutions: bool = True
+    layerdrop: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.projection < 1:
+            raise ValueError(f"projection must be at least 1, got {self.projection}")
+        if not self.temperature > 0 or self.penalty < 0:
+            raise ValueError(
+                f"temperature must be above 0 and penalty not below, got {self.temperature}, {self.penalty}"
+            )
+        if not 0 <= self.layerdrop < 1:
+            raise ValueError(f"layerdrop must be in [0, 1), got {self.layerdrop}")
 
 
 @dataclass(frozen=True)
@@ -170,6 +182,17 @@ def merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         old = result.get(key)
         result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
+
+
+def override_of(config: Mapping[str, Any]) -> str | None:
+    """Nested changes of a downstream's configuration as the text of ``-o``."""
+
+    def flat(value: Any, key: str) -> list[str]:
+        if isinstance(value, Mapping):
+            return [line for name, item in value.items() for line in flat(item, f"{key}.{name}")]
+        return [f"{key}={value!r}"]
+
+    return ",,".join(flat(config, "config")) or None
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ LEAK = "leak"
 DECLARED = "declared"
 REPORTED = "reported"
 UNKNOWN_SPEAKER = "unknown speaker"
+SIBLING = "sibling"
 RULES = 2
 """Of what is looked for; an audit by other rules is made again."""
 _SHOWN = 5
@@ -132,6 +133,7 @@ def audit(
 def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part, two: Part) -> list[Finding]:
     is_test = names[1] == "test"
     same_set = protocol.selection_on_test and names == ("dev", "test")
+    siblings = DECLARED if protocol.siblings_in_dev and names == ("train", "dev") else LEAK
     shares_speakers = not (protocol.speaker_disjoint_test if is_test else protocol.speaker_disjoint_dev)
     spelled = {spelling(speaker): speaker for speaker in sorted(one.speakers)}
     others = [item for item in two.items if item.id not in one.ids]
@@ -163,7 +165,7 @@ def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part,
             ),
             len(two.speakers),
         ),
-        *finding("sibling", LEAK, (item.id for item in others if item.root in one.roots)),
+        *finding(SIBLING, siblings, (item.id for item in others if item.root in one.roots)),
         *finding("sentence", REPORTED, (item.id for item in two.items if item.text in one.texts)),
     ]
 

@@ -54,6 +54,7 @@ class Protocol:
     selection_on_test: bool = False  # the checkpoint is chosen on the test set itself
     transductive: bool = False  # unlabelled test speech may be seen in pretraining
     follows_lists: bool = True  # training and dev lists that a corpus prescribes are used
+    siblings_in_dev: bool = False  # what is left of test is balanced before dev is divided off: dev holds its copies
     by_position: bool = False  # dev is drawn by position, so the order of utterances decides who is in it
     test_sets: Callable[[Manifest], TestSets] = field(default=corpus_folds, repr=False, compare=False)
     divide: Divide = field(kw_only=True, repr=False, compare=False)

@@ -35,6 +35,7 @@ def declared(protocol: Protocol) -> dict[str, Any]:
         "speaker_disjoint_test": protocol.speaker_disjoint_test,
         "selection_on_test": protocol.selection_on_test,
         "transductive": protocol.transductive,
+        **({"siblings_in_dev": True} if protocol.siblings_in_dev else {}),
         "examples_sha256": behaviour_sha256(protocol),
     }
     text = json.dumps(found, sort_keys=True, separators=(",", ":"))
@@ -45,12 +46,13 @@ def record(manifest: Manifest, folds: Folds) -> dict[str, Any]:
     """Everything that the protocol declares, with the division.
 
     Returns:
-        plain values: those of :func:`declared`, ``split_sha256``, ``lacking``
+        plain values: those of :func:`declared`, ``split_sha256`` (of the division before balancing: what is tested and
+        selected on is the same), ``lacking``
         where a part of a fold lacks a class, and, where dev is drawn by position, ``order``: whose order of utterances
         it was drawn from, which decides who is in it
     """
     protocol = protocols.get(folds.protocol)
-    found = {**declared(protocol), "split_sha256": folds.sha256()}
+    found = {**declared(protocol), "split_sha256": folds.divided_sha256 or folds.sha256()}
     lacking = Folds.of(manifest, folds.protocol, folds.folds).lacking  # folds of earlier versions do not tell
     if lacking:
         found["lacking"] = [{**asdict(item), "classes": list(item.classes)} for item in lacking]

@@ -19,9 +19,48 @@ MADE = "made"
 """The key of ``run.json`` that holds the hashes."""
 
 
+ATTRIBUTES = "attributes_sha256"
+
+
 def seal(manifest: Manifest, folds: Folds) -> dict[str, str]:
-    """The hashes of what a run is computed from."""
-    return {"manifest_sha256": manifest_sha256(manifest), "folds_sha256": folds.sha256()}
+    """The hashes of what a run is computed from, and that of attributes, by which it may be evaluated, if there are."""
+    attributes = attributes_sha256(manifest)
+    return {
+        "manifest_sha256": manifest_sha256(manifest),
+        "folds_sha256": folds.sha256(),
+        **({} if attributes is None else {ATTRIBUTES: attributes}),
+    }
+
+
+def attributes_sha256(manifest: Manifest) -> str | None:
+    """The hash of all attributes; None where there are none.
+
+    They stand apart, since they decide no prediction: runs with and without them are of the same manifest.
+    """
+    if not manifest.attributes:
+        return None
+    rows = [[item.id, sorted((item.attributes or {}).items())] for item in manifest.utterances]
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def check_attributes(made: Any, manifest: Manifest, place: Path | str, where: str) -> None:
+    """Refuse attributes that are not those of a record; earlier versions wrote neither them nor their hash.
+
+    Args:
+        made: what :func:`seal` gave when the record was written
+        manifest: the corpus as it is now
+        place: its file, for messages
+        where: what holds the record, for messages
+
+    Raises:
+        RunError: saying what to do
+    """
+    if isinstance(made, Mapping) and made.get(ATTRIBUTES) != attributes_sha256(manifest):
+        raise RunError(
+            f"{place}: the attributes are not those that {where} was made with: they were edited, or come from another "
+            "run. Restore the file, or start anew in another folder"
+        )
 
 
 def manifest_sha256(manifest: Manifest) -> str:

@@ -47,6 +47,7 @@ class Folds:
     protocol: str
     folds: tuple[Fold, ...]
     lacking: tuple[Lack, ...] = ()
+    divided_sha256: str | None = None  # of the division before its training parts were balanced, if they were
 
     @classmethod
     def of(cls, manifest: Manifest, protocol: str, folds: Sequence[Fold]) -> Folds:
@@ -71,8 +72,10 @@ class Folds:
         raise ProtocolError(f"no fold {number}. Known: {', '.join(str(fold.number) for fold in self.folds)}")
 
     def sha256(self) -> str:
-        """Fingerprint of the protocol's name and of all ids in their order."""
+        """Fingerprint of the protocol's name, of all ids in their order, and of the division before balancing."""
         content = [self.protocol, [[fold.number, fold.train, fold.dev, fold.test] for fold in self.folds]]
+        if self.divided_sha256 is not None:
+            content.append(self.divided_sha256)
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("utf-8")).hexdigest()
 
     def write(self, path: str | Path) -> None:
@@ -82,6 +85,7 @@ class Folds:
             "protocol": self.protocol,
             "sha256": self.sha256(),
             **({"lacking": [asdict(item) for item in self.lacking]} if self.lacking else {}),
+            **({"divided_sha256": self.divided_sha256} if self.divided_sha256 else {}),
             "folds": [asdict(fold) for fold in self.folds],
         }
         write_atomically(path, json.dumps(content, indent=1) + "\n")
@@ -108,7 +112,8 @@ class Folds:
                 Lack(int(item["fold"]), str(item["part"]), tuple(item["classes"]))
                 for item in content.get("lacking", ())
             )
-            result = cls(str(content["protocol"]), folds, lacking)
+            before = content.get("divided_sha256")
+            result = cls(str(content["protocol"]), folds, lacking, None if before is None else str(before))
             written = content["sha256"]
         except KeyError as error:
             raise ProtocolError(f"{path}: key {error} is missing") from error

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from s3prl_emotion.evaluation.metrics import measures, rates
+from s3prl_emotion.evaluation.published import rate_of
 
 COLUMNS = (
     *("block", "kind", "key", "name", "metric", "value", "ci95_low", "ci95_high", "std_folds", "std_seeds", "folds"),
@@ -91,7 +92,7 @@ def _published(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {
             "kind": "published",
             "name": f"{row['upstream']} {row['downstream']}".strip(),
-            "metric": row["metric"].lower(),
+            "metric": rate_of(row["metric"]),
             "value": row["accuracy"],
             "std_folds": row["std"],
             "folds": _folds(dict(enumerate(row["folds"], start=1))),

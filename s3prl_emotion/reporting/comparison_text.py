@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from s3prl_emotion.evaluation.comparability import say_folds
 from s3prl_emotion.evaluation.metrics import columns
-from s3prl_emotion.evaluation.published import SUPERB_FOLDS
+from s3prl_emotion.evaluation.published import rate_of
 from s3prl_emotion.reporting.layout import WIDTH, interval, p_value, percent, tabulated, wrap
 from s3prl_emotion.reporting.table import SUPERB_HEAD
 
@@ -155,15 +155,15 @@ def _published(page: _Page, block: Mapping[str, Any]) -> None:
         rows = [row for row in comparable if row["metric"] == metric]
         cells = []
         for key in sorted({key for row in rows for key in row["comparable_with"]}, key=list(systems).index):
-            found = systems[key]["figures"][metric.lower()]
-            folds = [percent(found["folds"].get(str(fold))) for fold in SUPERB_FOLDS]
+            found = systems[key]["figures"][rate_of(metric)]
+            folds = [percent(found["folds"].get(str(fold))) for fold in block["folds"]]
             label = f"{key} {systems[key]['name']}"
             cells.append([label, *folds, percent(found["mean"]), percent(found["std_folds"])])
         for row in rows:
-            folds = [percent(value) for value in row["folds"]] or ["-"] * len(SUPERB_FOLDS)
+            folds = [percent(value) for value in row["folds"]] or ["-"] * len(block["folds"])
             label = f"[{numbers[id(row)]}] {_name(row)}"
             cells.append([label, *folds, percent(row["accuracy"]), percent(row["std"])])
-        page.table([f"{metric} %, published", *(f"fold {fold}" for fold in SUPERB_FOLDS), "mean", "std"], cells)
+        page.table([f"{metric} %, published", *(f"fold {fold}" for fold in block["folds"]), "mean", "std"], cells)
         sources = [
             f"[{numbers[id(row)]}] {_name(row)}: {_source(row)}; comparable with {', '.join(row['comparable_with'])}: "
             "same corpus, labels and protocol"

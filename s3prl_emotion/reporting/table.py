@@ -153,9 +153,15 @@ def _remarks(results: Results) -> list[str]:
             f"warning: {kind} UA {percent(figure)} is not more than {100 * CHANCE_MARGIN:.0f} points "
             f"above chance ({percent(results.chance)}): little or nothing was learned"
         )
+    if results.settings is not None and "classical" in results.settings.further:
+        lines.append(f"classical model: {results.settings.further['classical']}")
     settings = _settings(results.settings)
     if settings:
         lines.append(settings)
+    counted = {} if results.settings is None else results.settings.further.get("epochs_in_steps", {})
+    if counted:
+        told = ", ".join(f"{steps} in fold {fold}" for fold, steps in counted.items())
+        lines.append(f"epochs counted in optimiser steps (the count is ours): {told}")
     if text := _text(results.settings):
         lines.append(text)
     if results.deviations:
@@ -178,8 +184,9 @@ def _settings(settings: Settings | None) -> str:
         if key in file and file[key] == value:
             continue
         if key in file:
-            shown.append(f"{key} {value} (file: {file[key]})")
-        elif settings.demo:
+            named = str(value) if key == "total_steps" and isinstance(value, str) else f"{key} {value}"
+            shown.append(f"{named} (file: {file[key]})")
+        elif settings.demo and key not in ("epochs_in_steps", "pretrained"):  # named as a deviation
             shown.append(f"{key} {value}")
     if settings.demo:
         return f"demo settings: {', '.join(shown) or 'scaled down'}; not the configuration file's"

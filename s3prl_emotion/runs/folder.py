@@ -17,10 +17,10 @@ from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import clean_up, parse_json, write_atomically
 from s3prl_emotion.locks import LOCK, exclusive, is_held, only_here, shared
-from s3prl_emotion.protocols.seal import MADE, check_seal, seal
+from s3prl_emotion.protocols.seal import MADE, check_attributes, check_seal, seal
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.prediction import Prediction, read_predictions
-from s3prl_emotion.runs.record import differences, read_fold_file, read_run_file, run_sha256
+from s3prl_emotion.runs.record import ONLY_IF_ASKED, differences, read_fold_file, read_run_file, run_sha256
 
 T = TypeVar("T")
 
@@ -40,6 +40,8 @@ SETTINGS = "settings"
 """Key of ``run.json`` whose content follows from the others, for people, and worded by the version that wrote it."""
 PLUGINS = "plugins"
 """What of it does not follow from the others: the files that plugins came from."""
+PACKAGES = "packages"
+"""Of it, the libraries besides the usual ones whose versions are part of the result."""
 
 
 class _Inside:
@@ -118,8 +120,12 @@ class RunFolder:
         """
         about = self.about()
         manifest, folds = self.division()
-        self.check_division(about.get(MADE), manifest, folds, str(self.record))
+        self._check_whole(about, manifest, folds)
         return about, manifest, folds
+
+    def _check_whole(self, about: Mapping[str, Any], manifest: Manifest, folds: Folds) -> None:
+        self.check_division(about.get(MADE), manifest, folds, str(self.record))
+        check_attributes(about.get(MADE), manifest, self.manifest, str(self.record))
 
     def check_division(self, made: Any, manifest: Manifest, folds: Folds, where: str) -> None:
         """Refuse a manifest or folds of this folder that are not those of a record, which ``where`` names.
@@ -149,7 +155,7 @@ class RunFolder:
             raise RunError(
                 f"{self.record}: key {missing[0]!r} is missing: it was edited, or is no record of a run. Restore it"
             )
-        self.check_division(about.get(MADE), *self.division(), str(self.record))
+        self._check_whole(about, *self.division())
 
     # --- who works in it, and for what -----------------------------------------------------------------------------
 
@@ -177,7 +183,8 @@ class RunFolder:
         if _same_file(earlier, identity):
             earlier = {**earlier, "checkpoint": identity["checkpoint"]}
         given, now = (_compared(about) for about in (earlier, identity))
-        differing = [line for key in now for line in differences(key, given.get(key), now[key])]
+        keys = (*now, *(key for key in ONLY_IF_ASKED if key in given and key not in now))
+        differing = [line for key in keys for line in differences(key, given.get(key), now.get(key))]
         if differing:
             raise RunError(
                 f"{self.path} holds a run with other settings: {'; '.join(differing[:5])}. "
@@ -246,6 +253,7 @@ class FoldFolder:
     predictions = _Inside(PREDICTIONS)  # the fold's result
     best = _Inside(BEST)  # the checkpoint that dev selected
     upstream = _Inside("upstream.json")  # the fold's own model, where an upstream has one per fold
+    pretrained = _Inside("pretrained.json")  # the head that the fold started from, where it is a pretrained one
 
     def scored(self, split: str) -> Path:
         """The predictions of the last evaluation of a split, with whatever checkpoint."""

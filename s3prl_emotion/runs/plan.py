@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.downstream.settings import Settings
+from s3prl_emotion.protocols.balance import Balance
 from s3prl_emotion.text.source import TextChoice
 
 if TYPE_CHECKING:
@@ -43,6 +44,25 @@ class Training:
     further: Mapping[str, Any] = field(default_factory=dict)  # S3PRL's other arguments, which decide no number
 
 
+AUDIO_ROOT = Path("result/audio")
+"""Where audio that is made from a corpus lies: augmented copies, cleaned recordings."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """What audio is made of a corpus' audio."""
+
+    preparation: str | None = None  # the name of a way to clean, of all parts
+    balance: Balance | None = None  # of training parts, by augmented copies
+    root: Path = AUDIO_ROOT  # for the files; it decides no number
+
+    def record(self) -> dict[str, Any]:
+        """As ``run.json`` has it: what is made only, as records of earlier versions do not know it."""
+        balance = None if self.balance is None else dataclasses.asdict(self.balance)
+        made = {"preparation": self.preparation, "balance": balance}
+        return {key: value for key, value in made.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class CorpusChoice:
     """What is trained and tested on."""
@@ -54,6 +74,7 @@ class CorpusChoice:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()  # manifests of what the upstream was pretrained on
+    making: Making = field(default_factory=Making)
 
 
 @dataclass(frozen=True)
@@ -61,16 +82,17 @@ class Remarks:
     """What is worth printing of the settings, beside those of the configuration that ships."""
 
     demo: bool
-    total_steps: int
+    total_steps: int | str  # or epochs, in words
     lr: float | None
     file: Mapping[str, Any]  # total_steps and lr of the configuration that ships
     deviations: tuple[str, ...]  # from it, each in words
     plugins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that decide the numbers, by kind and name
+    pretrained: Mapping[str, Any] = field(default_factory=dict)  # the head that was started from: hash and lineage
 
     def record(self) -> dict[str, Any]:
-        """As ``run.json`` has them; plugins only where there are any."""
+        """As ``run.json`` has them; plugins, and a pretrained head, only where there are any."""
         content = dataclasses.asdict(self)
-        return content if self.plugins else {key: value for key, value in content.items() if key != "plugins"}
+        return {key: value for key, value in content.items() if value or key not in ("plugins", "pretrained")}
 
 
 @dataclass(frozen=True)
@@ -86,3 +108,4 @@ class Plan:
     score_again: bool = False  # -m evaluate: test again with the checkpoints that dev selected
     cache: CacheOptions | None = None  # None: hidden states are not stored
     text: TextChoice | None = None  # what is said; None for heads that do not read it
+    pretrained: Path | None = None  # the folder of the head to start from; None: random weights

@@ -28,9 +28,12 @@ _RUN_OPTIONAL: dict[str, tuple[type, ...]] = {
     "checkpoint": _OPTIONAL_TEXT,
     "model_config_sha256": _OPTIONAL_TEXT,
     "trim_zeros": (bool,),
+    "preparation": _OPTIONAL_TEXT,
     "text": _OBJECT,
     MADE: _OBJECT,
 }
+ONLY_IF_ASKED = ("preparation", "balance")
+"""Keys of ``run.json`` that are there only where a run has it."""
 _FOLD_KEYS: dict[str, tuple[type, ...]] = {
     "step": (int, type(None)),
     "dev_score": (int, float),
@@ -38,7 +41,12 @@ _FOLD_KEYS: dict[str, tuple[type, ...]] = {
     "predictions_sha256": _TEXT,
     "differs": (list,),
 }
-_FOLD_OPTIONAL: dict[str, tuple[type, ...]] = {"fold": (int,), "run_sha256": _OPTIONAL_TEXT, MADE: _OBJECT}
+_FOLD_OPTIONAL: dict[str, tuple[type, ...]] = {
+    "fold": (int,),
+    "run_sha256": _OPTIONAL_TEXT,
+    "pretrained": _OBJECT,
+    MADE: _OBJECT,
+}
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

@@ -60,6 +60,23 @@ def snapshot(hub_id: str, refresh: bool = False, revision: str | None = None, fu
     return folder
 
 
+def one_file(hub_id: str, name: str) -> Path:
+    """One file of a model on the Hub; downloaded on first use.
+
+    Raises:
+        UpstreamError: if it is neither here nor to be had
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub_id, name))
+    except (OSError, ValueError) as error:
+        raise UpstreamError(
+            f"{hub_id}: {name} is neither here nor to be had from the Hugging Face Hub: "
+            f"{str(error).splitlines()[0].rstrip('.')}. Without a network, copy its folder here and name that"
+        ) from error
+
+
 def snapshot_source(path: str) -> tuple[str, str] | None:
     """Hub id and commit that a folder made by :func:`snapshot` stands for; None for other paths."""
     parts = Path(path).parts

@@ -27,6 +27,10 @@ _KNOWN: dict[str, tuple[int, int, float, float | None]] = {
     "fbank_no_cmvn": (1, 240, 100.0, 0.0),
     "mfcc": (1, 39, 100.0, 0.0),
     "ge2e": (3, 256, 100.0, 1.36),
+    "librosa94": (1, 94, 31.25, 0.0),
+    "prosody": (1, 3, 31.25, 0.0),
+    "egemaps": (1, 25, 100.0, 0.0),
+    "spectrogram_16ms_4ms": (1, 129, 250.0, 0.0),
     **dict.fromkeys(
         ("hubert_base", "wav2vec2_base_960", "wavlm_base", "wavlm_base_plus", "data2vec_base"), (13, 768, 50.0, None)
     ),

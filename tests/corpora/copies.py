@@ -23,6 +23,8 @@ def _touch(folder: Path, *names: str) -> Path:
 def cremad(folder: Path) -> Copy:
     emotions = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
     _touch(folder / "AudioWAV", *(f"{actor}_TIE_{emo}_XX" for actor in range(1001, 1007) for emo in emotions))
+    actors = [f"{actor},51,{'Male' if actor % 2 else 'Female'},Asian,Not Hispanic" for actor in range(1001, 1007)]
+    (folder / "VideoDemographics.csv").write_text("\n".join(["ActorID,Age,Sex,Race,Ethnicity", *actors]) + "\n")
     return folder, {}
 
 

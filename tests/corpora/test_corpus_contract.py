@@ -51,6 +51,15 @@ def test_what_is_read(name: str, copy: Copy) -> None:
 
 
 @every_corpus
+def test_attributes(name: str, copy: Copy) -> None:
+    """What a corpus says that it tells is told, of every utterance."""
+    corpus, manifest = corpora.get(name), read(name, copy)
+    if corpus.attributes:
+        assert manifest.attributes == tuple(sorted(corpus.attributes))
+        assert all(set(item.attributes or ()) == set(corpus.attributes) for item in manifest.utterances)
+
+
+@every_corpus
 def test_counts(name: str, copy: Copy) -> None:
     """A part of a corpus is known for one; where nothing is known of a complete copy, nothing is said."""
     corpus, manifest = corpora.get(name), read(name, copy)

@@ -69,7 +69,7 @@ def test_two_steps_on_random_features(name: str) -> None:
     torch.manual_seed(0)
     model = (Theirs if name in STOCK_DOWNSTREAMS else Ours)(config["downstream_expert"]).train()
     with contextlib.redirect_stdout(io.StringIO()):
-        optimizer = get_optimizer([model], config["runner"]["total_steps"], config["optimizer"])
+        optimizer = get_optimizer([model], config["runner"].get("total_steps", 100), config["optimizer"])
     size = config["downstream_expert"]["datarc"]["train_batch_size"]
     before = {key: value.clone() for key, value in model.named_parameters()}
     for _ in range(2):

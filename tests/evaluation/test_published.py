@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from s3prl_emotion.evaluation.published import UPSTREAM_ALIASES, _table, paper_rows, superb_rows
+import pytest
+from reporting.runs import make_run
+
+from s3prl_emotion.evaluation.comparability import not_comparable
+from s3prl_emotion.evaluation.comparison import compare
+from s3prl_emotion.evaluation.published import (
+    UPSTREAM_ALIASES,
+    _table,
+    emobox_rows,
+    emosuperb_rows,
+    paper_rows,
+    superb_rows,
+)
+from s3prl_emotion.reporting.comparison_text import comparison_text
+from s3prl_emotion.runs.results import Results, read_results
 
 
 def test_hubert_base_row() -> None:
@@ -121,3 +136,100 @@ def test_flea_headline() -> None:
     rows = paper_rows("flea", "cpt_hubert")
     assert [(row.metric, row.accuracy, row.std) for row in rows] == [("UA", 0.757, None), ("WA", 0.747, None)]
     assert all("transductive" in row.note for row in rows)
+
+
+# --- EmoBox and EMO-SUPERB --------------------------------------------------------------------------------------------
+
+
+def test_emobox_within_a_corpus() -> None:
+    rows = emobox_rows("wavlm_large", "emobox_ravdess")
+    assert [(row.metric, row.accuracy) for row in rows] == [("UA", 0.72), ("WA", 0.7222), ("macro-F1", 0.7142)]
+    assert {(row.corpus, row.protocol, row.classes, row.fold_count) for row in rows} == {
+        ("emobox_ravdess", "published", 8, 6)
+    }
+    assert emobox_rows("wavlm_large", "ravdess") == rows
+    assert emobox_rows("hubert", "emobox_iemocap")[0].accuracy == 0.6387
+    assert emobox_rows("fbank", "emobox_iemocap") == emobox_rows("hubert", "no_such_corpus") == []
+
+
+def test_emobox_across_corpora() -> None:
+    (row,) = emobox_rows("hubert_base", "combined_ravdess-to-savee")
+    assert (row.accuracy, row.metric, row.protocol) == (0.4347, "UA", "cross")
+    assert "class-balanced parts" in row.unlike
+    assert emobox_rows("hubert_base", "combined_tess-to-savee") == []
+
+
+def test_emosuperb() -> None:
+    (row,) = emosuperb_rows("hubert_large", "cremad")
+    assert (row.accuracy, row.metric) == (0.675, "macro-F1")
+    assert "Hubert, 317 M" in row.note
+    assert {row.corpus for row in emosuperb_rows("fbank", "iemocap")} == {"iemocap"}
+
+
+def test_tables_are_whole() -> None:
+    intra, cross, superb = (_table(f"{name}.csv") for name in ("emobox_intra", "emobox_cross", "emosuperb"))
+    assert (len(intra), len(cross), len(superb)) == (320, 108, 144)
+    assert len({row["corpus"] for row in intra}) == 32
+    assert len({row["upstream"] for row in intra}) == 10
+    assert all(len({row["upstream"] for row in intra if row["corpus"] == item["corpus"]}) == 10 for item in intra)
+    for table in (intra, cross, superb):
+        rates = [float(row[key]) for row in table for key in ("ua", "wa", "macro_f1") if key in row]
+        assert all(4 < rate < 100 for rate in rates)
+
+
+def of_emobox(tmp_path: Path, name: str = "run", **changes: Any) -> Results:
+    """A record as a run on EmoBox' lists of RAVDESS leaves it, the last layer taken."""
+    given: dict[str, Any] = {
+        "labels": ("angry", "calm", "disgust", "fearful", "happy", "neutral", "sad", "surprised"),
+        "folds": (1, 2, 3, 4, 5, 6),
+        "folds_expected": range(1, 7),
+        "upstream": "wavlm_large",
+        "corpus": "emobox_ravdess",
+        "settings": {"deviations": ["features -s last_hidden_state"]},
+    }
+    protocol = {"name": "published", "speaker_disjoint_test": False} | changes.pop("protocol", {})
+    make_run(tmp_path / name, protocol=protocol, **{**given, **changes})
+    return read_results(tmp_path / name / "results.json")
+
+
+def test_comparable_with_emobox(tmp_path: Path) -> None:
+    results = of_emobox(tmp_path)
+    assert [not_comparable(results, row) for row in emobox_rows("wavlm_large", "emobox_ravdess")] == [None] * 3
+    text = comparison_text(compare([tmp_path]))
+    assert "[7] wavlm_large: EmoBox" in text
+    assert "comparable with A" in text
+    assert "72.00" in text.split("Methods")[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"corpus": "ravdess"}, "this run's corpus is ravdess, the published one emobox_ravdess"),
+        ({"protocol": {"name": "strict"}}, "this run's protocol is strict, the published one published"),
+        ({"labels": ("a", "b", "c", "d")}, "this run has 4 classes, the published one 8"),
+        ({"folds": (1, 2)}, "this run's folds are 1, 2, the published ones 1 to 6"),
+        ({"settings": {"deviations": []}}, "the published number is of -s last_hidden_state, this run's of other"),
+        ({"settings": {"demo": True, "deviations": ["features -s last_hidden_state"]}}, "demo settings"),
+        ({"protocol": {"transductive": True}}, "this run is marked: transductive"),
+        ({"settings": {"deviations": ["features -s last_hidden_state", "--trim-zeros"]}}, "--trim-zeros"),
+    ],
+)
+def test_not_comparable_with_emobox(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    results = of_emobox(tmp_path, **changes)
+    (row, *_) = emobox_rows("wavlm_large", "ravdess")
+    assert reason in str(not_comparable(results, row))
+
+
+def test_a_corpus_whose_folds_are_not_on_record(tmp_path: Path) -> None:
+    results = of_emobox(tmp_path, corpus="emobox_shemo", labels=tuple("abcdef"))
+    (row, *_) = emobox_rows("wavlm_large", "emobox_shemo")
+    assert not_comparable(results, row) == "classes and folds of the published number are not on record here"
+
+
+def test_never_comparable(tmp_path: Path) -> None:
+    make_run(tmp_path, upstream="hubert_base", corpus="combined_ravdess-to-savee", protocol={"name": "cross"})
+    results = read_results(tmp_path / "results.json")
+    (row,) = emobox_rows("hubert_base", results.corpus)
+    assert "class-balanced parts" in str(not_comparable(results, row))
+    (superb,) = emosuperb_rows("fbank", "iemocap")
+    assert "several labels at once" in str(not_comparable(results, superb))

@@ -128,7 +128,7 @@ def test_the_checkpoint_of_k_stands_in_the_record_and_may_be_moved(run, tmp_path
 def test_a_sweep_goes_on_whatever_one_point_fails_by(error, told, tmp_path, monkeypatch, capsys) -> None:
     ran = []
 
-    def run_or_fail(request, prepared):
+    def run_or_fail(request, prepared, statistics):
         ran.append(request.s3prl["seed"])
         if request.s3prl["seed"] == 1:
             raise error
@@ -144,7 +144,7 @@ def test_a_sweep_goes_on_whatever_one_point_fails_by(error, told, tmp_path, monk
 
 
 def test_a_sweep_that_is_interrupted_stops(tmp_path, monkeypatch) -> None:
-    def interrupted(request, prepared):
+    def interrupted(request, prepared, statistics):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sweep, "run", interrupted)

@@ -24,9 +24,9 @@ def manifest(demo_manifest):
     return validate(demo_manifest)[0]
 
 
-def _open(tmp_path: Path, manifest, tiny_hubert: Path, dtype: str = "float32", means_only: bool = False, **changes):
+def _open(tmp_path: Path, manifest, tiny_hubert: Path, dtype: str = "float32", form: str = "frames", **changes):
     values = {"upstream": "hf_auto_custom", "upstream_ckpt": str(tiny_hubert), "device": "cpu", **changes}
-    return open_cache(arguments(**values), manifest, CacheOptions(tmp_path, dtype), ("sha", None), means_only)
+    return open_cache(arguments(**values), manifest, CacheOptions(tmp_path, dtype), ("sha", None), form)
 
 
 def _losses(log: Path) -> list[float]:
@@ -174,7 +174,7 @@ def test_selections_are_s3prls(tmp_path, manifest, tiny_hubert) -> None:
     assert torch.equal(last.block(torch.empty(0, 5))[0], whole.block(torch.empty(0, 5))[-1])
     with pytest.raises(UpstreamError, match=r"-l 9: with -s hidden_states the upstream has layers 0 to 2"):
         _open(tmp_path, manifest, tiny_hubert, upstream_layer_selection=9)
-    means = _open(tmp_path, manifest, tiny_hubert, means_only=True)
+    means = _open(tmp_path, manifest, tiny_hubert, form="mean")
     torch.testing.assert_close(
         means.block(torch.empty(0, 5))[:, 0], whole.block(torch.empty(0, 5)).mean(dim=1), atol=1e-6, rtol=1e-5
     )

@@ -14,10 +14,14 @@ import torch
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import checkpoints
-from s3prl_emotion.pretraining.batches import Batches, Clip
+from s3prl_emotion.pretraining.batches import Batches, Clip, Part
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.loop import BEST, CHECKPOINT, HISTORY, Loop, Progress, make_accelerator
+from s3prl_emotion.pretraining.history import HISTORY
+from s3prl_emotion.pretraining.loop import BEST, CHECKPOINT, Loop
+from s3prl_emotion.pretraining.masked import MaskedTask
 from s3prl_emotion.pretraining.objective import MaskedPrediction
+from s3prl_emotion.pretraining.processes import make_accelerator
+from s3prl_emotion.pretraining.progress import Progress
 from s3prl_emotion.pretraining.settings import BatchSettings, OptimiserSettings, Training
 from tests.pretraining.models import noise_clips, small_hubert
 
@@ -38,7 +42,7 @@ def training(**changes: object) -> Training:
     return Training(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def loop(folder: Path, settings: Training, clips: list[Clip] | None = None, classes: int = 5) -> Loop:
+def loop(folder: Path, settings: Training, clips: list[Clip] | None = None, classes: int = 5) -> Loop[Part]:
     clips = clips or noise_clips(np.random.default_rng(1).integers(9000, 18000, size=14).tolist())
     model = MaskedPrediction(
         small_hubert(layerdrop=settings.layerdrop, hidden_dropout=0.1),
@@ -49,7 +53,9 @@ def loop(folder: Path, settings: Training, clips: list[Clip] | None = None, clas
         torch.Generator().manual_seed(0),
     )
     train, dev = (Batches(part, settings.batch, settings.mask, Framing(), 7) for part in (clips[:11], clips[11:]))
-    return Loop(model, train, dev, settings, folder, 7, make_accelerator("no", "cpu"), "test")
+    return Loop(
+        MaskedTask(model, settings.penalty), train, dev, settings, folder, 7, make_accelerator("no", "cpu"), "test"
+    )
 
 
 def history(folder: Path) -> list[dict[str, float]]:
@@ -60,7 +66,7 @@ class _Killed(Exception):
     pass
 
 
-def _interrupted(one: Loop, step: int) -> None:
+def _interrupted(one: Loop[Part], step: int) -> None:
     """Run until a step begins, as if the process were killed there."""
     original = one._step
 
@@ -175,7 +181,7 @@ def test_more_processes_than_parts(tmp_path: Path) -> None:
 
     one = loop(tmp_path, training())
     with pytest.raises(RunError, match="5 processes for steps of 4 parts"):
-        Loop(one.model, one.train_batches, one.dev_batches, training(), tmp_path, 7, Many(), "test")
+        Loop(one.task, one.train_batches, one.dev_batches, training(), tmp_path, 7, Many(), "test")
 
 
 def train_here(folder: str) -> None:

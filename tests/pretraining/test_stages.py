@@ -12,11 +12,11 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.pretraining.clustering import unigram_accuracy
 from s3prl_emotion.pretraining.flea import grid
-from s3prl_emotion.pretraining.flea.settings import FleaSettings, override_of
+from s3prl_emotion.pretraining.flea.settings import FleaSettings
 from s3prl_emotion.pretraining.frames import Framing
 from s3prl_emotion.pretraining.labels import PseudoLabels, check_labels
 from s3prl_emotion.pretraining.lineage import Stage
-from s3prl_emotion.pretraining.settings import plain, read_settings
+from s3prl_emotion.pretraining.settings import override_of, plain, read_settings
 
 
 def _stage(folder: Path, **settings: object) -> Stage:

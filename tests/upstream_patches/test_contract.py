@@ -30,8 +30,12 @@ EXAMPLES = {
     "cpt_hubert": ("hubert-layer",),
     "tapt_hubert": ("hubert-group",),
     "ge2e": ("ge2e",),
+    "librosa94": ("engineered",),
+    "prosody": ("engineered",),
+    "egemaps": ("engineered",),
+    "spectrogram_16ms_4ms": ("engineered",),
 }
-"""Of every adapter, checkpoints that it reads."""
+"""Of every adapter, checkpoints that it reads; engineered features have none."""
 PAIRS = [(adapter, family) for adapter, families in EXAMPLES.items() for family in families]
 
 
@@ -51,6 +55,9 @@ def build(path: Path, **options: Any) -> nn.Module:
 
 def example(adapter: str, family: str, folder: Path, made: dict[str, Path]) -> nn.Module:
     """An upstream that an adapter builds of a tiny checkpoint."""
+    if family == "engineered":
+        pytest.importorskip({"egemaps": "opensmile", "spectrogram_16ms_4ms": "torchaudio"}.get(adapter, "librosa"))
+        return entries.upstreams()[adapter]().eval()
     if family == "ge2e":
         state = {f"lstm.{name}": value for name, value in nn.LSTM(40, 256, 3).state_dict().items()}
         torch.save({"model_state": state}, folder / "ge2e.pt")

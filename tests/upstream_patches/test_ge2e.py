@@ -61,6 +61,6 @@ def test_the_spectrogram_is_librosas(made):
 
 
 def test_without_resemblyzer_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("s3prl_emotion.upstream_patches.ge2e.find_spec", lambda name: None)
+    monkeypatch.setattr("s3prl_emotion.upstreams.ge2e.find_spec", lambda name: None)
     with pytest.raises(UpstreamError, match="pip install Resemblyzer"):
         ge2e()

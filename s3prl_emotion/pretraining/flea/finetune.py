@@ -10,10 +10,10 @@ from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.experiment.run import run as run_experiment
 from s3prl_emotion.pretraining.flea import export
 from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
-from s3prl_emotion.pretraining.flea.settings import override_of
 from s3prl_emotion.pretraining.hubert import new_folder, read_base, write_model
 from s3prl_emotion.pretraining.lineage import Stage, hash_of
 from s3prl_emotion.pretraining.masked import MODEL
+from s3prl_emotion.pretraining.settings import override_of
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.record import read_json
 

@@ -16,7 +16,7 @@ from s3prl_emotion.locks import only_here
 from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
-from s3prl_emotion.pretraining.loop import processes
+from s3prl_emotion.pretraining.processes import processes
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results

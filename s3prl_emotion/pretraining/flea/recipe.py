@@ -10,7 +10,7 @@ from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finet
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
 from s3prl_emotion.pretraining.lineage import Stage
-from s3prl_emotion.pretraining.loop import processes
+from s3prl_emotion.pretraining.processes import processes
 
 logger = logging.getLogger(__name__)
 

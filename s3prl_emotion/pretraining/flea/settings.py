@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,17 +76,6 @@ class FleaSettings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     cpt: CptSettings = field(default_factory=CptSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
-
-
-def override_of(config: Mapping[str, Any]) -> str | None:
-    """Nested changes of a downstream's configuration as the text of ``-o``."""
-
-    def flat(value: Any, key: str) -> list[str]:
-        if isinstance(value, Mapping):
-            return [line for name, item in value.items() for line in flat(item, f"{key}.{name}")]
-        return [f"{key}={value!r}"]
-
-    return ",,".join(flat(config, "config")) or None
 
 
 def _check_clusters(layer: int, clusters: int) -> None:

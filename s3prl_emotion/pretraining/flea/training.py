@@ -13,8 +13,9 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.labels import PseudoLabels
 from s3prl_emotion.pretraining.lineage import Stage
-from s3prl_emotion.pretraining.loop import make_accelerator
-from s3prl_emotion.pretraining.masked import MODEL, forget_checkpoints, train
+from s3prl_emotion.pretraining.loop import forget_checkpoints
+from s3prl_emotion.pretraining.masked import MODEL, train
+from s3prl_emotion.pretraining.processes import make_accelerator
 from s3prl_emotion.pretraining.settings import Training
 from s3prl_emotion.runs.record import read_json
 

@@ -1,0 +1,177 @@
+"""Whether clusters follow emotion on this speech: for reading only, nothing is trained on what is found here.
+
+All speech is clustered as for training, the held-out parts of folds too, and compared with labels where there are any:
+within each speaker, against random clusters of the same sizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from s3prl_emotion.corpora import Manifest, Utterance
+from s3prl_emotion.corpora.manifest import UNLABELLED
+from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.files import write_atomically
+from s3prl_emotion.pretraining.contrastive import embed, picture
+from s3prl_emotion.pretraining.contrastive.agreement import MEASURES, Speaker, agreement, summarised
+from s3prl_emotion.pretraining.contrastive.cluster import Found, cluster, summary
+from s3prl_emotion.pretraining.contrastive.grouping import normalised, seed_of
+from s3prl_emotion.pretraining.contrastive.plan import Plan
+from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.settings import plain
+from s3prl_emotion.reporting.layout import p_value, tabulated, wrap
+from s3prl_emotion.runs.record import read_json
+
+logger = logging.getLogger(__name__)
+
+NAME = "analysis"
+REPORT = "analysis.json"
+PICTURE = "clusters.svg"
+FACTS: dict[str, Callable[[Utterance], str | None]] = {
+    "emotion": lambda item: None if item.label == UNLABELLED else item.label,
+    "sentence": lambda item: item.text,
+}
+"""What clusters are compared with. Sentences are there since clusters may follow the words."""
+
+
+def stage_of(plan: Plan) -> Stage:
+    """The stage, of all speech."""
+    speech = plan.speech
+    inputs = {"embeddings": embed.input_of(plan, NAME), "labels": _labels_sha256(speech)}
+    return plan.stage(NAME, None, plain(plan.settings.cluster), inputs)
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """Compare clusters with what is known, and draw a picture.
+
+    Returns:
+        the stage's record
+    """
+    stage = stage_of(plan)
+    done = stage.finished()
+    if done is not None:
+        logger.info("%s: finished already", stage)
+        return done
+    with stage.working():
+        vectors = embed.read(plan, plan.speech)
+        groups = cluster(vectors, plan.speech, plan.settings.cluster, plan.wanted.seed)
+        report = compared(groups, plan.speech, plan.settings.cluster.shuffles, plan.wanted.seed)
+        write_atomically(stage.folder / REPORT, json.dumps(report, indent=1, allow_nan=False) + "\n")
+        drawn = _draw(stage.folder / PICTURE, vectors, groups, plan.speech)
+        about = {**summary(groups), "facts": report["facts"], "picture": drawn}
+        return stage.finish({key: value for key, value in about.items() if key != "unused"})
+
+
+def compared(groups: Found, speech: Manifest, shuffles: int, seed: int) -> dict[str, Any]:
+    """Clusters against each of :data:`FACTS`, over the speakers that have two clusters and two values of it at least.
+
+    Returns:
+        ``facts``: of each, ``speakers`` and ``utterances`` compared, and for each measure ``found``, ``chance``,
+        ``interval`` of their mean difference and ``p``; ``speakers``: each one's figures; ``shuffles``
+    """
+    facts: dict[str, Any] = {}
+    each: dict[str, dict[str, Any]] = {}
+    for name, fact in FACTS.items():
+        found: dict[str, Speaker] = {}
+        for speaker, members, group in groups:
+            known = [
+                (int(number), value)
+                for index, number in zip(members, group.assigned, strict=True)
+                if number >= 0 and (value := fact(speech.utterances[index])) is not None
+            ]
+            if len({number for number, _ in known}) > 1 and len({value for _, value in known}) > 1:
+                drawn = np.random.default_rng([seed_of(seed, speaker), len(facts)])
+                clusters, values = zip(*known, strict=True)
+                found[speaker] = agreement(clusters, values, shuffles, drawn)
+        facts[name] = _fact(found) if found else None
+        for speaker, item in found.items():
+            chance = {measure: float(item.chance[measure].mean()) for measure in MEASURES}
+            each.setdefault(speaker, {})[name] = {"utterances": item.utterances, "found": item.found, "chance": chance}
+    return {"facts": facts, "speakers": each, "shuffles": shuffles}
+
+
+def _fact(found: dict[str, Speaker]) -> dict[str, Any]:
+    speakers = list(found.values())
+    about: dict[str, Any] = {"speakers": len(speakers), "utterances": sum(item.utterances for item in speakers)}
+    for measure in MEASURES:
+        whole = summarised(speakers, measure)
+        about[measure] = {
+            "found": whole.found,
+            "chance": whole.chance,
+            "interval": None if whole.interval is None else list(whole.interval),
+            "p": whole.p,
+        }
+    return about
+
+
+def printed(plan: Plan) -> str:
+    """The finished analysis as a table."""
+    folder = stage_of(plan).folder
+    report = read_json(folder / REPORT, "an analysis")
+    rows = []
+    for name, about in report["facts"].items():
+        if about is None:
+            rows.append([name, "not known", *["-"] * 5])
+            continue
+        for measure in MEASURES:
+            item = about[measure]
+            bounds = "-" if item["interval"] is None else "{:.3f} to {:.3f}".format(*item["interval"])
+            rows.append(
+                [
+                    name,
+                    measure,
+                    f"{item['found']:.3f}",
+                    f"{item['chance']:.3f}",
+                    bounds,
+                    p_value(item["p"]),
+                    str(about["speakers"]),
+                ]
+            )
+    head = ["clusters against", "measure", "found", "chance", "difference, 95 %", "p", "speakers"]
+    lines = [
+        f"clusters within speakers of {plan.speech.corpus}, encoder {plan.settings.embed.encoder['name']}",
+        "",
+        tabulated(head, rows),
+        "",
+        wrap(
+            "found: mean over speakers of adjusted mutual information (ami; 0 by chance, 1 if they say the same) "
+            "and of purity. chance: random clusters of the same sizes within each speaker, "
+            f"{report['shuffles']} times; p: how often, one-sided, they agree as well. difference: Student t over "
+            "speakers."
+        ),
+    ]
+    if (folder / PICTURE).is_file():
+        lines += ["", str(folder / PICTURE)]
+    return "\n".join(lines)
+
+
+def _draw(path: Path, vectors: np.ndarray, groups: Found, speech: Manifest) -> bool:
+    """Draw the picture, unless matplotlib is missing, which is said."""
+    panels = [
+        picture.Panel(
+            speaker,
+            normalised(vectors[members]),
+            [FACTS["emotion"](speech.utterances[index]) for index in members],
+            group.assigned.tolist(),
+        )
+        for speaker, members, group in groups
+    ]
+    try:
+        picture.draw(path, panels)
+    except ConfigError as error:
+        logger.warning("%s", error)
+        return False
+    return True
+
+
+def _labels_sha256(speech: Manifest) -> str:
+    """Of the facts that clusters are compared with."""
+    facts = [[item.id, *(fact(item) for fact in FACTS.values())] for item in speech.utterances]
+    return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""SpeechBrain's ECAPA-TDNN (Desplanques et al., Interspeech 2020), built without executing its folder's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.pretraining.contrastive.encoders import encoders
+from s3prl_emotion.pretraining.contrastive.encoders._base import ModuleEncoder
+from s3prl_emotion.upstreams.hub import is_hub_id, one_file
+
+HUB = "speechbrain/spkrec-ecapa-voxceleb"
+WEIGHTS = "embedding_model.ckpt"
+SHORTEST = 1600  # samples; the network's reflecting convolutions need five frames, and shorter clips are padded (ours)
+INSTALL = "pip install 's3prl-emotion[ecapa]'"
+
+
+@encoders.register("ecapa")
+class Ecapa(ModuleEncoder):
+    """What ``speechbrain.inference.speaker.EncoderClassifier.encode_batch`` gives: 80 mel filters, their mean over the
+    utterance taken off, and 192 values from the network.
+
+    Args:
+        checkpoint: a folder that holds ``embedding_model.ckpt``, that file, or a Hub id
+    """
+
+    title = "ecapa"
+
+    def __init__(self, checkpoint: str = HUB) -> None:
+        self.checkpoint = checkpoint
+
+    @property
+    def sha256(self) -> str | None:
+        return checkpoint_sha256(str(self._file()))
+
+    def build(self) -> nn.Module:
+        return _Network(self._file())
+
+    def _file(self) -> Path:
+        place = one_file(self.checkpoint, WEIGHTS) if is_hub_id(self.checkpoint) else Path(self.checkpoint)
+        path = place / WEIGHTS if place.is_dir() else place
+        if not path.is_file():
+            raise UpstreamError(f"encoder ecapa: checkpoint {self.checkpoint}: no {WEIGHTS} there, and no Hub id")
+        return path
+
+
+class _Network(nn.Module):
+    """One waveform, ``(samples,)`` at 16 kHz, to ``(192,)``."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        try:
+            from speechbrain.lobes.features import Fbank
+            from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+        except ImportError as error:
+            raise UpstreamError(f"encoder ecapa needs SpeechBrain ({error}): {INSTALL}") from error
+        weights = _read(path)
+        try:
+            sizes = [weights[f"blocks.{number}.{part}"].shape[0] for number, part in enumerate(_WIDTHS)]
+            sizes.append(weights["mfa.conv.conv.weight"].shape[0])
+            width, attention = weights["fc.conv.weight"].shape[0], weights["asp.tdnn.conv.conv.weight"].shape[0]
+            squeezed = weights["blocks.1.se_block.conv1.conv.weight"].shape[0]
+            channels = {"channels": sizes, "attention_channels": attention, "se_channels": squeezed}
+            self.network = ECAPA_TDNN(80, lin_neurons=width, **channels)
+            self.network.load_state_dict(weights)
+        except (KeyError, RuntimeError, IndexError, AttributeError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise UpstreamError(f"{path}: is no ECAPA-TDNN of SpeechBrain ({told})") from error
+        self.mel = Fbank(n_mels=80)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        mel = self.mel(nn.functional.pad(waveform, (0, max(0, SHORTEST - len(waveform))))[None])
+        found: Tensor = self.network(mel - mel.mean(dim=1, keepdim=True), torch.ones(1, device=mel.device))
+        return found[0, 0]
+
+
+_WIDTHS = ("conv.conv.weight", *(["tdnn1.conv.conv.weight"] * 3))
+"""The parameter of each block that tells its number of channels."""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from s3prl_emotion.bridge.checkpoints import UNREADABLE
+
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (*UNREADABLE, TypeError, ValueError) as error:
+        raise UpstreamError(f"{path}: not readable as weights ({str(error).splitlines()[0]})") from error

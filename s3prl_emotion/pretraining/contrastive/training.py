@@ -1,0 +1,197 @@
+"""Stage ``pretrain``: contrast between one speaker's clusters, on stored hidden states."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from s3prl_emotion.downstream.config import check_parts
+from s3prl_emotion.downstream.head import sees_only_means
+from s3prl_emotion.downstream.pretrained import FORMAT, VERSION, HeadUpstream, PretrainedHead, write_head
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.forms import Form
+from s3prl_emotion.features.upstream import CachedUpstream, ticket
+from s3prl_emotion.pretraining.checkpoints import load
+from s3prl_emotion.pretraining.contrastive import cluster, clusters
+from s3prl_emotion.pretraining.contrastive.clusters import Clustered
+from s3prl_emotion.pretraining.contrastive.division import Groups, divided
+from s3prl_emotion.pretraining.contrastive.losses import contrasts
+from s3prl_emotion.pretraining.contrastive.model import ContrastiveModel, Shape, built, kept_weights, trunk_config
+from s3prl_emotion.pretraining.contrastive.plan import Plan
+from s3prl_emotion.pretraining.contrastive.sampler import Sampler, usable
+from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
+from s3prl_emotion.pretraining.contrastive.task import ContrastiveBatches, ContrastiveTask, Item
+from s3prl_emotion.pretraining.hubert import new_folder
+from s3prl_emotion.pretraining.lineage import Stage, hash_of
+from s3prl_emotion.pretraining.loop import BEST, Loop, forget_checkpoints
+from s3prl_emotion.pretraining.processes import make_accelerator
+from s3prl_emotion.pretraining.settings import plain
+
+logger = logging.getLogger(__name__)
+
+NAME = "pretrain"
+HEAD = "head"
+"""In the stage's folder: the weights of the best dev loss, see :mod:`s3prl_emotion.downstream.pretrained`."""
+
+
+def stage_of(plan: Plan, fold: int | None) -> Stage:
+    """The stage for a fold, or the one for all.
+
+    Raises:
+        RunError: if the stage before is not finished
+    """
+    before = cluster.stage_of(plan, fold)
+    if before.finished() is None:
+        raise RunError(f"{NAME}: stage {before} is not finished: run it first (--stage {before.name})")
+    settings = {key: plain(getattr(plan.settings, key)) for key in ("model", "batches", "loss", "training")}
+    upstream = {f"upstream_{name}": value for name, value in plan.upstream.sha256(fold).items()}
+    inputs = {**upstream, "clusters": hash_of(before.folder / clusters.ROWS)}
+    return plan.stage(NAME, fold, {"upstream": plan.upstream.name, **settings}, inputs)
+
+
+def train(plan: Plan, fold: int | None) -> dict[str, Any]:
+    """Pretrain to the last step, going on where an earlier start was stopped; in any number of processes.
+
+    Returns:
+        the stage's record; ``head`` in its folder holds the weights of the best dev loss
+
+    Raises:
+        RunError: if there are no clusters, or they give no pairs
+    """
+    stage = stage_of(plan, fold)
+    done = stage.finished()
+    if done is not None:
+        logger.info("%s: finished already", stage)
+        return done
+    check_settings(plan.settings)
+    rows = clusters.read(cluster.stage_of(plan, fold).folder, plan.heard(fold))
+    accelerator = make_accelerator(plan.settings.training.precision, plan.device)
+    with stage.working() if accelerator.is_main_process else contextlib.nullcontext():
+        states = _states(plan, fold, accelerator)
+        seed = plan.wanted.seed
+        metrics = pretrain(rows, states, plan.settings, seed, stage.folder, accelerator, str(stage))
+        if accelerator.is_main_process:
+            stage.finish(metrics)
+        accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        forget_checkpoints(stage.folder)
+    return stage.finished() or {}
+
+
+def check_settings(settings: ContrastiveSettings) -> None:
+    """Build pooling and loss once, so that a wrong option is named before anything is computed.
+
+    Raises:
+        ConfigError: naming the key
+    """
+    check_parts(trunk_config(settings.model), "model")
+    _contrast(settings)
+
+
+def pretrain(
+    rows: Sequence[Clustered],
+    states: CachedUpstream,
+    settings: ContrastiveSettings,
+    seed: int,
+    folder: Path,
+    accelerator: Any,
+    name: str,
+) -> dict[str, Any]:
+    """Train on clusters and hidden states, and leave ``head`` in ``folder``.
+
+    Args:
+        rows: of all utterances; their positions are the numbers of ``states``
+        states: stored hidden states
+        settings: of the recipe
+        seed: of everything drawn
+        folder: the stage's
+        accelerator: from :func:`~s3prl_emotion.pretraining.processes.make_accelerator`
+        name: for messages
+
+    Returns:
+        figures of the best step on dev, and of the untrained model; who was trained on and held out
+    """
+    groups = usable([row.speaker for row in rows], [row.cluster for row in rows])
+    train_groups, dev_groups = divided(groups, settings.training.dev, seed) if groups else ({}, {})
+    told_apart = {speaker: number for number, speaker in enumerate(train_groups)}
+    items = [_item(row, states, number) for number, row in enumerate(rows)]
+    size = settings.batches
+
+    def batches(some: Groups) -> ContrastiveBatches:
+        sampler = Sampler(some, size.speakers, size.clusters, size.utterances, size.per_step, seed)
+        return ContrastiveBatches(items, sampler, told_apart, settings.loss.negatives)
+
+    store = states.store
+    model = built(seed, Shape(store.layers, store.width), settings.model, settings.loss, len(told_apart))
+    task = ContrastiveTask(model, _contrast(settings), settings.loss.speaker_weight)
+    train_batches, dev_batches = batches(train_groups), batches(dev_groups)
+    loop = Loop(task, train_batches, dev_batches, settings.training, folder, seed, accelerator, name)
+    before = loop.evaluate()
+    progress = loop.run()
+    if accelerator.is_main_process:
+        kept = kept_weights(load(folder / BEST)["model"])
+        with new_folder(folder / HEAD) as temporary:
+            write_head(temporary, _about(settings, states), kept)
+    accelerator.wait_for_everyone()
+    return {
+        "best_step": progress.best_step,
+        "steps": progress.step,
+        "dev": progress.best,
+        "dev_untrained": before,
+        **_counts(rows, train_groups, dev_groups),
+        "seconds": sum(row.duration_s or 0.0 for row in rows),
+        "parameters": _parameters(model),
+    }
+
+
+def _states(plan: Plan, fold: int | None, accelerator: Any) -> CachedUpstream:
+    """Hidden states; one process stores what is missing, then all read."""
+    form: Form = "mean" if sees_only_means(trunk_config(plan.settings.model)) else "frames"
+    if accelerator.is_main_process:
+        states = plan.states(fold, form)
+        accelerator.wait_for_everyone()
+        return states
+    accelerator.wait_for_everyone()
+    return plan.states(fold, form)
+
+
+def _contrast(settings: ContrastiveSettings) -> Any:
+    options = dict(settings.loss.objective)
+    return contrasts.build(options.pop("name"), options, where="loss.objective")
+
+
+def _item(row: Clustered, states: CachedUpstream, number: int) -> Item:
+    read = functools.partial(states.block, ticket(number))
+    return Item(row.speaker, -1 if row.cluster is None else row.cluster, row.duration_s or 0.0, read)
+
+
+def _about(settings: ContrastiveSettings, states: CachedUpstream) -> PretrainedHead:
+    store, model = states.store, settings.model
+    upstream = HeadUpstream(store.key.upstream, store.key.weights, store.key.selection, store.key.layer)
+    return PretrainedHead(
+        FORMAT, VERSION, store.layers, store.width, model.projector_dim, dict(model.pooling), upstream
+    )
+
+
+def _counts(rows: Sequence[Clustered], train: Groups, dev: Groups) -> dict[str, Any]:
+    def count(groups: Groups) -> int:
+        return sum(len(items) for own in groups.values() for items in own.values())
+
+    return {
+        "utterances": len(rows),
+        "train_utterances": count(train),
+        "dev_utterances": count(dev),
+        "without_pairs": len(rows) - count(train) - count(dev),
+        "train_speakers": len(train),
+        "dev_speakers": len(dev),
+    }
+
+
+def _parameters(model: ContrastiveModel) -> Mapping[str, int]:
+    """How many are kept, and how many dropped."""
+    kept = sum(item.numel() for part in (model.featurizer, model.trunk) for item in part.parameters())
+    return {"kept": kept, "dropped": sum(item.numel() for item in model.parameters()) - kept}

@@ -1,0 +1,64 @@
+"""Engineered features by frame behind S3PRL's upstream interface: a library computes, nothing is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from s3prl_emotion.errors import UpstreamError
+
+
+class FrameFeatures(nn.Module):
+    """One layer of features without parameters. Each waveform is computed alone, so batch mates have no influence.
+
+    The values are in the library's own units, and of any magnitude: they are stored in float32, see ``keeps_float32``.
+    Gradients do not reach the waveform.
+
+    Args:
+        compute: waveform at 16 kHz, float32 ``(samples,)``, to ``(frames, width)``
+        rate: samples to a frame
+    """
+
+    keeps_float32 = True  # float16 would lose what is small, and overflow
+
+    def __init__(self, compute: Callable[[np.ndarray], np.ndarray], rate: int) -> None:
+        super().__init__()
+        self._compute = compute
+        self._rate = rate
+
+    def get_downsample_rates(self, key: str | None = None) -> int:
+        """Samples per frame."""
+        return self._rate
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """Waveforms at 16 kHz, each ``(samples,)``, to one layer ``(batch, frames, width)``, zero-padded."""
+        found = [self._frames(wav) for wav in wavs]
+        layer = nn.utils.rnn.pad_sequence(found, batch_first=True)
+        return {"hidden_states": (layer,), "last_hidden_state": layer}
+
+    def _frames(self, wav: Tensor) -> Tensor:
+        values = self._compute(wav.detach().cpu().numpy().astype(np.float32, copy=False))
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(wav.device)
+
+
+def check_engineered(upstream: str, ckpt: str | None, package: str, command: str) -> None:
+    """Refuse a checkpoint, which would be ignored, and a library that is not there.
+
+    Args:
+        upstream: the ``-u`` name
+        ckpt: what ``-k`` names
+        package: the library, as it is imported
+        command: how to install it
+
+    Raises:
+        UpstreamError: saying what to do
+    """
+    if ckpt is not None:
+        raise UpstreamError(f"-u {upstream} computes its features and reads no checkpoint: leave -k {ckpt} out")
+    if find_spec(package) is None:
+        raise UpstreamError(f"-u {upstream} needs {package}, which is not installed: {command}")

@@ -1,0 +1,30 @@
+"""Where the weights of Resemblyzer's speaker encoder are, and what they hold."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s3prl_emotion.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HOP = 160  # samples; the encoder's mel spectrogram has 40 channels, a window of 25 ms and a step of 10 ms
+
+
+def weights_of(checkpoint: str | None) -> dict[str, Tensor]:
+    """The encoder's parameters, from a file or from the wheel, which carries them.
+
+    Raises:
+        UpstreamError: if neither is there
+    """
+    import torch
+
+    wheel = find_spec("resemblyzer")
+    if checkpoint is None and (wheel is None or wheel.origin is None):
+        raise UpstreamError("-u ge2e needs Resemblyzer: pip install Resemblyzer")
+    path = Path(checkpoint) if checkpoint is not None else Path(str(wheel and wheel.origin)).with_name("pretrained.pt")
+    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    return found

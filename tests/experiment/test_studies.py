@@ -117,7 +117,7 @@ def test_the_matrix_stands_beside_emobox(tmp_path: Path) -> None:
 
 
 def start(name: str, five: Path, store: Path, *options: str) -> list[str]:
-    speech = ["-u", "mfcc", "-d", "classical_bayes", "--device", "cpu", "--cache-root", str(store)]
+    speech = ["-u", "fbank_no_cmvn", "-d", "classical_bayes", "--device", "cpu", "--cache-root", str(store)]
     return ["study", name, "--data", str(five), *speech, *options]
 
 

@@ -104,8 +104,7 @@ def main(args: argparse.Namespace) -> int:
                 _write(layout.head(), out, args.out)
             for file in tqdm(files, desc="predict", disable=None if _free_for_bar(args.out) else True):
                 try:
-                    said: dict[str, Any] = {"text": texts[file]} if file in texts else {}
-                    item = recogniser.recognise(file, **said)
+                    item = recogniser.recognise(file, texts.get(file))
                 except CorpusError as error:
                     failed += 1
                     tqdm.write(f"error: {error}", file=sys.stderr)

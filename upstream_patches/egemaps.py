@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
-
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
@@ -27,6 +25,8 @@ def egemaps(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn
     Raises:
         UpstreamError: if opensmile is not installed, or a checkpoint is given
     """
+    from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
+
     check_engineered("egemaps", ckpt, "opensmile", "pip install opensmile (for research and education only)")
     import opensmile
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
-
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
@@ -26,6 +24,8 @@ def librosa94(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> 
     Raises:
         UpstreamError: if librosa is not installed, or a checkpoint is given
     """
+    from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
+
     check_engineered("librosa94", ckpt, "librosa", INSTALL)
     return FrameFeatures(_librosa94, HOP)
 
@@ -40,6 +40,8 @@ def prosody(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn
     Raises:
         UpstreamError: if librosa is not installed, or a checkpoint is given
     """
+    from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
+
     check_engineered("prosody", ckpt, "librosa", INSTALL)
     return FrameFeatures(_prosody, HOP)
 

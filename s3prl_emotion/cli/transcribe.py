@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", help="of a Whisper of many languages, as de; guessed if not given")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="utterances to a batch (%(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: FOLDER/asr-<model>.jsonl")
+    parser.add_argument(
+        "--trust-checkpoint", action="store_true", help="let the model's weights execute the code they bring along"
+    )
     parser.add_argument("--device", default=None, help="cuda or cpu (default: cuda where there is one)")
     parser.add_argument("--verbose", action="store_true", help="log everything")
 
@@ -49,8 +52,10 @@ def main(args: argparse.Namespace) -> int:
     from s3prl_emotion.text.recognition import SpeechRecogniser
     from s3prl_emotion.text.transcribing import transcribe
     from s3prl_emotion.text.words import NORMALISATION
+    from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
-    recogniser = SpeechRecogniser(args.model, resolve_device(args.device), args.language)
+    with trusted_checkpoints(args.trust_checkpoint):
+        recogniser = SpeechRecogniser(args.model, resolve_device(args.device), args.language)
     name = recogniser.facts.model.rpartition("/")[2]
     heard = transcribe(manifest, recogniser, args.out or args.folder / f"asr-{name}.jsonl", args.batch_size)
     count = len(manifest.utterances)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING, AutoTokenizer
 
 from s3prl_emotion.errors import ConfigError, UpstreamError
@@ -18,6 +18,7 @@ from s3prl_emotion.upstreams.files import misfit
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES, is_hub_id, snapshot, snapshot_source
 from s3prl_emotion.upstreams.pretrained import filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.ref import Source
+from s3prl_emotion.upstreams.trust import reading_upstream
 
 VOCABULARIES = (
     *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "spm.model"),
@@ -93,6 +94,16 @@ def find_model(model: str, what: str, revision: str | None = None) -> Source:
     return Source(model, str(folder), checkpoint_sha256(str(folder)), None if hub is None else hub[1])
 
 
+def weights_of(folder: Path, peek: bool = False) -> dict[str, Tensor]:
+    """Names and tensors of a folder, as those of an upstream are read: ``--trust-checkpoint`` is in force.
+
+    Raises:
+        UpstreamError: if there are none, or a file is torn or wants to execute code
+    """
+    with reading_upstream():
+        return read_weights(weight_files(folder), str(folder), peek)
+
+
 def open_encoder(encoder: str | Source, max_tokens: int | None = None) -> TextSource:
     """A text encoder's settings and tokenizer, checked; its weights are looked at, and not loaded.
 
@@ -108,7 +119,7 @@ def open_encoder(encoder: str | Source, max_tokens: int | None = None) -> TextSo
     folder = Path(source.place)
     config = _text_settings(folder)
     tokenizer = read_tokenizer(folder)
-    weights = read_weights(weight_files(folder), str(folder), peek=True)
+    weights = weights_of(folder, peek=True)
     model = skeleton(folder, config, weights)
     if len(tokenizer) > int(config.vocab_size):
         raise UpstreamError(
@@ -128,7 +139,7 @@ def load_encoder(opened: TextSource) -> nn.Module:
         UpstreamError: if the weights are torn, execute code, or do not fit
     """
     folder = Path(opened.source.place)
-    state = read_weights(weight_files(folder), str(folder))
+    state = weights_of(folder)
     skeleton(folder, opened.config, state)
     kind = MODEL_MAPPING[type(opened.config)]
     model, report = filled(kind, opened.config, state, str(folder))

@@ -20,8 +20,7 @@ from transformers import (
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError, UpstreamError
-from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer
-from s3prl_emotion.upstreams._weights import read_weights, weight_files
+from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer, weights_of
 from s3prl_emotion.upstreams.files import misfit
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.transformers import read_extractor
@@ -76,7 +75,7 @@ class SpeechRecogniser:
             )
         if tokenizer.pad_token is None:  # batches need one; what pads is masked, or after the end
             tokenizer.pad_token = tokenizer.eos_token
-        state = read_weights(weight_files(folder), str(folder))
+        state = weights_of(folder)
         skeleton(folder, self._config, state, mapping)
         with preserved_random_state():
             self._model, report = filled(mapping, self._config, state, str(folder))

@@ -82,11 +82,11 @@ def test_an_interruption_loses_nothing(predict, trained, some_test_files, tmp_pa
     out = tmp_path / "lines.jsonl"
     original, seen = EmotionRecogniser.recognise, []
 
-    def third_is_interrupted(self, audio):
+    def third_is_interrupted(self, audio, text=None):
         seen.append(len(out.read_text().splitlines()))
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return original(self, audio)
+        return original(self, audio, text)
 
     monkeypatch.setattr(EmotionRecogniser, "recognise", third_is_interrupted)
     assert predict("--format", "jsonl", "--out", out, *files) == 130

@@ -165,3 +165,26 @@ def test_names_of_older_files_are_read(bert: Path, tmp_path: Path) -> None:
     opened, older = open_encoder(str(bert)), open_encoder(str(folder))
     ids = opened.tokens("the lamp")[0]
     assert torch.equal(TextEncoder(opened).eval()([ids]), TextEncoder(older).eval()([ids]))
+
+
+def test_weights_that_execute_code_are_read_when_trusted(bert: Path, tmp_path: Path) -> None:
+    """As for upstreams: ``--trust-checkpoint``, and nothing else, lets a pickle be one."""
+    from safetensors.torch import load_file
+
+    from s3prl_emotion.upstreams.trust import trusted_checkpoints
+
+    folder = shutil.copytree(bert, tmp_path / "old")
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({**state, "cls.note": _Tensor()}, folder / "pytorch_model.bin")
+    with pytest.raises(UpstreamError, match="refused"):
+        open_encoder(str(folder))
+    with trusted_checkpoints(True):
+        assert TextEncoder(open_encoder(str(folder))).eval()([[2, 5, 3]]).shape == (1, 16)
+
+
+class _Tensor:
+    """Unpickled by a call of its own."""
+
+    def __reduce__(self):
+        return torch.full, ((1,), 0.0)

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_options.add_seed_arguments(machine)
     machine.add_argument("--verbose", action="store_true", help="log everything")
     parser.add_argument("--out", type=Path, metavar="FILE", help="with --layers each: write its table as CSV")
-    parser.set_defaults(text=None, allow_empty_text=False)
+    parser.set_defaults(text=None, allow_empty_text=False, pretrained=None, train_share=None)
     parser.set_defaults(downstream=None, init_ckpt=None, cache=None, cache_dtype="float32", cache_device=None)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from s3prl_emotion.upstreams.given import check_engineered, checked_by
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
@@ -15,6 +17,11 @@ SHORTEST = 960  # samples: openSMILE's longest window, 60 ms, below which it giv
 LATE = 4  # frames that openSMILE has fewer than hops; S3PRL lets no more through
 
 
+def _check(ckpt: str | None) -> None:
+    check_engineered("egemaps", ckpt, "opensmile", "pip install opensmile (for research and education only)")
+
+
+@checked_by(_check)
 def egemaps(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """The 25 low-level descriptors of eGEMAPSv02 every 10 ms, as opensmile computes them.
 
@@ -25,9 +32,9 @@ def egemaps(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn
     Raises:
         UpstreamError: if opensmile is not installed, or a checkpoint is given
     """
-    from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
+    from s3prl_emotion.upstreams.engineered import FrameFeatures
 
-    check_engineered("egemaps", ckpt, "opensmile", "pip install opensmile (for research and education only)")
+    _check(ckpt)
     import opensmile
 
     levels, sets = opensmile.FeatureLevel, opensmile.FeatureSet

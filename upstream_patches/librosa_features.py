@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from s3prl_emotion.upstreams.given import check_engineered, checked_by
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
@@ -15,6 +17,11 @@ F0_HZ = (65.0, 600.0)  # ours: from a low male voice to excited speech; librosa'
 INSTALL = "pip install librosa"
 
 
+def _check_librosa94(ckpt: str | None) -> None:
+    check_engineered("librosa94", ckpt, "librosa", INSTALL)
+
+
+@checked_by(_check_librosa94)
 def librosa94(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """Chroma 12, mel 60, MFCC 20, zero-crossing rate and spectral centroid, in this order, every 32 ms.
 
@@ -24,12 +31,17 @@ def librosa94(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> 
     Raises:
         UpstreamError: if librosa is not installed, or a checkpoint is given
     """
-    from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
+    from s3prl_emotion.upstreams.engineered import FrameFeatures
 
-    check_engineered("librosa94", ckpt, "librosa", INSTALL)
+    _check_librosa94(ckpt)
     return FrameFeatures(_librosa94, HOP)
 
 
+def _check_prosody(ckpt: str | None) -> None:
+    check_engineered("prosody", ckpt, "librosa", INSTALL)
+
+
+@checked_by(_check_prosody)
 def prosody(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """Fundamental frequency in Hz (0 where unvoiced), probability of voicing, and RMS energy, every 32 ms.
 
@@ -40,9 +52,9 @@ def prosody(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn
     Raises:
         UpstreamError: if librosa is not installed, or a checkpoint is given
     """
-    from s3prl_emotion.upstreams.engineered import FrameFeatures, check_engineered
+    from s3prl_emotion.upstreams.engineered import FrameFeatures
 
-    check_engineered("prosody", ckpt, "librosa", INSTALL)
+    _check_prosody(ckpt)
     return FrameFeatures(_prosody, HOP)
 
 

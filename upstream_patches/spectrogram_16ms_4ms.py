@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams.given import checked_by
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +16,12 @@ HOP = 64  # samples, 4 ms
 FLOOR = 1e-10  # of the power, -100 dB
 
 
+def _check(ckpt: str | None) -> None:
+    if ckpt is not None:
+        raise UpstreamError(f"-u spectrogram_16ms_4ms has no weights and reads no checkpoint: leave -k {ckpt} out")
+
+
+@checked_by(_check)
 def spectrogram_16ms_4ms(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """129 bins, ln of the power of a Hann window, one state; nothing is trained in it.
 
@@ -23,8 +30,7 @@ def spectrogram_16ms_4ms(ckpt: str | None = None, refresh: bool = False, **kwarg
     Raises:
         UpstreamError: if a checkpoint is given
     """
-    if ckpt is not None:
-        raise UpstreamError(f"-u spectrogram_16ms_4ms has no weights and reads no checkpoint: leave -k {ckpt} out")
+    _check(ckpt)
     import torch
     from torchaudio.transforms import Spectrogram
 

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
-from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
+from s3prl_emotion.bridge.entries import named_upstreams, upstream_names, upstreams
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.features.forms import Form
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.explanation import explained
+from s3prl_emotion.upstreams.given import check_given
 from s3prl_emotion.upstreams.names import check_name, check_reads, unknown
 
 TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
 
 
 def check_upstream(name: str, checkpoint: str | None, model_config: str | None) -> None:
-    """Check that ``-u`` exists, and that it reads ``-k`` and ``-g`` where they are given.
+    """Check that ``-u`` exists, that it reads ``-k`` and ``-g`` where they are given, and that its library is there.
 
     Raises:
         UpstreamError: S3PRL's named upstreams ignore both silently; the message names the variants that do not
@@ -46,7 +47,9 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         is_path = name.endswith("_local") or names[name]  # a Hub id of ours is a folder by now
         if checkpoint is not None and is_path and not Path(checkpoint).exists():
             raise UpstreamError(f"-k {checkpoint}: no such file or folder")
-    if not names[name]:
+    if names[name]:
+        check_given(upstreams()[name], checkpoint)
+    else:
         _check_files(name, checkpoint, model_config)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from s3prl_emotion.errors import UpstreamError
 
 
 class FrameFeatures(nn.Module):
@@ -44,21 +41,3 @@ class FrameFeatures(nn.Module):
     def _frames(self, wav: Tensor) -> Tensor:
         values = self._compute(wav.detach().cpu().numpy().astype(np.float32, copy=False))
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(wav.device)
-
-
-def check_engineered(upstream: str, ckpt: str | None, package: str, command: str) -> None:
-    """Refuse a checkpoint, which would be ignored, and a library that is not there.
-
-    Args:
-        upstream: the ``-u`` name
-        ckpt: what ``-k`` names
-        package: the library, as it is imported
-        command: how to install it
-
-    Raises:
-        UpstreamError: saying what to do
-    """
-    if ckpt is not None:
-        raise UpstreamError(f"-u {upstream} computes its features and reads no checkpoint: leave -k {ckpt} out")
-    if find_spec(package) is None:
-        raise UpstreamError(f"-u {upstream} needs {package}, which is not installed: {command}")

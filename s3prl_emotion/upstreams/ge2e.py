@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 HOP = 160  # samples; the encoder's mel spectrogram has 40 channels, a window of 25 ms and a step of 10 ms
 
 
+def file_of(checkpoint: str | None) -> Path:
+    """The file that is named, or the one in the wheel.
+
+    Raises:
+        UpstreamError: if none is named, and there is no wheel
+    """
+    if checkpoint is not None:
+        return Path(checkpoint)
+    wheel = find_spec("resemblyzer")
+    if wheel is None or wheel.origin is None:
+        raise UpstreamError("-u ge2e needs Resemblyzer: pip install Resemblyzer")
+    return Path(wheel.origin).with_name("pretrained.pt")
+
+
 def weights_of(checkpoint: str | None) -> dict[str, Tensor]:
     """The encoder's parameters, from a file or from the wheel, which carries them.
 
@@ -22,9 +36,6 @@ def weights_of(checkpoint: str | None) -> dict[str, Tensor]:
     """
     import torch
 
-    wheel = find_spec("resemblyzer")
-    if checkpoint is None and (wheel is None or wheel.origin is None):
-        raise UpstreamError("-u ge2e needs Resemblyzer: pip install Resemblyzer")
-    path = Path(checkpoint) if checkpoint is not None else Path(str(wheel and wheel.origin)).with_name("pretrained.pt")
+    path = file_of(checkpoint)
     found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
     return found

@@ -121,7 +121,7 @@ def test_they_are_stored_in_float32(tmp_path: Path, demo_manifest: Manifest) -> 
 def test_a_missing_library_is_an_error_with_its_command(monkeypatch, make: Any, command: str) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "s3prl_emotion.upstreams.engineered.find_spec", lambda name: None if name == command else found(name)
+        "s3prl_emotion.upstreams.given.find_spec", lambda name: None if name == command else found(name)
     )
     with pytest.raises(UpstreamError, match=rf"-u {make.__name__} needs {command}.*pip install {command}"):
         make()

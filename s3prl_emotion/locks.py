@@ -134,5 +134,5 @@ def _lock(descriptor: int, path: Path, wait: bool) -> None:
     except BlockingIOError:
         if not wait:
             raise HeldError(str(path)) from None
-        logger.info("%s: another process is preparing or collecting there; waiting for it", path.parent)
+        logger.info("%s: another process is working there; waiting for it", path.parent)
         fcntl.flock(descriptor, fcntl.LOCK_EX)

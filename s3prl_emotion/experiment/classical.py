@@ -91,7 +91,7 @@ def run_classical(
             if fold.is_finished:
                 logger.info("fold %d is finished already", number)
                 continue
-            with fold.only_here():
+            with fold.only_here(wait=True):  # it takes seconds, unlike a training
                 if fold.is_finished:
                     continue  # another process has finished it meanwhile
                 begun = time.monotonic()

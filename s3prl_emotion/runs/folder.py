@@ -189,7 +189,7 @@ class RunFolder:
             raise RunError(
                 f"{self.path} holds a run with other settings: {'; '.join(differing[:5])}. "
                 + ("" if computed else "Another process is computing it at this moment. ")
-                + "Name another folder with -n or -p, or remove this one"
+                + "Name another folder with -n or -p (sweep and classical: --root), or remove this one"
             )
         return True
 
@@ -264,9 +264,9 @@ class FoldFolder:
         """Whether the fold was trained to its end and scored."""
         return self.record.is_file()
 
-    def only_here(self) -> contextlib.AbstractContextManager[bool]:
+    def only_here(self, wait: bool = False) -> contextlib.AbstractContextManager[bool]:
         """Hold the fold for this process, see :func:`~s3prl_emotion.locks.only_here`."""
-        return only_here(self.path)
+        return only_here(self.path, wait)
 
     def finished(self, number: int, about: Mapping[str, Any], manifest: Manifest, folds: Folds) -> dict[str, Any]:
         """The record of the fold, if it is of this run, and of this fold.

@@ -115,6 +115,30 @@ def test_finished_folds_are_not_done_again(classical, tmp_path, capsys) -> None:
     assert "holds a run with other settings: upstream_feature_selection was" in capsys.readouterr().err
 
 
+def test_a_fold_that_another_process_fits_is_waited_for(classical, tmp_path) -> None:
+    import threading
+    import time
+
+    import filelock
+
+    run = RunFolder(folder_of(tmp_path, "logistic"))
+    run.fold(2).path.mkdir(parents=True)
+    lock = filelock.FileLock(run.fold(2).path / ".lock", thread_local=False)
+    lock.acquire()
+
+    def let_go() -> None:
+        while not run.fold(1).is_finished and mine.is_alive():
+            time.sleep(0.05)
+        lock.release()
+
+    mine = threading.current_thread()
+    other = threading.Thread(target=let_go, daemon=True)
+    other.start()
+    assert classical("--fold", "1,2") == 0
+    other.join()
+    assert len(run.finished()) == 2
+
+
 def test_predictions_of_files_are_those_of_the_run(classical, tmp_path, demo_manifest, capsys) -> None:
     """For each of them, the file's model is fitted again, and gives what was scored."""
     for classifier in ("knn", "xgboost"):

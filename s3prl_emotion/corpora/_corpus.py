@@ -90,9 +90,9 @@ class Corpus:
     def difference(self, manifest: Manifest) -> str:
         """How a manifest differs from a complete copy: one sentence, empty if it does not or nothing is known.
 
-        It names labels, then folds, then speakers, at most five of each.
+        It names labels, then folds, then speakers, at most five of each. Copies that balancing made do not count.
         """
-        items = manifest.utterances
+        items = [item for item in manifest.utterances if item.augmentation is None]
         wrong = [
             *_wrong("", self.counts, Counter(item.label for item in items)),
             *_wrong("fold ", self.fold_counts, Counter(item.fold for item in items)),

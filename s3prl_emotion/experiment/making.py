@@ -130,7 +130,7 @@ def with_copies(manifest: Manifest, folds: Folds, balance: Balance, root: Path) 
         copies = [
             dataclasses.replace(item, augmentation=tuple(record_of(Path(item.path)))) for item in found.utterances
         ]
-    logger.info("%s: %d augmented copies for %d folds", balance, len(copies), len(result.folds.folds))
+    logger.info("%s: augmented copies: %d, folds: %d", balance, len(copies), len(result.folds.folds))
     return manifest.with_utterances((*manifest.utterances, *copies)), result.folds
 
 

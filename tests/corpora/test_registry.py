@@ -84,6 +84,17 @@ def test_differences_are_few_and_in_order():
     assert dataclasses.replace(counted, speakers=None).difference(few) == ""
 
 
+def test_copies_of_a_complete_corpus_leave_it_complete():
+    expected = Corpus("mine", lambda root: None, ("a",), "", "", "", "", {"a": 1}, {1: 1}, {})
+    whole = Manifest("mine", ("a",), "/", (Utterance("s0", "p", "a", "s", fold=1),))
+    copy = dataclasses.replace(whole.utterances[0], id="s0~1", source="s0", augmentation=({"name": "gain"},))
+    assert expected.difference(whole) == ""
+    assert expected.difference(whole.with_utterances((*whole.utterances, copy))) == ""
+    assert "2 utterances, expected 1" in expected.difference(
+        whole.with_utterances((*whole.utterances, dataclasses.replace(copy, augmentation=None)))
+    )
+
+
 def test_list_is_one_aligned_line_each(capsys):
     assert main(["ls", "corpora"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -11,6 +11,7 @@ import soundfile
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, CorpusError, EmotionError, ProtocolError, RunError
 from s3prl_emotion.pretraining.contrastive.plan import own_id
+from s3prl_emotion.pretraining.plan import held_out
 from s3prl_emotion.protocols import audit, protocols
 from tests.pretraining.contrastive.plans import plan, table
 
@@ -78,6 +79,31 @@ def test_other_sources_lose_what_sounds_like_a_test_utterance(
     fold = made.folds[1]
     heard = {own_id(item) for item in made.heard(1).utterances}
     assert heard == set(fold.train)
+
+
+def test_other_names_of_held_out_speakers_are_not_heard(
+    tmp_path: Path, demo_root: Path, demo_manifest: Manifest, cache_root: Path
+) -> None:
+    """One clip tells who is held out: what else they say, which the corpus does not have, is left out with it."""
+    rng = np.random.default_rng(0)
+    known = {item.speaker: item for item in demo_manifest.utterances}
+    rows = ["path,speaker"]
+    for number, item in enumerate(known.values()):
+        other = tmp_path / f"other{number}.wav"
+        soundfile.write(other, 0.1 * rng.standard_normal(16000), 16000)
+        rows += [f"{demo_manifest.path_of(item)},voice{number}", f"{other},voice{number}"]
+    (tmp_path / "talks.csv").write_text("\n".join(rows) + "\n")
+    made = plan(
+        tmp_path / "run", cache_root, str(tmp_path / "talks.csv"), corpus="demo", data=demo_root, protocol="loso"
+    )
+    assert made.folds is not None
+    assert made.manifest is not None
+    for fold in made.folds.folds:
+        away = {made.manifest.by_id[name].speaker for name in held_out(made.folds, fold.number)}
+        assert away
+        kept = {f"talks:voice{number}" for number, speaker in enumerate(known) if speaker not in away}
+        assert set(made.heard(fold.number).speakers) == kept
+        assert len(made.heard(fold.number).utterances) == 2 * len(kept)
 
 
 def test_other_releases_lose_their_held_out_speakers(tmp_path: Path, cache_root: Path) -> None:

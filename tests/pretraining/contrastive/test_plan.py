@@ -93,7 +93,8 @@ def test_other_names_of_held_out_speakers_are_not_heard(
         soundfile.write(other, 0.1 * rng.standard_normal(16000), 16000)
         rows += [f"{demo_manifest.path_of(item)},voice{number}", f"{other},voice{number}"]
     (tmp_path / "talks.csv").write_text("\n".join(rows) + "\n")
-    made = plan(
+    speech = str(tmp_path / "talks.csv")
+    made = plan(tmp_path / "run", cache_root, speech, corpus="demo", data=demo_root, protocol="loso")
         tmp_path / "run", cache_root, str(tmp_path / "talks.csv"), corpus="demo", data=demo_root, protocol="loso"
     )
     assert made.folds is not None

@@ -95,8 +95,6 @@ def test_other_names_of_held_out_speakers_are_not_heard(
     (tmp_path / "talks.csv").write_text("\n".join(rows) + "\n")
     speech = str(tmp_path / "talks.csv")
     made = plan(tmp_path / "run", cache_root, speech, corpus="demo", data=demo_root, protocol="loso")
-        tmp_path / "run", cache_root, str(tmp_path / "talks.csv"), corpus="demo", data=demo_root, protocol="loso"
-    )
     assert made.folds is not None
     assert made.manifest is not None
     for fold in made.folds.folds:

@@ -127,9 +127,7 @@ def test_pretrained_weights_that_were_changed_are_named(
     shutil.copytree(plan.folder, tmp_path / "run")
     copy = dataclasses.replace(plan, folder=tmp_path / "run")
     change(tmp_path / "run/fold1/pretrain/head/head.safetensors")
-    with pytest.raises(
-        RunError, match="head: is not what stage pretrain, fold 1 left there. Remove .*/fold1/pretrain,"
-    ):
+    with pytest.raises(RunError, match=r"head: is not what stage pretrain, fold 1 left there. Remove .*/pretrain,"):
         finished(copy, 1)
 
 

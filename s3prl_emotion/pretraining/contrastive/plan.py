@@ -223,6 +223,10 @@ def make_plan(wanted: Wanted) -> Plan:
         folder_name = run_name if spoken == wanted.corpus else f"{spoken}-for-{run_name}"
         if wanted.folds is not None and not inductive:
             raise ConfigError(f"--fold: under {protocol.name} one pretraining serves all folds; leave it out")
+        if wanted.settings.cluster.by == "labels" and not inductive:
+            raise ConfigError(
+                f"cluster.by: labels under {protocol.name} would read the labels of what is tested on: give --inductive"
+            )
     folder = wanted.folder or wanted.root / RECIPE / upstream.name.replace("/", "__") / folder_name
     identity = shared.identity_of(
         wanted,

@@ -102,13 +102,17 @@ def run(plan: Plan) -> str:
 
 
 def variant(plan: Plan, start: str) -> Plan:
-    """The same pretraining with other pairs, in a folder of its own; ``pretrained`` is the plan itself."""
+    """The same pretraining with other pairs, in a folder of its own; ``pretrained`` is the plan itself.
+
+    On labels it is one for each fold under a transductive protocol too: what a fold tests on keeps its labels.
+    """
     by = GROUPINGS[start]
     if by == plan.settings.cluster.by:
         return plan
     clusters = dataclasses.replace(plan.settings.cluster, by=by)
     wanted = dataclasses.replace(plan.wanted, settings=dataclasses.replace(plan.settings, cluster=clusters))
-    return dataclasses.replace(plan, wanted=wanted, folder=plan.folder / FOLDER / start)
+    inductive = plan.inductive or by == "labels"
+    return dataclasses.replace(plan, wanted=wanted, folder=plan.folder / FOLDER / start, inductive=inductive)
 
 
 def folder_of(plan: Plan, point: Point) -> Path:

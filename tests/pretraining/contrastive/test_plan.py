@@ -11,6 +11,7 @@ import soundfile
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, CorpusError, EmotionError, ProtocolError, RunError
 from s3prl_emotion.pretraining.contrastive.plan import own_id
+from s3prl_emotion.pretraining.contrastive.study import variant
 from s3prl_emotion.pretraining.plan import held_out
 from s3prl_emotion.protocols import audit, protocols
 from tests.pretraining.contrastive.plans import plan, table
@@ -51,6 +52,20 @@ def test_transductive_only_by_name(tmp_path: Path, demo_root: Path, cache_root: 
         plan(tmp_path / "other", cache_root, f"demo={demo_root}", protocol="superb", inductive=False)
     with pytest.raises(ConfigError, match="--fold: under superb-transductive one pretraining serves all folds"):
         plan(tmp_path / "third", cache_root, f"demo={demo_root}", protocol="superb-transductive", folds=(1,))
+
+
+def test_labels_of_what_is_tested_on_are_never_read(tmp_path: Path, demo_root: Path, cache_root: Path) -> None:
+    given = {"protocol": "superb-transductive", "changes": {"cluster": {"by": "labels"}}}
+    with pytest.raises(ConfigError, match=r"cluster.by: labels under superb-transductive .* give --inductive"):
+        plan(tmp_path / "one", cache_root, f"demo={demo_root}", **given)
+    assert plan(tmp_path / "one", cache_root, f"demo={demo_root}", inductive=True, **given).numbers == (1, 2, 3, 4, 5)
+    made = plan(tmp_path / "two", cache_root, f"demo={demo_root}", protocol="superb-transductive")
+    assert made.numbers == (None,)
+    assert variant(made, "random").numbers == (None,)
+    bound = variant(made, "labels")
+    assert made.folds is not None
+    assert bound.numbers == (1, 2, 3, 4, 5)
+    assert not {own_id(item) for item in bound.heard(1).utterances} & set(made.folds[1].test)
 
 
 def test_unlabelled_speech_alone_has_no_folds(

@@ -11,6 +11,7 @@ import soundfile
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, CorpusError, EmotionError, ProtocolError, RunError
 from s3prl_emotion.pretraining.contrastive.plan import own_id
+from s3prl_emotion.pretraining.contrastive.recipe import next_command
 from s3prl_emotion.pretraining.contrastive.study import variant
 from s3prl_emotion.pretraining.plan import held_out
 from s3prl_emotion.protocols import audit, protocols
@@ -185,3 +186,12 @@ def test_what_is_no_speech(
 ) -> None:
     with pytest.raises(EmotionError, match=says):
         plan(tmp_path / "run", cache_root, *(text.format(demo=demo_root) for text in speech))
+
+
+def test_the_next_command_is_of_the_same_division(tmp_path: Path, demo_root: Path, cache_root: Path) -> None:
+    given = {"protocol": "strict", "folds": (1, 3), "trim_zeros": True, "skip_bad": True}
+    words = next_command(plan(tmp_path / "a run", cache_root, f"demo={demo_root}", **given))
+    start = "s3prl-emotion run -u fbank_no_cmvn -d emotion_contrastive --pretrained"
+    options = "--protocol strict --fold 1,3 --trim-zeros --skip-bad"
+    places = [str(tmp_path / "a run" / "head"), "--corpus", "demo", "--data", str(demo_root)]
+    assert words == [*start.split(), *places, *options.split()]

@@ -103,7 +103,7 @@ def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = No
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill beside ``folder``, which takes its place when it is complete; those of killed processes go."""
-    clean_up(folder.parent, f".{folder.name[:100]}.*.tmp")
+    clean_up(folder.parent)
     temporary = temporary_beside(folder)
     temporary.mkdir(parents=True)
     try:

@@ -192,6 +192,9 @@ class ModelConfig:
                 "text.speech is false, so nothing of the speech is used: expected projector_dim: null, dropout: 0 and "
                 "pooling: {name: mean}"
             )
+        for key in ("pretrained", "auxiliary"):
+            if speechless and getattr(self, key) is not None:
+                raise ValueError(f"text.speech is false, so nothing is pooled that {key} could act on: leave {key} out")
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ def check_model(about: PretrainedHead, model: ModelConfig, where: str, folder: P
     Raises:
         RunError: naming both sides
     """
+    if model.text is not None and not model.text.speech:
+        raise RunError(f"{where}: hears no speech (text.speech: false), so the head in {folder} has no place in it")
     sides = (
         ("pooling", about.pooling["name"], model.pooling["name"], about.pooling),
         ("projector_dim", about.projector_dim, model.projector_dim, about.projector_dim),

@@ -121,6 +121,18 @@ def protocol_marks(results: Results) -> list[str]:
     return [mark for mark, applies in marks if applies]
 
 
+def start_remarks(results: Results) -> list[str]:
+    """What must stand beside a run's numbers because of the pretrained head that it started from; see
+    :mod:`s3prl_emotion.pretraining.contrastive`."""
+    head = {} if results.settings is None else results.settings.further.get("pretrained", {})
+    pairs = {
+        "random": "pretrained on random clusters: a control",
+        "labels": "pretrained on emotion labels in place of clusters: an upper bound, no method",
+    }
+    found = [pairs[head["clusters"]]] if head.get("clusters") in pairs else []
+    return [*found, "the head was pretrained with demo settings"] if head.get("demo") else found
+
+
 def missing_folds(results: Results) -> list[int]:
     """The folds that were expected and have no predictions, in order."""
     return sorted(set(results.folds_expected) - set(results.numbers))

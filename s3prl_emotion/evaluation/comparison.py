@@ -21,6 +21,7 @@ from s3prl_emotion.evaluation.comparability import (
     not_comparable,
     not_comparable_runs,
     protocol_marks,
+    start_remarks,
 )
 from s3prl_emotion.evaluation.fusion import KEY as FUSION
 from s3prl_emotion.evaluation.fusion import fuse_systems
@@ -164,6 +165,10 @@ def _block(blocks: Sequence[Sequence[System]], position: int, keys: _keys, wante
     }
 
 
+_SAID = ("settings.", "config.downstream_expert.modelrc.pretrained.")
+"""Settings that deviations tell in words."""
+
+
 def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
     """Settings in which systems of the same upstream and downstream differ, with this system's values."""
     mine = system.runs[0].about()
@@ -175,7 +180,7 @@ def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
     if not mine:  # put together by a sweep: it has no settings of its own
         return []
     keys = sorted({key for other in others for key in {*mine, *other} if mine.get(key) != other.get(key)})
-    return [f"{key} {mine.get(key)}" for key in keys if not key.startswith("settings.")]
+    return [f"{key} {mine.get(key)}" for key in keys if not key.startswith(_SAID)]
 
 
 def _copies(named: Mapping[str, System]) -> dict[str, str]:
@@ -196,7 +201,7 @@ def _system(key: str, system: System, unlike: Sequence[str], copy_of: str | None
     if (members := results.further.get(FUSION)) is not None:
         told = " and ".join(f"{item['upstream']} {item['downstream']}" for item in members)
         remarks.append(f"late fusion, mean of the log-probabilities of {told}")
-    remarks += [*unlike, *results.deviations]
+    remarks += [*start_remarks(results), *unlike, *results.deviations]
     rate = None if results.settings is None else results.settings.further.get("lr")
     if isinstance(rate, str):  # the words of a sweep
         remarks.append(f"lr {rate}")

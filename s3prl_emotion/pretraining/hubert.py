@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from s3prl_emotion.errors import RunError, UpstreamError
-from s3prl_emotion.files import named
+from s3prl_emotion.files import clean_up, named, temporary_beside
 from s3prl_emotion.pretraining.frames import Framing
 
 MASK_EMBEDDING = "masked_spec_embed"
@@ -103,8 +102,9 @@ def write_model(base: Base, folder: Path, weights: dict[str, Tensor] | None = No
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill beside ``folder``, which takes its place when it is complete."""
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    """A folder to fill beside ``folder``, which takes its place when it is complete; those of killed processes go."""
+    clean_up(folder.parent)
+    temporary = temporary_beside(folder)
     temporary.mkdir(parents=True)
     try:
         with named(folder):

@@ -65,11 +65,18 @@ class Stage:
         """The record of the finished stage, with its metrics; None if it is not finished.
 
         Raises:
-            RunError: if the folder holds the stage with other settings, or of other inputs
+            RunError: if the folder holds the stage with other settings, or of other inputs, or if what it left is no
+                longer what it was
         """
         if (self.folder / FINISHED).is_file():
             found = read_json(self.folder / FINISHED, "a finished stage")
             self._refuse_other(found)
+            for name, digest in found.get("outputs", {}).items():
+                if checkpoint_sha256(str(self.folder / name)) != digest:
+                    raise RunError(
+                        f"{self.folder / name}: is not what stage {self} left there. Remove {self.folder}, and repeat "
+                        "the command"
+                    )
             return found
         if (self.folder / BEGUN).is_file():
             self._refuse_other(read_json(self.folder / BEGUN, "a stage"))
@@ -87,9 +94,16 @@ class Stage:
             write_atomically(self.folder / BEGUN, json.dumps(self.record(), indent=1) + "\n")
             yield
 
-    def finish(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """Write down what came out; from now on the stage is finished."""
+    def finish(self, metrics: Mapping[str, Any], outputs: Sequence[str] = ()) -> dict[str, Any]:
+        """Write down what came out; from now on the stage is finished.
+
+        Args:
+            metrics: figures
+            outputs: names of what is in its folder and must stay as it is: their hashes are kept
+        """
         record = {**self.record(), "metrics": dict(metrics), "versions": versions()}
+        if outputs:
+            record["outputs"] = {name: hash_of(self.folder / name) for name in outputs}
         write_atomically(self.folder / FINISHED, json.dumps(record, indent=1, allow_nan=False) + "\n")
         return record
 

@@ -161,7 +161,8 @@ def read_settings(kind: type[D], recipe: str, config: str | Path | None, *overri
         if isinstance(override, str):
             override = _parsed(override)
         content = merged(content, override or {})
-    return from_mapping(kind, content, str(path))
+    typed = any(isinstance(item, str) and item.strip() for item in overrides)
+    return from_mapping(kind, content, f"-o on {path}" if typed else str(path))
 
 
 def shipped(recipe: str) -> Path:

@@ -15,6 +15,7 @@ from s3prl_emotion.evaluation.comparability import (
     not_comparable,
     protocol_marks,
     say_folds,
+    start_remarks,
 )
 from s3prl_emotion.evaluation.metrics import columns, measures, rates
 from s3prl_emotion.evaluation.published import SUPERB_FOLDS, PublishedResult
@@ -166,6 +167,7 @@ def _remarks(results: Results) -> list[str]:
         lines.append(text)
     if results.deviations:
         lines.append(f"unlike the configuration that ships: {'; '.join(results.deviations)}")
+    lines += start_remarks(results)
     for mark in protocol_marks(results):
         said = ": audio of the test folds was used, unlabelled, in pretraining" if mark == TRANSDUCTIVE else ""
         lines.append(mark + said)

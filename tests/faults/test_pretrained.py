@@ -250,6 +250,17 @@ def _per_fold(here: Path) -> None:
         ("unknown key 'lambda'",),
         _head,
     ),
+    Fault(
+        "a head that hears no speech",
+        (*RUN, "-d", "emotion_text", "--pretrained", "{here}/head"),
+        ("-d emotion_text: hears no speech (text.speech: false)",),
+        _head,
+    ),
+    Fault(
+        "a second task where nothing is heard",
+        (*RUN, "-d", "emotion_text", "-o", "config.downstream_expert.modelrc.auxiliary.speaker_weight=1.0"),
+        ("text.speech is false, so nothing is pooled that auxiliary could act on",),
+    ),
 )
 def test_heads(fault: Fault, tmp_path: Path, demo_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One clear error each, before anything is trained."""

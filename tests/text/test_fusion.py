@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.downstream.config import AuxiliaryConfig, ModelConfig, StartConfig
 from s3prl_emotion.downstream.head import Head, sees_only_means
 from s3prl_emotion.downstream.text import TextBranch
 from s3prl_emotion.features.packed import pack
@@ -82,6 +82,8 @@ def test_a_frozen_encoder_is_no_part_of_a_checkpoint(bert) -> None:
         {"projector_dim": 8, "pooling": {"name": "mean"}},
         {"projector_dim": None, "pooling": {"name": "correlation"}},
         {"projector_dim": None, "pooling": {"name": "mean"}, "dropout": 0.1},
+        {"projector_dim": None, "pooling": {"name": "mean"}, "auxiliary": AuxiliaryConfig()},
+        {"projector_dim": None, "pooling": {"name": "mean"}, "pretrained": StartConfig()},
     ],
 )
 def test_settings_of_speech_that_is_switched_off_are_refused(given) -> None:

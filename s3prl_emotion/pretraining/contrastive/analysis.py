@@ -17,7 +17,7 @@ import numpy as np
 
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.manifest import UNLABELLED
-from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.contrastive import embed, picture
 from s3prl_emotion.pretraining.contrastive.agreement import MEASURES, Speaker, agreement, summarised
@@ -112,9 +112,15 @@ def _fact(found: dict[str, Speaker]) -> dict[str, Any]:
 
 
 def printed(plan: Plan) -> str:
-    """The finished analysis as a table."""
+    """The finished analysis as a table.
+
+    Raises:
+        RunError: if it is damaged
+    """
     folder = stage_of(plan).folder
     report = read_json(folder / REPORT, "an analysis")
+    if not isinstance(report.get("facts"), dict):
+        raise RunError(f"{folder / REPORT}: damaged. Remove {folder}, and analyse again: --stage analysis")
     rows = []
     for name, about in report["facts"].items():
         if about is None:

@@ -48,6 +48,9 @@ def run(plan: Plan, fold: int | None) -> dict[str, Any]:
         logger.info("%s: finished already", stage)
         return done
     speech = plan.heard(fold)
+    heard = {item.corpus for item in speech.utterances}
+    if silent := [source.name for source in plan.sources if source.name not in heard]:
+        logger.warning("%s: nothing of %s is heard: all of it is held out", stage, ", ".join(silent))
     with stage.working():
         groups = cluster(embed.read(plan, speech), speech, plan.settings.cluster, plan.wanted.seed)
         about = summary(groups)

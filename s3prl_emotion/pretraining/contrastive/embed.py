@@ -63,21 +63,23 @@ def run(plan: Plan) -> dict[str, Any]:
         logger.info("%s: finished already", stage)
         return done
     with stage.working():
-        vectors = embedded(encoder_of(plan), plan)
+        vectors, weights = embedded(encoder_of(plan), plan)
         save_array(stage.folder / VECTORS, vectors)
         ids = [item.id for item in plan.speech.utterances]
         write_atomically(stage.folder / ABOUT, json.dumps({"width": vectors.shape[1], "ids": ids}) + "\n")
         silent = int((np.abs(vectors).max(axis=1) == 0).sum())
-        return stage.finish({"utterances": len(vectors), "width": vectors.shape[1], "zero_vectors": silent})
+        about = {"utterances": len(vectors), "width": vectors.shape[1], "zero_vectors": silent}
+        return stage.finish({**about, "encoder_weights": weights})
 
 
-def embedded(encoder: Encoder, plan: Plan) -> np.ndarray:
-    """The vectors of all speech, float32 ``(utterances, width)``, in its order."""
+def embedded(encoder: Encoder, plan: Plan) -> tuple[np.ndarray, str]:
+    """The vectors of all speech, float32 ``(utterances, width)``, in its order, and the fingerprint of the encoder's
+    weights."""
     store, keys = encoder.stored(plan.speech, plan.wanted.cache_options, plan.device)
     vectors = np.empty((len(keys), store.width), dtype=np.float32)
     for row, key in zip(vectors, keys, strict=True):
         row[:] = store.read(key)[0, 0].float().numpy()
-    return vectors
+    return vectors, store.key.weights
 
 
 def read(plan: Plan, speech: Manifest) -> np.ndarray:

@@ -59,7 +59,8 @@ def export(plan: Plan, fold: int | None) -> Path:
     shared.export(model, folder, record, heard, labelled, card)
     if fold is not None:
         settings = {item["stage"]: item["settings"] for item in lineage}
-        shared.write_index(root_of(plan), {**common, "settings": settings})
+        inputs = lineage[0]["inputs"]  # the same for all folds: all audio, and the encoder
+        shared.write_index(root_of(plan), {**common, "settings": settings, "inputs": inputs})
     return folder
 
 

@@ -105,8 +105,9 @@ class Plan:
         """The utterances that a fold's pretraining may hear, in the order of ``speech``; None: all.
 
         Of the divided corpus: its training part, and its dev part unless the protocol keeps dev speakers apart from
-        training. Of other releases of the same recordings: the speakers who are in no part that is held out. Of all:
-        what does not sound like an utterance that is held out.
+        training. Of other releases of the same recordings: the speakers who are in no part that is held out. Of other
+        sources: the speakers of whom nothing sounds like an utterance that is held out, where the protocol keeps test
+        speakers apart. Of all: what does not sound like an utterance that is held out.
         """
         if fold is None or self.folds is None or self.manifest is None or not self.inductive:
             return self.speech
@@ -115,9 +116,10 @@ class Plan:
         voices = {item.speaker for item in away}
         allowed = shared.heard_ids(self.folds, fold)
         apart = protocols.get(self.folds.protocol).speaker_disjoint_test
+        same = {item.speaker for item in self.speech.utterances if item.corpus != self.divided and item.sound in sounds}
 
         def is_heard(item: Utterance) -> bool:
-            if item.sound in sounds:
+            if item.sound in sounds or (apart and item.speaker in same):
                 return False
             if item.corpus == self.divided:
                 return own_id(item) in allowed
@@ -221,6 +223,10 @@ def make_plan(wanted: Wanted) -> Plan:
         folder_name = run_name if spoken == wanted.corpus else f"{spoken}-for-{run_name}"
         if wanted.folds is not None and not inductive:
             raise ConfigError(f"--fold: under {protocol.name} one pretraining serves all folds; leave it out")
+        if wanted.settings.cluster.by == "labels" and not inductive:
+            raise ConfigError(
+                f"cluster.by: labels under {protocol.name} would read the labels of what is tested on: give --inductive"
+            )
     folder = wanted.folder or wanted.root / RECIPE / upstream.name.replace("/", "__") / folder_name
     identity = shared.identity_of(
         wanted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from typing import Any
 
 from s3prl_emotion.errors import ConfigError
@@ -75,11 +76,21 @@ def printed(plan: Plan) -> str:
         about.append(wrap("pairs come from emotion labels: an upper bound, no pretraining without labels"))
     if plan.wanted.demo:
         about.append(wrap("demo settings: it shows that the recipe works, and nothing else"))
-    data = "" if plan.wanted.corpus is None else f" --corpus {plan.wanted.corpus} --data {plan.wanted.data}"
-    protocol = "" if plan.folds is None else f" --protocol {plan.folds.protocol}"
-    protocol += f" --fold {','.join(map(str, plan.wanted.folds))}" if plan.wanted.folds else ""
-    about.append(
-        f"s3prl-emotion run -u {plan.wanted.upstream} -d emotion_contrastive --pretrained {export.root_of(plan)}"
-        f"{data}{protocol}"
-    )
-    return "\n".join([analysis.printed(plan), "", *about])
+    return "\n".join([analysis.printed(plan), "", *about, shlex.join(next_command(plan))])
+
+
+def next_command(plan: Plan) -> list[str]:
+    """What trains a head from what was pretrained, on the same upstream and the same division."""
+    wanted = plan.wanted
+    words = ["s3prl-emotion", "run", "-u", wanted.upstream, "-d", "emotion_contrastive"]
+    words += ["--pretrained", str(export.root_of(plan))]
+    for flag, value in (("-k", wanted.checkpoint), ("-g", wanted.model_config), ("--corpus", wanted.corpus)):
+        words += [] if value is None else [flag, value]
+    words += [] if wanted.data is None else ["--data", str(wanted.data)]
+    for key, value in wanted.corpus_options.items():
+        words += ["--corpus-option", f"{key}={value}"]
+    words += [] if plan.folds is None else ["--protocol", plan.folds.protocol]
+    words += ["--fold", ",".join(map(str, wanted.folds))] if wanted.folds else []
+    switches = (("--trim-zeros", wanted.trim_zeros), ("--skip-bad", wanted.skip_bad))
+    words += [flag for flag, given in (*switches, ("--drop-leaks", wanted.drop_leaks)) if given]
+    return words

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import ConfigError, RunError
+from s3prl_emotion.evaluation.comparability import say_folds
 from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.request import Request
@@ -101,13 +102,17 @@ def run(plan: Plan) -> str:
 
 
 def variant(plan: Plan, start: str) -> Plan:
-    """The same pretraining with other pairs, in a folder of its own; ``pretrained`` is the plan itself."""
+    """The same pretraining with other pairs, in a folder of its own; ``pretrained`` is the plan itself.
+
+    On labels it is one for each fold under a transductive protocol too: what a fold tests on keeps its labels.
+    """
     by = GROUPINGS[start]
     if by == plan.settings.cluster.by:
         return plan
     clusters = dataclasses.replace(plan.settings.cluster, by=by)
     wanted = dataclasses.replace(plan.wanted, settings=dataclasses.replace(plan.settings, cluster=clusters))
-    return dataclasses.replace(plan, wanted=wanted, folder=plan.folder / FOLDER / start)
+    inductive = plan.inductive or by == "labels"
+    return dataclasses.replace(plan, wanted=wanted, folder=plan.folder / FOLDER / start, inductive=inductive)
 
 
 def folder_of(plan: Plan, point: Point) -> Path:
@@ -153,7 +158,7 @@ def request_of(plan: Plan, point: Point) -> Request:
 def printed(plan: Plan, points: list[Point]) -> str:
     """UA of every start and share, then the comparison of each share, with paired tests against the first start."""
     settings = plan.settings.study
-    rows = []
+    rows, scored = [], set[int]()
     for start, share in product(settings.starts, settings.shares):
         results = [
             read_results(RunFolder(folder_of(plan, point)).results)
@@ -161,6 +166,7 @@ def printed(plan: Plan, points: list[Point]) -> str:
             if (point.start, point.share) == (start, share)
         ]
         values = [item.rates["ua"].mean for item in results]
+        scored |= {fold.fold for item in results for fold in item.folds}
         rows.append(
             [
                 TOLD[start],
@@ -175,6 +181,10 @@ def printed(plan: Plan, points: list[Point]) -> str:
         "",
         tabulated(["start", "labels %", "UA %", "of each seed"], rows),
         "",
+        wrap(
+            f"UA: mean over {say_folds(sorted(scored))} and seeds "
+            f"{', '.join(map(str, settings.seeds))}, of each in this order"
+        ),
         wrap(
             "all seeds of a start share one pretraining, so the spread over seeds is that of training heads alone; "
             "differences are taken from the first start, and p adjusted within each share"

@@ -75,7 +75,7 @@ def train(plan: Plan, fold: int | None) -> dict[str, Any]:
         seed = plan.wanted.seed
         metrics = pretrain(rows, states, plan.settings, seed, stage.folder, accelerator, str(stage))
         if accelerator.is_main_process:
-            stage.finish(metrics)
+            stage.finish(metrics, (HEAD,))
         accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         forget_checkpoints(stage.folder)

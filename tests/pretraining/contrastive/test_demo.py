@@ -54,6 +54,11 @@ def test_the_study_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert [row["start"] for row in rows] == ["scratch", "pretrained", "random", "labels"]
     assert {row["folds"] for row in rows} == {"1 2"}
     assert "pretrained on emotion labels (upper bound, no method)" in printed
+    assert "UA: mean over folds 1, 2 and seeds 1337, of each in this order" in printed
+    together = " ".join(printed.split())
+    assert "pretrained on emotion labels in place of clusters: an upper bound, no method;" in together
+    assert "pretrained on random clusters: a control;" in together
+    assert "modelrc.pretrained.sha256" not in together, "told in words"
     assert "p Holm" in printed
     heads = {name: Path("here", *place, "head/fold1") for name, place in _PLACES.items()}
     assert {name for name, path in heads.items() if (path / "pretraining-labelled.jsonl").is_file()} == {"labels"}

@@ -170,3 +170,21 @@ def test_an_utterance_without_a_finite_vector_is_named(speech: Manifest, tmp_pat
     rest = speech.with_utterances(dataclasses.replace(item) for item in speech.utterances if item.id != "u3")
     store, keys = _BrokenEncoder().stored(rest, CacheOptions(root=tmp_path), "cpu")
     assert all(key in store for key in keys)
+
+
+def test_an_upstream_is_known_by_its_files(tmp_path: Path) -> None:
+    """Checkpoint and model configuration: either with another content is another encoder."""
+    files = {name: tmp_path / name for name in ("weights.ckpt", "model.yaml")}
+    for path in files.values():
+        path.write_text("one")
+
+    def known(**given: str) -> str | None:
+        return encoders.build("upstream", {"upstream": "tera_local", **given}, "embed.encoder").sha256
+
+    given = {"checkpoint": str(files["weights.ckpt"]), "model_config": str(files["model.yaml"])}
+    found = [known(**given), known(checkpoint=given["checkpoint"])]
+    for path in files.values():
+        path.write_text("two")
+        found.append(known(**given))
+    assert None not in found
+    assert len(set(found)) == 4

@@ -7,6 +7,8 @@ import hashlib
 import json
 import logging
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,28 @@ def test_finished_stages_are_not_done_again(exported: tuple[Plan, Path], caplog:
     changed = [path.name for path in after if before.get(path) != after[path] and path.name != ".lock"]
     assert not changed
     assert "pretrain, fold 1: finished already" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["head.safetensors", "pretraining.jsonl", "head.json"])
+def test_a_damaged_export_is_mended(exported: tuple[Plan, Path], name: str) -> None:
+    plan, folder = exported
+    whole = hash_of(folder / name)
+    (folder / name).unlink()  # pretrain's own file may be the same one on disk
+    (folder / name).write_text("x\n")
+    assert finished(plan, 1) == folder
+    assert hash_of(folder / name) == whole
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"x"), Path.unlink])
+def test_pretrained_weights_that_were_changed_are_named(
+    tmp_path: Path, exported: tuple[Plan, Path], change: Callable[[Path], object]
+) -> None:
+    plan, _ = exported
+    shutil.copytree(plan.folder, tmp_path / "run")
+    copy = dataclasses.replace(plan, folder=tmp_path / "run")
+    change(tmp_path / "run/fold1/pretrain/head/head.safetensors")
+    with pytest.raises(RunError, match=r"head: is not what stage pretrain, fold 1 left there. Remove .*/pretrain,"):
+        finished(copy, 1)
 
 
 def test_a_run_starts_from_it(exported: tuple[Plan, Path], tmp_path: Path, demo_root: Path, cache_root: Path) -> None:

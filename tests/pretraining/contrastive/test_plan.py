@@ -11,6 +11,9 @@ import soundfile
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, CorpusError, EmotionError, ProtocolError, RunError
 from s3prl_emotion.pretraining.contrastive.plan import own_id
+from s3prl_emotion.pretraining.contrastive.recipe import next_command
+from s3prl_emotion.pretraining.contrastive.study import variant
+from s3prl_emotion.pretraining.plan import held_out
 from s3prl_emotion.protocols import audit, protocols
 from tests.pretraining.contrastive.plans import plan, table
 
@@ -52,6 +55,20 @@ def test_transductive_only_by_name(tmp_path: Path, demo_root: Path, cache_root: 
         plan(tmp_path / "third", cache_root, f"demo={demo_root}", protocol="superb-transductive", folds=(1,))
 
 
+def test_labels_of_what_is_tested_on_are_never_read(tmp_path: Path, demo_root: Path, cache_root: Path) -> None:
+    given = {"protocol": "superb-transductive", "changes": {"cluster": {"by": "labels"}}}
+    with pytest.raises(ConfigError, match=r"cluster.by: labels under superb-transductive .* give --inductive"):
+        plan(tmp_path / "one", cache_root, f"demo={demo_root}", **given)
+    assert plan(tmp_path / "one", cache_root, f"demo={demo_root}", inductive=True, **given).numbers == (1, 2, 3, 4, 5)
+    made = plan(tmp_path / "two", cache_root, f"demo={demo_root}", protocol="superb-transductive")
+    assert made.numbers == (None,)
+    assert variant(made, "random").numbers == (None,)
+    bound = variant(made, "labels")
+    assert made.folds is not None
+    assert bound.numbers == (1, 2, 3, 4, 5)
+    assert not {own_id(item) for item in bound.heard(1).utterances} & set(made.folds[1].test)
+
+
 def test_unlabelled_speech_alone_has_no_folds(
     tmp_path: Path, demo_manifest: Manifest, cache_root: Path, demo_root: Path
 ) -> None:
@@ -78,6 +95,30 @@ def test_other_sources_lose_what_sounds_like_a_test_utterance(
     fold = made.folds[1]
     heard = {own_id(item) for item in made.heard(1).utterances}
     assert heard == set(fold.train)
+
+
+def test_other_names_of_held_out_speakers_are_not_heard(
+    tmp_path: Path, demo_root: Path, demo_manifest: Manifest, cache_root: Path
+) -> None:
+    """One clip tells who is held out: what else they say, which the corpus does not have, is left out with it."""
+    rng = np.random.default_rng(0)
+    known = {item.speaker: item for item in demo_manifest.utterances}
+    rows = ["path,speaker"]
+    for number, item in enumerate(known.values()):
+        other = tmp_path / f"other{number}.wav"
+        soundfile.write(other, 0.1 * rng.standard_normal(16000), 16000)
+        rows += [f"{demo_manifest.path_of(item)},voice{number}", f"{other},voice{number}"]
+    (tmp_path / "talks.csv").write_text("\n".join(rows) + "\n")
+    speech = str(tmp_path / "talks.csv")
+    made = plan(tmp_path / "run", cache_root, speech, corpus="demo", data=demo_root, protocol="loso")
+    assert made.folds is not None
+    assert made.manifest is not None
+    for fold in made.folds.folds:
+        away = {made.manifest.by_id[name].speaker for name in held_out(made.folds, fold.number)}
+        assert away
+        kept = {f"talks:voice{number}" for number, speaker in enumerate(known) if speaker not in away}
+        assert set(made.heard(fold.number).speakers) == kept
+        assert len(made.heard(fold.number).utterances) == 2 * len(kept)
 
 
 def test_other_releases_lose_their_held_out_speakers(tmp_path: Path, cache_root: Path) -> None:
@@ -145,3 +186,12 @@ def test_what_is_no_speech(
 ) -> None:
     with pytest.raises(EmotionError, match=says):
         plan(tmp_path / "run", cache_root, *(text.format(demo=demo_root) for text in speech))
+
+
+def test_the_next_command_is_of_the_same_division(tmp_path: Path, demo_root: Path, cache_root: Path) -> None:
+    given = {"protocol": "strict", "folds": (1, 3), "trim_zeros": True, "skip_bad": True}
+    words = next_command(plan(tmp_path / "a run", cache_root, f"demo={demo_root}", **given))
+    start = "s3prl-emotion run -u fbank_no_cmvn -d emotion_contrastive --pretrained"
+    options = "--protocol strict --fold 1,3 --trim-zeros --skip-bad"
+    places = [str(tmp_path / "a run" / "head"), "--corpus", "demo", "--data", str(demo_root)]
+    assert words == [*start.split(), *places, *options.split()]

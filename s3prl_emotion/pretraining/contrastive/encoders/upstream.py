@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from s3prl_emotion.bridge.arguments import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions, open_cache
@@ -31,8 +33,11 @@ class UpstreamMean(Encoder):
 
     @property
     def sha256(self) -> str | None:
-        _, checkpoint, _ = resolve(self.upstream, self.checkpoint, self.model_config).options
-        return upstream_sha256(checkpoint)
+        _, checkpoint, model_config = resolve(self.upstream, self.checkpoint, self.model_config).options
+        found = upstream_sha256(checkpoint)
+        if model_config is None:
+            return found
+        return hashlib.sha256(f"{found} {upstream_sha256(model_config)}".encode()).hexdigest()
 
     def stored(self, speech: Manifest, options: CacheOptions, device: str) -> tuple[Store, list[str]]:
         name, checkpoint, model_config = enter(resolve(self.upstream, self.checkpoint, self.model_config)).options

@@ -30,7 +30,7 @@ from s3prl_emotion.evaluation.attributes import manifest_of
 from s3prl_emotion.evaluation.runs import Run
 from s3prl_emotion.files import checkpoint_sha256, is_read_only, parse_json, write_atomically
 from s3prl_emotion.protocols.seal import manifest_sha256
-from s3prl_emotion.runs.chosen import chosen_runs
+from s3prl_emotion.runs.chosen import chosen_runs, refuse_fusion
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions
 from s3prl_emotion.runs.record import read_fold_file
@@ -69,6 +69,7 @@ def score(
         RunError: if a fold's checkpoint is missing or another one
         AudioError: if an utterance cannot be read or disturbed
     """
+    refuse_fusion(run.folder)
     manifest = manifest_of(run.folder)
     if data is not None:
         manifest = dataclasses.replace(manifest, root=data.expanduser().absolute().as_posix())

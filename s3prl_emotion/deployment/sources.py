@@ -23,7 +23,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.brought import warn_of_changes
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols.seal import MADE, manifest_sha256
-from s3prl_emotion.runs.chosen import chosen_runs
+from s3prl_emotion.runs.chosen import chosen_runs, refuse_fusion
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolder, RunFolder
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import read_fold_file
@@ -63,6 +63,7 @@ def read_parts(source: str | Path, fold: int | str | None = None) -> Parts:
     elif found := [place for place in (FoldFolder(path).best, path / MODEL_FILE) if place.is_file()]:
         parts = _from_files(found[:1], FoldFolder(path.absolute()).run)
     else:
+        refuse_fusion(path)
         raise RunError(
             f"{path}: neither a run folder ({RUN_FILE}), a fold's folder ({BEST}), a checkpoint nor an export "
             "(config.json with head.safetensors). `s3prl-emotion run` prints its run folder as its last line"

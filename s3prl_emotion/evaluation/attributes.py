@@ -8,7 +8,7 @@ from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import RunError, nearest
 from s3prl_emotion.evaluation.runs import Run
 from s3prl_emotion.protocols.seal import manifest_sha256
-from s3prl_emotion.runs.chosen import chosen_runs
+from s3prl_emotion.runs.chosen import chosen_runs, fused_runs
 from s3prl_emotion.runs.folder import RunFolder
 
 NOT_TOLD = "(not told)"
@@ -62,7 +62,7 @@ def values_of(run: Run, by: str, told_by: Path | None = None) -> Values:
 
 
 def manifest_of(folder: Path) -> Manifest:
-    """The manifest that a run was computed from; that of a sweep's choice of rates lies in the runs it chose from.
+    """The manifest that a run was computed from; that of a choice of rates or a late fusion lies in the runs it is of.
 
     Raises:
         RunError: if it is not there, or not the run's
@@ -70,6 +70,8 @@ def manifest_of(folder: Path) -> Manifest:
     run = RunFolder(folder)
     if not run.manifest.is_file() and run.rates.is_file():
         run = RunFolder(next(iter(chosen_runs(folder).values())))
+    elif not run.manifest.is_file() and (members := fused_runs(folder)):
+        run = RunFolder(members[0])
     if not run.manifest.is_file():
         raise RunError(f"{run.manifest}: is missing: without it nothing is known of utterances. Restore it")
     run.check_scored()

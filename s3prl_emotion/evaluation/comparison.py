@@ -23,7 +23,6 @@ from s3prl_emotion.evaluation.comparability import (
     protocol_marks,
     start_remarks,
 )
-from s3prl_emotion.evaluation.fusion import KEY as FUSION
 from s3prl_emotion.evaluation.fusion import fuse_systems
 from s3prl_emotion.evaluation.pairs import holm
 from s3prl_emotion.evaluation.published import PublishedResult, published_rows
@@ -38,6 +37,7 @@ from s3prl_emotion.evaluation.systems import (
     group,
 )
 from s3prl_emotion.mapping import to_mapping
+from s3prl_emotion.runs.chosen import FUSION
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import Results
 
@@ -180,7 +180,8 @@ def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
     if not mine:  # put together by a sweep: it has no settings of its own
         return []
     keys = sorted({key for other in others for key in {*mine, *other} if mine.get(key) != other.get(key)})
-    return [f"{key} {mine.get(key)}" for key in keys if not key.startswith(_SAID)]
+    keys = [key for key in keys if not (key == "text.sha256" and "text.source" in keys)]  # the file's name tells it
+    return [f"{key} {mine[key]}" for key in keys if mine.get(key) is not None and not key.startswith(_SAID)]
 
 
 def _copies(named: Mapping[str, System]) -> dict[str, str]:

@@ -21,13 +21,12 @@ from s3prl_emotion.evaluation.runs import Run, find_runs, read_run
 from s3prl_emotion.evaluation.summary import summarise_again
 from s3prl_emotion.evaluation.systems import System, check_same_utterances, group
 from s3prl_emotion.files import write_atomically
+from s3prl_emotion.runs.chosen import FUSION
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.runs.results import Results, Settings, write_results
 
 FLOOR = 1e-6
-KEY = "fusion"
-"""Key of ``results.json`` that lists the members of a fusion."""
 
 
 def fuse(runs: Sequence[Run]) -> Run:
@@ -113,7 +112,7 @@ def write_fusion(run: Run, root: Path) -> Path:
     results = run.results
     place = f"{results.corpus_name or results.corpus}-{results.protocol.name}-seed{results.seed}"
     folder = RunFolder(root / results.upstream.replace("/", "__") / results.downstream.replace("/", "__") / place)
-    if folder.is_begun or (folder.results.is_file() and KEY not in json.loads(folder.results.read_text("utf-8"))):
+    if folder.is_begun or (folder.results.is_file() and FUSION not in json.loads(folder.results.read_text("utf-8"))):
         raise RunError(f"{folder.path}: a run is there already, which is no fusion. Name another folder")
     folder.path.mkdir(parents=True, exist_ok=True)
     folds = RunFolder(run.members[0].folder).folds
@@ -150,7 +149,7 @@ def _results(runs: Sequence[Run], predictions: Sequence[Prediction]) -> Results:
     )
     steps = dict.fromkeys(first.numbers)
     results = summarise_again(named, predictions, first.labels, steps, settings)
-    return dataclasses.replace(results, further={KEY: [_member(run) for run in runs]})
+    return dataclasses.replace(results, further={FUSION: [_member(run) for run in runs]})
 
 
 def _member(run: Run) -> dict[str, Any]:

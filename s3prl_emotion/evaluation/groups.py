@@ -89,13 +89,17 @@ class Grouping:
     gaps: Mapping[str, Gap | None]  # by rate; None where fewer than two groups can be compared
 
 
-def group_by(system: System, by: str, told_by: Path | None = None) -> Grouping:
+def group_by(
+    system: System, by: str, told_by: Path | None = None, *, leave_out: Sequence[str] = (), common: bool = False
+) -> Grouping:
     """Rates of each group of a system's utterances, and the largest gaps.
 
     Args:
         system: one run, or several that differ in the seed
         by: ``label``, ``speaker``, ``fold``, ``session``, ``corpus``, ``text``, or an attribute of the run's manifest
         told_by: another manifest of the same corpus to take it from
+        leave_out: values whose utterances are in no group
+        common: over the classes that all groups have, so that their rates compare; other utterances are in no group
 
     Raises:
         RunError: if the corpus does not tell ``by``, or the runs or the manifest do not belong together
@@ -103,11 +107,21 @@ def group_by(system: System, by: str, told_by: Path | None = None) -> Grouping:
     labels = system.results.labels
     members = len(system.counts.matrices)  # also checks that the runs are over the same utterances
     values = values_of(system.runs[0], by, told_by)
+    values = {key: value for key, value in values.items() if value not in leave_out}
+    if common:
+        truths = {(item.fold, item.utterance): item.truth for item in system.runs[0].predictions}
+        classes: dict[str | None, set[str]] = {}
+        for key, value in values.items():
+            classes.setdefault(value, set()).add(truths[key])
+        shared = set(labels).intersection(*classes.values())
+        values = {key: value for key, value in values.items() if truths[key] in shared}
     names = _ordered({name for name in values.values() if name is not None}, labels if by == "label" else ())
     at = {name: place for place, name in enumerate(names)}
     split: list[list[list[Prediction]]] = [[[] for _ in range(members)] for _ in range(len(names) + 1)]
     for number, run in enumerate(system.runs):
         for item in run.predictions:
+            if (item.fold, item.utterance) not in values:
+                continue
             name = values[item.fold, item.utterance]
             split[len(names) if name is None else at[name]][number].append(item)
     units = [_units(runs) for runs in split if runs[0]]

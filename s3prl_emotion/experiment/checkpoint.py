@@ -24,6 +24,7 @@ from s3prl_emotion.experiment.start import kept_start
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import checkpoint_sha256, write_atomically
+from s3prl_emotion.runs.chosen import refuse_fusion
 from s3prl_emotion.runs.folder import MANIFEST, FoldFolder, RunFolder
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import differences
@@ -112,6 +113,7 @@ def resume(
     if checkpoint.is_dir():
         newest = newest_checkpoint(checkpoint)
         if newest is None:
+            refuse_fusion(checkpoint)
             raise RunError(f"-e {checkpoint}: no states-<step>.ckpt in this folder can be read")
         checkpoint = newest
     training, inputs = from_checkpoint(checkpoint, device, override, places)
@@ -187,6 +189,7 @@ def from_checkpoint(
         RunError: if it cannot be read, or its upstream is not the one that ``run.json`` has the hashes of
     """
     if not checkpoint.is_file():
+        refuse_fusion(checkpoint.parent)
         is_classical = (checkpoint.parent / MODEL_FILE).is_file()
         hint = ": a classical model lies there, which `s3prl-emotion predict --run` uses; it has no checkpoints"
         raise RunError(f"-e {checkpoint}: no such checkpoint{hint if is_classical else ''}")

@@ -145,10 +145,12 @@ def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any]
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
             config[section] = {**config[section], **values}
+    config["runner"] = said_last(config.get("runner"), given.get("runner"))
+    before = dict(config["runner"])  # -o may say another length than --demo
     if request.train_share is not None:
         _set_share(config, request.train_share, args.downstream)
     arguments.override(config, args, args.override)
-    config["runner"] = said_last(config.get("runner"), given.get("runner"))
+    config["runner"] = said_last(config.get("runner"), before)
     flags = (("--demo", request.demo), ("--train-share", request.train_share is not None), ("-o", args.override))
     changed = " with ".join(text for text, given in flags if given)
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed

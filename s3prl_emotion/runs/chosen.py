@@ -1,4 +1,4 @@
-"""Which runs a sweep's choice of learning rates was put together from."""
+"""Which runs a folder was put together from that trained nothing itself: a choice of learning rates, a late fusion."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from pathlib import Path
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.record import read_json
+from s3prl_emotion.runs.results import read_results
+
+FUSION = "fusion"
+"""Key of ``results.json`` that lists the members of a late fusion."""
 
 
 def chosen_runs(folder: Path) -> dict[int, Path]:
@@ -26,3 +30,27 @@ def chosen_runs(folder: Path) -> dict[int, Path]:
     if gone:
         raise RunError(f"{folder}: its checkpoints are in the runs that it chose from, and {gone[0]} is not there")
     return runs
+
+
+def fused_runs(folder: Path) -> list[Path]:
+    """The run folders that a late fusion was made from; none where the folder is no fusion."""
+    run = RunFolder(folder)
+    if run.is_begun or not run.results.is_file():
+        return []
+    try:
+        return [Path(str(member["folder"])) for member in read_results(run.results).further.get(FUSION, ())]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{run.results}: expected {FUSION!r} to list runs, each with its 'folder': fuse again"
+        ) from error
+
+
+def refuse_fusion(folder: Path) -> None:
+    """Refuse a late fusion where a model is needed.
+
+    Raises:
+        RunError: naming the runs that have one
+    """
+    if members := fused_runs(folder):
+        named = " and ".join(map(str, members))
+        raise RunError(f"{folder}: a late fusion has no model of its own; those are in {named}")

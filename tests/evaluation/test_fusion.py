@@ -120,6 +120,13 @@ def test_a_saved_fusion_is_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ]
     assert main(["evaluate", str(folder)]) == 0
     assert read_predictions(folder / "predictions.csv")[0] == list(saved.predictions)
+    capsys.readouterr()
+    needing = (["predict", "--run"], ["run", "-m", "evaluate", "-e"], ["run", "-m", "train", "-e"], ["evaluate"])
+    for command in needing:
+        options = ["--with", "noise"] if command == ["evaluate"] else []
+        options += ["a.wav"] if command[0] == "predict" else []
+        assert main([*command, str(folder), *options]) == 2
+        assert "a late fusion has no model of its own; those are in" in capsys.readouterr().err, command
     (folder / "run.json").write_text("{}")
     with pytest.raises(RunError, match="a run is there already, which is no fusion"):
         write_fusion(fused, tmp_path / "fused")

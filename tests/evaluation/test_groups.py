@@ -87,6 +87,13 @@ def test_by_hand(tmp_path: Path) -> None:
     text = groupings_text([found])
     assert "no gap: there are not two groups with the same classes" in text
     assert "without: classes that the group lacks" in text
+    common = group_by(System((read_run(tmp_path),)), "sex", common=True)
+    assert [(g.n, g.lacking) for g in common.groups] == [(3, ("neutral",)), (4, ("neutral",))]
+    assert common.groups[0].rates["ua"].value == pytest.approx((1 + 0 + 1) / 3)
+    assert common.gaps["wa"] is not None
+    assert common.gaps["wa"].value == pytest.approx(2 / 3 - 2 / 4)
+    only = group_by(System((read_run(tmp_path),)), "sex", leave_out=("male",))
+    assert [(g.name, g.n) for g in only.groups] == [("female", 6)]
     labels = group_by(System((read_run(tmp_path),)), "label")
     assert [(g.name, g.n, g.rates["ua"].value) for g in labels.groups] == [
         ("neutral", 3, pytest.approx(2 / 3)),

@@ -11,11 +11,16 @@ from s3prl_emotion.reporting.groups import groupings_text
 
 TOLD = {"cremad": "level", "ravdess": "intensity"}
 """The corpora that tell the intensity, and what they call it."""
+NONE = ("unspecified",)
+"""What CREMA-D has of all sentences but one, which is no intensity."""
 
 
 @studies.register("intensity")
 class Intensity(Study):
-    """Are strong emotions recognised better? CREMA-D and RAVDESS, speakers apart, by the intensity that they tell."""
+    """Are strong emotions recognised better? CREMA-D and RAVDESS, speakers apart, by the intensity that they tell.
+
+    Over the classes that were said in every intensity: neutral was not.
+    """
 
     def variants(self, setting: Setting) -> list[Variant]:
         chosen = [part for part in setting.corpora if part in TOLD]
@@ -30,7 +35,7 @@ class Intensity(Study):
         groupings, untold = [], []
         for system, folders in done.items():
             try:
-                groupings.append(group_by(system_of(folders), TOLD[system.variant]))
+                groupings.append(group_by(system_of(folders), TOLD[system.variant], leave_out=NONE, common=True))
             except RunError as error:
                 untold.append(f"{system.name}: {error}")
         return [*([groupings_text(groupings)] if groupings else []), *untold]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from s3prl_emotion.experiment.studies import Setting, Study, Variant, studies
 from s3prl_emotion.experiment.studies._base import Done, System
+from s3prl_emotion.experiment.studies._tables import system_of
 
 SPEECH, TEXT, BOTH = "speech", "text", "speech and text"
 
@@ -34,5 +35,8 @@ class Modality(Study):
         for system, folders in done.items():
             other = System(TEXT, system.upstream, "emotion_text")
             if system.variant == SPEECH and other in done:
-                found += [list(pair) for pair in zip(folders, done[other], strict=True)]
+                read = {run.results.seed: run.folder for run in system_of(done[other]).runs}
+                for run in system_of(folders).runs:  # a seed whose other half failed is fused with nothing
+                    if run.results.seed in read:
+                        found.append([run.folder, read[run.results.seed]])
         return found

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.evaluation.systems import difference
 from s3prl_emotion.experiment.studies import Setting, Study, Variant, studies
+from s3prl_emotion.experiment.studies._base import Done, System
+from s3prl_emotion.experiment.studies._tables import overall, system_of
+from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 
 HEADS = ("emotion_text", "emotion_speech_text")
+CORPUS, HEARD = "corpus text", "transcription"
 
 
 @studies.register("transcripts")
@@ -20,6 +25,29 @@ class Transcripts(Study):
             raise ConfigError("study transcripts: --text names the transcription that `s3prl-emotion transcribe` wrote")
         parts = {"parts": ",".join(setting.corpora)} if setting.parts else {}
         return [
-            Variant("corpus text", setting.reading(corpus_options=parts, text=None), HEADS),
-            Variant("transcription", setting.reading(corpus_options=parts), HEADS),
+            Variant(CORPUS, setting.reading(corpus_options=parts, text=None), HEADS),
+            Variant(HEARD, setting.reading(corpus_options=parts), HEADS),
         ]
+
+    def answer(self, done: Done) -> list[str]:
+        rows, rates = [], {}
+        for system, folders in done.items():
+            other = System(CORPUS, system.upstream, system.downstream)
+            if system.variant != HEARD or other not in done:
+                continue
+            heard, told = system_of(folders), system_of(done[other])
+            found = difference(heard, told)["ua"]
+            values = [percent(overall(item)[0]) for item in (done[other], folders)]
+            cost = [f"{100 * found['difference']:+.2f}", interval(found["ci95"])]
+            rows.append([f"{system.upstream} {system.downstream}", *values, *cost])
+            settings = heard.results.settings
+            text = {} if settings is None else settings.further.get("text", {})
+            rates[text.get("source")] = text.get("wer")
+        if not rows:
+            return []
+        titles = ["UA %", CORPUS, HEARD, "points", "95 % by speakers"]
+        rates_told = [
+            f"{source}: word error rate {'not known' if rate is None else f'{percent(rate)} %'}"
+            for source, rate in rates.items()
+        ]
+        return [tabulated(titles, rows), *map(wrap, rates_told)]

@@ -20,7 +20,7 @@ from s3prl_emotion.bridge.gate import check_settings
 from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.bridge.translation import mapping, training_of
 from s3prl_emotion.config import shown
-from s3prl_emotion.downstream.config import MAX_LEARNING_RATE
+from s3prl_emotion.downstream.optimizer import MAX_LEARNING_RATE
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.upstreams.files import imported
 

@@ -38,7 +38,7 @@ from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.bridge.registration import downstream_configs, register
 from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.config import from_mapping, shown
-from s3prl_emotion.downstream.config import as_number, is_like
+from s3prl_emotion.downstream.optimizer import as_number, is_like
 from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.downstream.settings import FoldInputs, Settings, read_settings
 from s3prl_emotion.errors import ConfigError, UpstreamError, nearest

@@ -7,10 +7,8 @@ trained; an unknown one is an error that names the nearest.
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,8 +21,6 @@ SAMPLERS = ("shuffle", "class_weighted")
 TARGETS = ("hard", "soft")
 MIN_DURATION_S = 0.025
 MAX_WORKERS = 256
-MAX_LEARNING_RATE = 1e3
-"""Above it, float32 parameters are gone after a few steps; the bound is ours."""
 MAX_HEAD_NUMBERS = 2**30
 """Parameters and buffers of a pooling: 4 GB in float32; the bound is ours."""
 
@@ -117,9 +113,7 @@ class DataConfig:
     sampler: str = "shuffle"  # or class_weighted: draw with replacement, weight 1 / class count
     labels: str = "hard"  # or soft: train on the annotators' votes; where an utterance has none, on its label (ours)
     max_duration_s: float | None = None  # training and evaluation use the first seconds only
-    augmentation: tuple[dict[str, Any], ...] = field(
-        default=(), metadata=LATER
-    )  # effects while training, each with name, p and options
+    augmentation: tuple[dict[str, Any], ...] = field(default=(), metadata=LATER)  # effects: name, p and options
     train_share: float = field(default=1.0, metadata=LATER)  # of the training part, see downstream/share.py
 
     def __post_init__(self) -> None:
@@ -172,9 +166,7 @@ class ModelConfig:
     projector_dim: int | None = 256  # d_v; null pools the upstream's features themselves
     dropout: float = 0.0  # on the features before pooling
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "cross_entropy"})
-    text: TextConfig | None = field(
-        default=None, metadata=LATER
-    )  # a text encoder beside the pooled speech, or in its place
+    text: TextConfig | None = field(default=None, metadata=LATER)  # a text encoder beside the pooled speech
     pretrained: StartConfig | None = field(default=None, metadata=LATER)  # null: random weights
     auxiliary: AuxiliaryConfig | None = field(default=None, metadata=LATER)  # null: no second task
 
@@ -256,95 +248,3 @@ def check_targets(expert: ExpertConfig, where: str) -> None:
             f"{where}.datarc.labels is soft, and the objective {name!r} takes class indices only (its class does "
             f"not say soft = True). Use labels: hard, or the objective {' or '.join(able)}"
         )
-
-
-OPTIMIZERS = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", "Lamb_with_schedule", "TorchOptim")
-"""S3PRL's ``get_<name>`` functions, which it finds by evaluating the name."""
-
-
-def check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
-    """Check a ``optimizer`` mapping against S3PRL's ``get_<name>`` functions and torch's optimisers.
-
-    Whether S3PRL's Runner can work with it is tried in :mod:`s3prl_emotion.bridge.gate`.
-    """
-    import torch
-    from torch.optim import Optimizer
-
-    if not isinstance(optimizer, Mapping) or "name" not in optimizer:
-        raise ConfigError(f"{where}: expected a mapping with a 'name', found {shown(optimizer)}")
-    checked = {key: value if key in _NAMES else as_number(value) for key, value in optimizer.items()}
-    name = checked["name"]
-    if name not in OPTIMIZERS:
-        raise ConfigError(f"{where}: unknown optimizer {shown(name)}. {nearest(str(name)[:80], OPTIMIZERS)}")
-    if name.endswith("_with_schedule"):
-        raise ConfigError(
-            f"{where}: {name} keeps its schedule in checkpoints as code, which none may hold here: use TorchOptim with "
-            "torch_optim_name: AdamW, and scheduler: {name: linear_schedule_with_warmup, num_warmup_steps: N}"
-        )
-    options: Mapping[str, Any] = {"lr": 2e-4}
-    if name == "TorchOptim":
-        known = {
-            key: entry
-            for key, entry in vars(torch.optim).items()
-            if inspect.isclass(entry) and issubclass(entry, Optimizer) and entry is not Optimizer
-        }
-        torch_name = checked.get("torch_optim_name")
-        if not isinstance(torch_name, str) or torch_name not in known:
-            raise ConfigError(
-                f"{where}: unknown torch_optim_name {shown(torch_name)}. {nearest(str(torch_name)[:80], known)}"
-            )
-        parameters = inspect.signature(known[torch_name]).parameters
-        options = {key: parameter.default for key, parameter in parameters.items() if key != "params"}
-        name = torch_name
-    _check_keys(checked, {*options, *(_NAMES if checked["name"] == "TorchOptim" else {"name"})}, name, where)
-    for key, value in checked.items():
-        if key not in _NAMES and not is_like(value, options[key]):
-            raise ConfigError(f"{where}: {name} refuses these settings: {key} {shown(value)} (default {options[key]})")
-    try:  # torch knows its ranges best
-        if checked["name"] == "TorchOptim":
-            given = {key: value for key, value in checked.items() if key in options}
-            known[name]([torch.zeros(1, 1)], **given)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise ConfigError(f"{where}: {name} refuses these settings: {error}") from error
-    if not 0 < checked.get("lr", options["lr"]) <= MAX_LEARNING_RATE:
-        raise ConfigError(
-            f"{where}: {name} refuses these settings: Invalid learning rate: {checked['lr']}; lr must be above 0 "
-            f"and at most {MAX_LEARNING_RATE:g}"
-        )
-    return checked
-
-
-_NAMES = {"name", "torch_optim_name"}
-
-
-def is_like(value: Any, default: Any) -> bool:
-    """Whether a value is of a default's kind: true or false, a finite number, as many numbers, a text."""
-    if isinstance(default, bool):
-        return isinstance(value, bool)
-    if isinstance(default, (int, float)):
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if isinstance(default, tuple):
-        if not isinstance(value, (list, tuple)) or len(value) != len(default):
-            return False
-        return all(
-            is_like(item, 0.0) or (item is None and like is None) for item, like in zip(value, default, strict=True)
-        )
-    return value is None or isinstance(value, (bool, str))  # torch's foreach, fused, adjust_lr_fn
-
-
-def _check_keys(given: Mapping[str, Any], accepted: set[str], name: str, where: str) -> None:
-    for key in given:
-        if key not in accepted:
-            raise ConfigError(f"{where}: unknown key {shown(key)} of {name}. {nearest(key[:80], accepted)}")
-
-
-def as_number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as a string: make it the number that was meant."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    if isinstance(value, (list, tuple)):
-        return [as_number(item) for item in value]
-    return value

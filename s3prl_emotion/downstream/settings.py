@@ -10,11 +10,11 @@ from s3prl_emotion.config import check_plain, from_mapping, shown
 from s3prl_emotion.downstream.config import (
     ExpertConfig,
     RunnerConfig,
-    check_optimizer,
     check_parts,
     check_targets,
     fold_number,
 )
+from s3prl_emotion.downstream.optimizer import check_optimizer
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.mapping import LATER
 

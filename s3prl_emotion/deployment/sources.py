@@ -18,7 +18,6 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.deployment.export import is_export, read_export
 from s3prl_emotion.deployment.parts import FoldParts, Parts, UpstreamUse
 from s3prl_emotion.downstream.config import fold_number
-from s3prl_emotion.downstream.text import ENCODER_SHA256, REVISION
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment.brought import warn_of_changes
 from s3prl_emotion.files import checkpoint_sha256
@@ -28,7 +27,7 @@ from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, RUN_FILE, FoldFolde
 from s3prl_emotion.runs.plan import Training
 from s3prl_emotion.runs.record import read_fold_file
 from s3prl_emotion.runs.results import read_results
-from s3prl_emotion.text.settings import TextConfig
+from s3prl_emotion.text.settings import ENCODER_SHA256, REVISION, TextConfig
 from s3prl_emotion.upstreams.ref import Source, UpstreamRef
 
 logger = logging.getLogger(__name__)

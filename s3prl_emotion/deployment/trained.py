@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,13 +24,15 @@ from s3prl_emotion.deployment.heads import build_head
 from s3prl_emotion.deployment.parts import Parts
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.sources import read_parts
-from s3prl_emotion.deployment.speaking import Listener
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES
 from s3prl_emotion.upstreams.per_fold import is_per_fold, ref_of_fold
 from s3prl_emotion.upstreams.ref import Places
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 from s3prl_emotion.upstreams.verification import check_same_name, verified, verify
+
+if TYPE_CHECKING:
+    from s3prl_emotion.deployment.speaking import Listener
 
 
 class EmotionRecogniser:
@@ -66,7 +69,11 @@ class EmotionRecogniser:
             for fold in parts.folds
         ]
         self.rate = int(self._upstreams[0].get_downsample_rates(use.selection))  # samples per frame
-        self._listener = None if parts.text is None else Listener(parts, device, asr)
+        self._listener: Listener | None = None
+        if parts.text is not None:
+            from s3prl_emotion.deployment.speaking import Listener  # which loads transformers
+
+            self._listener = Listener(parts, device, asr)
         if self._listener is None and asr is not None:
             raise RunError(f"asr {asr}: these heads ({parts.downstream}) read no text; leave it out")
         text_size = 0 if self._listener is None else self._listener.output_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from s3prl_emotion.downstream.rng import (
 from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.downstream.share import share_of
 from s3prl_emotion.downstream.speakers import auxiliary_of, speaker_figures
-from s3prl_emotion.downstream.text import TextBranch
 from s3prl_emotion.downstream.zero_means import warn_of_zero_means
 from s3prl_emotion.errors import ConfigError, RunError, nearest
 from s3prl_emotion.evaluation.metrics import columns
@@ -39,6 +38,9 @@ from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.text.source import said_in, texts_sha256
+
+if TYPE_CHECKING:
+    from s3prl_emotion.downstream.text import TextBranch
 
 SPLITS = ("train", "dev", "test")
 METRICS = {"accuracy": "wa", "ua": "ua", "macro_f1": "macro_f1"}
@@ -115,7 +117,11 @@ class DownstreamExpert(nn.Module):
         }
 
         text = config.modelrc.text
-        self.text = None if text is None else TextBranch(text)
+        self.text: TextBranch | None = None
+        if text is not None:
+            from s3prl_emotion.downstream.text import TextBranch  # which loads transformers
+
+            self.text = TextBranch(text)
         self.texts_sha256 = "" if text is None else texts_sha256(manifest)
         size = 0 if self.text is None else self.text.output_size
         self.head = Head(upstream_dim, len(self.labels), config.modelrc, size)

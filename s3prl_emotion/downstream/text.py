@@ -11,10 +11,7 @@ from torch import Tensor, nn
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.text.encoder import FrozenTexts, TextEncoder
 from s3prl_emotion.text.loading import TextSource, open_encoder
-from s3prl_emotion.text.settings import TextConfig
-
-ENCODER_SHA256, REVISION, TEXTS_SHA256 = "text_encoder_sha256", "text_encoder_revision", "texts_sha256"
-"""What a checkpoint holds of its text encoder's files, and of what was said."""
+from s3prl_emotion.text.settings import ENCODER_SHA256, REVISION, TEXTS_SHA256, TextConfig
 
 
 class TextBranch(nn.Module):

@@ -11,9 +11,7 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.features.forms import Form
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.runs.plan import Training
-from s3prl_emotion.text.loading import open_encoder
 from s3prl_emotion.text.source import said_in
-from s3prl_emotion.text.states import stored_texts
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
 
 
@@ -34,6 +32,9 @@ def stored_states(
     cached = open_cache(args, manifest, options, checkpoints, _form(training), preparation)
     text = expert_of(training.downstream).model(training.settings.expert).text
     if text is not None and not text.trainable:
+        from s3prl_emotion.text.loading import open_encoder  # which loads transformers
+        from s3prl_emotion.text.states import stored_texts
+
         opened = open_encoder(text.encoder, text.max_tokens)
         said = [said_in(item) for item in manifest.utterances]
         cached.texts = stored_texts(opened, said, options.root, training.device, options.limit_bytes)

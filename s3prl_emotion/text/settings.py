@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ENCODER_SHA256, REVISION, TEXTS_SHA256 = "text_encoder_sha256", "text_encoder_revision", "texts_sha256"
+"""What a checkpoint holds of its text encoder's files, and of what was said."""
+
 
 @dataclass(frozen=True)
 class TextConfig:

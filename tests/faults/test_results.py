@@ -610,7 +610,7 @@ RESULTS = "run/results.json"
         (*COMPARE, "--out", "{here}/run/predictions.csv"),
         ("a file of a run, which it would overwrite",),
     ),
-    Fault("compare: nothing", ("compare",), ("the following arguments are required: RUN",)),
+    Fault("compare: nothing", ("compare",), ("compare what? Name run folders", "--fuse")),
     Fault(
         "compare: a division with one utterance less",
         ("compare", "{here}/runs"),

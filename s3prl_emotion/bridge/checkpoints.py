@@ -7,7 +7,6 @@ import logging
 import math
 import pickle
 import re
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,10 @@ from s3prl_emotion.bridge.translation import mapping, training_of
 from s3prl_emotion.config import shown
 from s3prl_emotion.downstream.optimizer import MAX_LEARNING_RATE
 from s3prl_emotion.errors import EmotionError, RunError
+from s3prl_emotion.files import UNREADABLE
 from s3prl_emotion.upstreams.files import imported
 
 logger = logging.getLogger(__name__)
-
-UNREADABLE = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
-    *(TypeError, ValueError),
-    *(pickle.UnpicklingError, struct.error),
-)
-"""What ``torch.load`` raises for files that are torn, are none of its own, or hold what is not allowed."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.files import UNREADABLE
 from s3prl_emotion.pooling import Pooling, poolings
 from s3prl_emotion.pooling._options import check_integer, check_positive
 
@@ -103,7 +104,7 @@ class MobileNet(Pooling):
                 name.removeprefix("features."): part for name, part in given.items() if name.startswith("features.")
             }
             self.network.load_state_dict(features, assign=False)
-        except Exception as error:  # torch says of a foreign file what it likes
+        except UNREADABLE as error:
             raise ValueError(
                 f"weights {file!r}: not the state dict of torchvision's MobileNetV2 of this width: "
                 f"{' '.join(str(error).split())[:200]}"

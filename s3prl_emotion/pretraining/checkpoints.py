@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from s3prl_emotion.bridge.checkpoints import UNREADABLE
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.extraction import human
+from s3prl_emotion.files import UNREADABLE
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

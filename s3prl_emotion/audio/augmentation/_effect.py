@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import math
 from collections.abc import Mapping
@@ -60,7 +61,7 @@ class Range:
         return round(float(generator.uniform(self.low, self.high)), 6)
 
 
-class Effect:
+class Effect(abc.ABC):
     """A change of the audio that keeps what is said, by whom, and the emotion.
 
     Every effect promises:
@@ -86,6 +87,7 @@ class Effect:
         """One value of every parameter. What is returned is recorded and is all that :meth:`apply` gets to see."""
         return {}
 
+    @abc.abstractmethod
     def apply(self, waveform: np.ndarray, rate_hz: int, generator: np.random.Generator, drawn: Drawn) -> np.ndarray:
         """The change itself.
 
@@ -98,7 +100,6 @@ class Effect:
         Raises:
             ValueError: if this waveform cannot be changed so, without its name
         """
-        raise NotImplementedError
 
     def __call__(self, waveform: np.ndarray, rate_hz: int, *key: int | str, name: str = "the waveform") -> Disturbed:
         """Draw and apply.

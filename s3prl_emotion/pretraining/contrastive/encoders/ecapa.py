@@ -84,9 +84,9 @@ _WIDTHS = ("conv.conv.weight", *(["tdnn1.conv.conv.weight"] * 3))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from s3prl_emotion.bridge.checkpoints import UNREADABLE
+    from s3prl_emotion.files import UNREADABLE
 
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (*UNREADABLE, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise UpstreamError(f"{path}: not readable as weights ({str(error).splitlines()[0]})") from error

@@ -22,10 +22,13 @@ def words(text: str) -> list[str]:
 
 def word_errors(reference: str, heard: str) -> tuple[int, int]:
     """Substitutions, deletions and insertions that make ``reference`` of ``heard``, and the words of ``reference``."""
-    import editdistance
+    try:
+        from editdistance import eval as distance
+    except ImportError:  # it has no wheel for Python 3.13
+        from rapidfuzz.distance.Levenshtein import distance
 
     expected, found = words(reference), words(heard)
-    return int(editdistance.eval(expected, found)), len(expected)
+    return int(distance(expected, found)), len(expected)
 
 
 def word_error_rate(pairs: Iterable[tuple[str, str]]) -> float | None:

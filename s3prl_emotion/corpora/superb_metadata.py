@@ -92,7 +92,7 @@ def _read_list(path: Path, labels: dict[str, int], fold: int | None) -> list[Utt
 
 def _utterance(entry: Any, where: str, labels: dict[str, int], fold: int | None) -> Utterance:
     for key in ("path", "label", "speaker"):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
+        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not (entry[key] or key == "speaker"):
             raise CorpusError(f"{where}: key {key!r}: expected a text, found {entry!r}")
     if entry["label"] not in labels:
         raise CorpusError(f"{where}: key 'label': unknown label {entry['label']!r}. {nearest(entry['label'], labels)}")

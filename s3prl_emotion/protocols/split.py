@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.spelling import doubt, doubtful
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols._checks import check_fold, classes_absent
 from s3prl_emotion.protocols.protocol import Protocol, Training
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 
@@ -70,6 +74,21 @@ class Folds:
             if fold.number == number:
                 return fold
         raise ProtocolError(f"no fold {number}. Known: {', '.join(str(fold.number) for fold in self.folds)}")
+
+    def check_of(self, manifest: Manifest) -> None:
+        """Refuse folds of another corpus.
+
+        Raises:
+            ProtocolError: naming the first utterance that the manifest lacks
+        """
+        named = dict.fromkeys(name for fold in self.folds for name in (*fold.train, *fold.dev, *fold.test))
+        strange = [name for name in named if name not in manifest.by_id]
+        if strange:
+            raise ProtocolError(
+                f"the folds name {len(strange)} of {len(named)} utterances that the manifest of {manifest.corpus} "
+                f"lacks, first {strange[0]!r}: one of the two was edited, made again, or is another run's. Restore "
+                "it, or make both with the command `prepare`"
+            )
 
     def sha256(self) -> str:
         """Fingerprint of the protocol's name, of all ids in their order, and of the division before balancing."""
@@ -151,14 +170,23 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
 def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
     """The folds as the protocol makes them; what they share is not looked at.
 
+    Where speakers are kept apart, utterances of unknown speakers are in no part: in train they could be a test
+    speaker's. They train in every fold where the corpus says that they are strangers to those who are known.
+
     Raises:
         ProtocolError: if the corpus cannot be divided so
     """
-    if manifest.nameless and protocol.needs_speakers:
-        raise ProtocolError(
-            f"{manifest.corpus}: the speakers of {manifest.nameless} of {len(manifest.utterances)} utterances are not "
-            f"known, so protocol {protocol.name} cannot keep speakers apart. Use published or paper-d, which do not"
-        )
+    strangers: tuple[str, ...] = ()
+    if protocol.needs_speakers:
+        strangers = _unknown(manifest, protocol)
+        if manifest.nameless:
+            manifest = manifest.with_utterances(item for item in manifest.utterances if item.speaker)
+        groups = [] if "distinct" in manifest.speakers_are else doubtful(manifest.speakers)
+        if groups:
+            raise ProtocolError(
+                f"{manifest.corpus}: protocol {protocol.name} keeps speakers apart, and there are "
+                f"{doubt(manifest, groups)}"
+            )
     tests = protocol.test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
     for number, test in tests.items():
@@ -172,4 +200,37 @@ def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
         )
         part = Training(number, training, test_speakers, tuple(test), tuple(manifest.by_id[name] for name in given_dev))
         train, dev = protocol.divide(part)
-        yield Fold(number, train, dev, tuple(item.id for item in test))
+        yield Fold(number, (*train, *strangers), dev, tuple(item.id for item in test))
+
+
+def _unknown(manifest: Manifest, protocol: Protocol) -> tuple[str, ...]:
+    """The ids of unknown speakers' utterances that train all folds; says what becomes of such utterances.
+
+    Raises:
+        ProtocolError: if no speaker is known
+    """
+    unknown = tuple(item.id for item in manifest.utterances if not item.speaker)
+    total = len(manifest.utterances)
+    if len(unknown) == total:
+        raise ProtocolError(
+            f"{manifest.corpus}: the speakers of {total} of {total} utterances are not known, so protocol "
+            f"{protocol.name} cannot keep speakers apart. Use published, official or paper-d, which do not"
+        )
+    train = "strangers" in manifest.speakers_are
+    if unknown:
+        use = (
+            "train in every fold, since they are strangers to the others (speakers=strangers), and are in no dev or "
+            "test set"
+            if train
+            else "are left out of train, dev and test, since they could be anybody's (--corpus-option "
+            "speakers=strangers trains on them, if none of them is one of the known speakers)"
+        )
+        logger.warning(
+            "%s, protocol %s: %d of %d utterances, whose speakers are unknown, %s",
+            manifest.corpus,
+            protocol.name,
+            len(unknown),
+            total,
+            use,
+        )
+    return unknown if train else ()

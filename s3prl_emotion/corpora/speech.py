@@ -77,7 +77,7 @@ class Source:
             CorpusError: if it is not there, holds no speech, or does not say who speaks
         """
         if self.corpus is not None:
-            return _spoken(corpora.get(self.corpus).read(self.place), str(self.place))
+            return _known(corpora.get(self.corpus).read(self.place), str(self.place))
         if self.pattern is not None:
             return _spoken(_by_pattern(self.name, self.place, self.pattern), f"{self.place}/{self.pattern}")
         prepared = self.place / MANIFEST
@@ -193,12 +193,16 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _spoken(manifest: Manifest, where: str) -> Manifest:
-    """With one spelling of each name, and without the utterances whose speaker is not known.
+    """With one spelling of each name, and without the utterances whose speaker is not known."""
+    return _known(settled(manifest, where=where), where)
+
+
+def _known(manifest: Manifest, where: str) -> Manifest:
+    """Without the utterances whose speaker is not known.
 
     Raises:
         CorpusError: if no speaker is known
     """
-    manifest = settled(manifest, where=where)
     if not manifest.nameless:
         return manifest
     if manifest.nameless == len(manifest.utterances):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from s3prl_emotion.corpora.manifest import Manifest
@@ -52,6 +52,7 @@ class Folds:
     folds: tuple[Fold, ...]
     lacking: tuple[Lack, ...] = ()
     divided_sha256: str | None = None  # of the division before its training parts were balanced, if they were
+    manifest_sha256: str | None = field(default=None, compare=False)  # of the corpus, where the folds come from a file
 
     @classmethod
     def of(cls, manifest: Manifest, protocol: str, folds: Sequence[Fold]) -> Folds:
@@ -105,6 +106,7 @@ class Folds:
             "sha256": self.sha256(),
             **({"lacking": [asdict(item) for item in self.lacking]} if self.lacking else {}),
             **({"divided_sha256": self.divided_sha256} if self.divided_sha256 else {}),
+            **({"manifest_sha256": self.manifest_sha256} if self.manifest_sha256 else {}),
             "folds": [asdict(fold) for fold in self.folds],
         }
         write_atomically(path, json.dumps(content, indent=1) + "\n")
@@ -131,8 +133,10 @@ class Folds:
                 Lack(int(item["fold"]), str(item["part"]), tuple(item["classes"]))
                 for item in content.get("lacking", ())
             )
-            before = content.get("divided_sha256")
-            result = cls(str(content["protocol"]), folds, lacking, None if before is None else str(before))
+            before, of = (
+                None if content.get(key) is None else str(content[key]) for key in ("divided_sha256", "manifest_sha256")
+            )
+            result = cls(str(content["protocol"]), folds, lacking, before, of)
             written = content["sha256"]
         except KeyError as error:
             raise ProtocolError(f"{path}: key {error} is missing") from error
@@ -176,17 +180,11 @@ def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
     Raises:
         ProtocolError: if the corpus cannot be divided so
     """
+    check_divisible(manifest, protocol)
     strangers: tuple[str, ...] = ()
-    if protocol.needs_speakers:
-        strangers = _unknown(manifest, protocol)
-        if manifest.nameless:
-            manifest = manifest.with_utterances(item for item in manifest.utterances if item.speaker)
-        groups = [] if "distinct" in manifest.speakers_are else doubtful(manifest.speakers)
-        if groups:
-            raise ProtocolError(
-                f"{manifest.corpus}: protocol {protocol.name} keeps speakers apart, and there are "
-                f"{doubt(manifest, groups)}"
-            )
+    if protocol.needs_speakers and manifest.nameless:
+        strangers = _strangers(manifest, protocol)
+        manifest = manifest.with_utterances(item for item in manifest.utterances if item.speaker)
     tests = protocol.test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
     for number, test in tests.items():
@@ -203,34 +201,43 @@ def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
         yield Fold(number, (*train, *strangers), dev, tuple(item.id for item in test))
 
 
-def _unknown(manifest: Manifest, protocol: Protocol) -> tuple[str, ...]:
-    """The ids of unknown speakers' utterances that train all folds; says what becomes of such utterances.
+def check_divisible(manifest: Manifest, protocol: Protocol) -> None:
+    """Refuse what no division mends, before any audio is decoded.
 
     Raises:
-        ProtocolError: if no speaker is known
+        ProtocolError: if speakers are to be kept apart and none is known, or names may be one person's
     """
-    unknown = tuple(item.id for item in manifest.utterances if not item.speaker)
+    if not protocol.needs_speakers:
+        return
     total = len(manifest.utterances)
-    if len(unknown) == total:
+    if total and manifest.nameless == total:
         raise ProtocolError(
             f"{manifest.corpus}: the speakers of {total} of {total} utterances are not known, so protocol "
             f"{protocol.name} cannot keep speakers apart. Use published, official or paper-d, which do not"
         )
+    groups = [] if "distinct" in manifest.speakers_are else doubtful(manifest.speakers)
+    if groups:
+        raise ProtocolError(
+            f"{manifest.corpus}: protocol {protocol.name} keeps speakers apart, and there are {doubt(manifest, groups)}"
+        )
+
+
+def _strangers(manifest: Manifest, protocol: Protocol) -> tuple[str, ...]:
+    """The ids of unknown speakers' utterances that train all folds; says what becomes of such utterances."""
+    unknown = tuple(item.id for item in manifest.utterances if not item.speaker)
     train = "strangers" in manifest.speakers_are
-    if unknown:
-        use = (
-            "train in every fold, since they are strangers to the others (speakers=strangers), and are in no dev or "
-            "test set"
-            if train
-            else "are left out of train, dev and test, since they could be anybody's (--corpus-option "
-            "speakers=strangers trains on them, if none of them is one of the known speakers)"
-        )
-        logger.warning(
-            "%s, protocol %s: %d of %d utterances, whose speakers are unknown, %s",
-            manifest.corpus,
-            protocol.name,
-            len(unknown),
-            total,
-            use,
-        )
+    use = (
+        "train in every fold, since they are strangers to the others (speakers=strangers), and neither select nor test"
+        if train
+        else "are left out of train, dev and test, since they could be anybody's (--corpus-option speakers=strangers "
+        "trains on them, if none of them is one of the known speakers)"
+    )
+    logger.warning(
+        "%s, protocol %s: %d of %d utterances, whose speakers are unknown, %s",
+        manifest.corpus,
+        protocol.name,
+        len(unknown),
+        len(manifest.utterances),
+        use,
+    )
     return unknown if train else ()

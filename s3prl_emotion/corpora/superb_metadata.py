@@ -37,11 +37,14 @@ def read_superb_metadata(root: Path, meta_data: str | Path | None = None) -> Man
         CorpusError: naming the file and the entry, if something is missing or two files contradict each other
     """
     folder = root / "meta_data" if meta_data is None else Path(meta_data).expanduser()
-    sessions = {
-        int(match.group(1)): item
-        for item in folder.glob("Session*")
-        if (match := re.fullmatch(r"Session(\d+)", item.name)) and item.is_dir()
-    }
+    sessions: dict[int, Path] = {}
+    for place in sorted(folder.glob("Session*")):
+        if (match := re.fullmatch(r"Session(\d+)", place.name)) and place.is_dir():
+            first = sessions.setdefault(int(match[1]), place)
+            if first != place:
+                raise CorpusError(
+                    f"{folder}: {first.name} and {place.name} are both session {int(match[1])}. Take one away"
+                )
     if not sessions:
         raise CorpusError(f"{folder}: expected Session<k>/train_meta_data.json and test_meta_data.json, found none")
     labels: dict[str, int] = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.corpora.spelling import doubt, doubtful
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import parse_json, write_atomically
@@ -181,7 +181,7 @@ def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
         ProtocolError: if the corpus cannot be divided so
     """
     check_divisible(manifest, protocol)
-    strangers: tuple[str, ...] = ()
+    whole, strangers = manifest, tuple[Utterance, ...]()
     if protocol.needs_speakers and manifest.nameless:
         strangers = _strangers(manifest, protocol)
         manifest = manifest.with_utterances(item for item in manifest.utterances if item.speaker)
@@ -198,7 +198,9 @@ def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
         )
         part = Training(number, training, test_speakers, tuple(test), tuple(manifest.by_id[name] for name in given_dev))
         train, dev = protocol.divide(part)
-        yield Fold(number, (*train, *strangers), dev, tuple(item.id for item in test))
+        if strangers:
+            train += _trainable(whole, strangers, number, protocol.follows_lists)
+        yield Fold(number, train, dev, tuple(item.id for item in test))
 
 
 def check_divisible(manifest: Manifest, protocol: Protocol) -> None:
@@ -222,12 +224,22 @@ def check_divisible(manifest: Manifest, protocol: Protocol) -> None:
         )
 
 
-def _strangers(manifest: Manifest, protocol: Protocol) -> tuple[str, ...]:
-    """The ids of unknown speakers' utterances that train all folds; says what becomes of such utterances."""
-    unknown = tuple(item.id for item in manifest.utterances if not item.speaker)
+def _trainable(manifest: Manifest, strangers: Sequence[Utterance], number: int, follows_lists: bool) -> tuple[str, ...]:
+    """Of strangers those that the corpus does not have a fold test or select on, and that are in its training list."""
+    held_out: set[str] = set()
+    listed: Collection[str] = manifest.by_id
+    if follows_lists:
+        listed = set(manifest.train_order.get(number, listed))
+        held_out = set(manifest.dev_order.get(number, ()))
+    return tuple(item.id for item in strangers if item.fold != number and item.id in listed and item.id not in held_out)
+
+
+def _strangers(manifest: Manifest, protocol: Protocol) -> tuple[Utterance, ...]:
+    """Unknown speakers' utterances that train; says what becomes of such utterances."""
+    unknown = tuple(item for item in manifest.utterances if not item.speaker)
     train = "strangers" in manifest.speakers_are
     use = (
-        "train in every fold, since they are strangers to the others (speakers=strangers), and neither select nor test"
+        "train, since they are strangers to the others (speakers=strangers), and neither select nor test"
         if train
         else "are left out of train, dev and test, since they could be anybody's (--corpus-option speakers=strangers "
         "trains on them, if none of them is one of the known speakers)"

@@ -151,7 +151,8 @@ def _whole(text: str, pattern: re.Pattern[str]) -> str | None:
     if not pattern.fullmatch(text):
         return None
     number = Decimal(text)
-    return str(int(number)) if number == number.to_integral_value() else None
+    whole = number.to_integral_value()
+    return f"{whole:f}" if number == whole else None
 
 
 def _likely(text: str) -> str:

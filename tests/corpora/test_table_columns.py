@@ -1,4 +1,4 @@
-"""Tables as others write them: columns of other names, times of pandas and audformat, official splits, votes, sources."""
+"""Tables as others write them: columns of other names, times of pandas, official splits, votes, sources."""
 
 from __future__ import annotations
 

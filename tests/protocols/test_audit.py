@@ -12,6 +12,7 @@ import pytest
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
+from s3prl_emotion.experiment.preparation import check_leaks
 from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
 from s3prl_emotion.protocols import audit as audit_module
 from s3prl_emotion.protocols._likeness import Stretches, facts
@@ -26,6 +27,7 @@ from s3prl_emotion.protocols.audit import (
     write,
 )
 from s3prl_emotion.protocols.leaks import without_leaks
+from s3prl_emotion.runs.folder import RunFolder
 
 LABELS = ("neu", "ang")
 
@@ -345,3 +347,89 @@ def test_speakers_that_are_not_known_are_no_common_speakers():
     findings = look(manifest, "paper-d")
     assert {(item.kind, item.status) for item in findings} == {("unknown speaker", "reported")}
     assert "whether train and test share speakers cannot be told" in str(findings[1])
+
+
+def test_both_of_a_pair_are_named():
+    """So that the user sees which file is wrong."""
+    manifest = altered(corpus(), "s0-neu-0", content="1neu1")
+    assert {item.examples for item in look(manifest) if item.kind == "audio"} == {
+        ("s1-neu-1 = s0-neu-0",),
+        ("s0-neu-0 = s1-neu-1",),
+    }
+    manifest = altered(corpus(), "s0-neu-0", path="long.wav", start_s=0.0, end_s=2.0)
+    manifest = altered(manifest, "s1-neu-0", path="long.wav", start_s=1.9, end_s=3.0)
+    shown = {item.examples for item in look(manifest) if item.kind == "segment"}
+    assert ("s1-neu-0 overlaps s0-neu-0",) in shown
+    manifest = altered(corpus(), "s1-neu-0", source="s0-neu-0")
+    assert ("s1-neu-0 and s0-neu-0",) in {item.examples for item in look(manifest) if item.kind == "sibling"}
+
+
+def test_one_recording_under_two_speakers_of_one_part_is_reported(tmp_path, caplog):
+    """s0 and s3 are tested in one fold: nothing leaks, but whose recording is it?"""
+    manifest = altered(corpus(), "s0-neu-0", content="3neu1")
+    findings = look(manifest)
+    assert {(item.fold, item.kind, item.between, item.status) for item in findings} == {
+        (1, "voice", ("test", "test"), "reported"),
+        (2, "voice", ("train", "train"), "reported"),
+        (3, "voice", ("dev", "dev"), "reported"),
+    }
+    assert str(findings[0]) == (
+        "fold 1: voice: 1 pairs of speakers, both in test, have the same recording and may be one person: "
+        "s0 and s3 (s0-neu-0 = s3-neu-1)"
+    )
+    assert summary(findings)[0]["share"] == 0.5
+    prepared = RunFolder(tmp_path)
+    check_leaks(manifest, make_folds(manifest, "strict"), prepared, ())
+    assert "speakers with the same recording, who may be one person: s0 and s3 (s0-neu-0 = s3-neu-1)" in caplog.text
+    assert read(prepared.audit) == findings
+
+
+def test_one_recording_under_two_speakers_stays_said_when_the_leak_is_dropped():
+    manifest = altered(corpus(), "s0-neu-0", content="1neu1")
+    cleaned, _ = without_leaks(manifest, make_folds(manifest, "strict"), protocols.get("strict"))
+    assert (1, "voice", ("dev", "test")) in kinds(audit(manifest, cleaned, protocols.get("strict")), "reported")
+
+
+def test_unknown_speakers_and_one_speaker_have_no_two_voices():
+    assert look(altered(corpus(), "s0-neu-0", content="0neu1")) == []
+    manifest = altered(altered(corpus(), "s0-neu-0", content="3neu1"), "s0-neu-0", speaker="")
+    assert not [item for item in look(manifest) if item.kind == "voice"]
+
+
+def other_corpus():
+    return corpus().with_utterances(dataclasses.replace(item, id=f"x{item.id}") for item in corpus().utterances)
+
+
+@pytest.mark.parametrize("swapped", ["folds.json", "manifest.jsonl"])
+def test_the_command_refuses_files_of_another_folder(prepared, swapped, capsys):
+    other = RunFolder(prepared / "other")
+    other.path.mkdir()
+    other.write_division(other_corpus(), make_folds(other_corpus(), "strict"))
+    (prepared / swapped).write_bytes((other.path / swapped).read_bytes())
+    assert main(["audit", str(prepared)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("error:") == 1
+    assert str(prepared) in said
+    assert "another" in said
+    assert "Restore it" in said
+
+
+def test_the_command_refuses_a_manifest_with_other_speakers_of_the_same_utterances(tmp_path, capsys):
+    RunFolder(tmp_path).write_division(corpus(), make_folds(corpus(), "strict"))
+    assert main(["audit", str(tmp_path)]) == 0
+    renamed({"s0": "s9"}).write(tmp_path / "manifest.jsonl")
+    capsys.readouterr()
+    assert main(["audit", str(tmp_path)]) == 2
+    assert "folds.json was made of another manifest than manifest.jsonl" in capsys.readouterr().err
+
+
+def test_folds_of_another_corpus_are_no_traceback_in_python_either():
+    with pytest.raises(ProtocolError, match="name 48 of 48 utterances that the manifest of mine lacks, first 'xs"):
+        audit(corpus(), make_folds(other_corpus(), "strict"), protocols.get("strict"))
+
+
+def test_pretraining_on_a_test_speaker_under_another_spelling():
+    other = Manifest("other", LABELS, ".", (Utterance("x", "x.wav", "neu", "1.0", content="new"),))
+    manifest = renamed({"s0": "1"})
+    found = audit(manifest, make_folds(manifest, "strict"), protocols.get("strict"), [Pretraining("data", other)])
+    assert [(item.kind, item.examples) for item in found] == [("pretraining speaker", ("1",))]

@@ -59,6 +59,7 @@ def likely(name: str) -> str:
     return "".join(part if part in "/:" else _likely(part) for part in parts)
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def is_unknown(speaker: str) -> bool:
     """Whether a speaker's name says that nobody knows who speaks."""
     text = certain(speaker).casefold()

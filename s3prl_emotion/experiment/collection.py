@@ -10,7 +10,7 @@ from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.files import is_read_only
-from s3prl_emotion.protocols import audit
+from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import PACKAGES, RunFolder
@@ -30,6 +30,8 @@ def _incompleteness(manifest: Manifest) -> list[str]:
 
 def _unknown_speakers(manifest: Manifest, folds: Folds) -> list[str]:
     """One sentence if utterances are in no part because nobody knows who speaks."""
+    if not protocols.get(folds.protocol).needs_speakers:
+        return []
     used = {name for fold in folds.folds for name in (*fold.train, *fold.dev, *fold.test)}
     count = sum(not item.speaker and item.id not in used for item in manifest.utterances)
     return [f"{count} of {len(manifest.utterances)} utterances left out, whose speakers are unknown"] if count else []

@@ -253,7 +253,10 @@ def refuse_leaks(findings: Sequence[Finding], protocol: Protocol, where: str) ->
             "that is tested, by naming the folder that holds fold1, fold2, ..."
         )
     if "speaker" in kinds:
-        advice.append("give every speaker's utterances one fold")
+        advice.append(
+            "give every speaker's utterances one fold. Names such as 1 and 1.0 are one speaker's: a folder in which an "
+            "earlier version took them for two has to be made again, elsewhere"
+        )
     raise ProtocolError(
         f"{where}: the division leaks, which protocol {protocol.name} does not declare:\n"
         + "\n".join(shown)

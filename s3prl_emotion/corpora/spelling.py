@@ -3,9 +3,9 @@
 - **One for certain**: the same whole number (``1``, ``1.0``, ``+1``, ``1e+00``: what programs write of one number), and
   the same letters in another Unicode form (NFKC: accents, full-width forms), with other white space or invisible
   characters. Such names become one.
-- **Maybe one**: what differs besides by case, leading zeros, separators, accents, letters that look alike, or the ways
-  to write a number (``A`` and ``a``, ``01`` and ``1``, ``spk-1`` and ``spk01``, ``1e0`` and ``1``). Who is meant is for
-  the user to say.
+- **Maybe one**: what differs besides by case, leading zeros, separators, accents, letters that look alike, a word such
+  as ``spk`` in front of a number, or the ways to write one (``A`` and ``a``, ``01`` and ``1``, ``spk-1`` and
+  ``speaker01``, ``1e0`` and ``1``). Who is meant is for the user to say.
 - **Unknown**: ``Unknown``, ``UNK``, ``n/a``, ``nan``, ``?``, ``-``, ``-1``, nothing: nobody knows who speaks. The
   speaker of such an utterance is the empty text.
 """
@@ -36,10 +36,10 @@ _NUMBER = re.compile(r"\+?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:e\+[0-9]{1,2})?", re.
 _ANY_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,2})?")
 _FRACTION = re.compile(r"(?<=[0-9])[.,]0+$")
 _PARTS = re.compile(r"([/:])")  # between a corpus' name and the speaker's
-_WHO = "(?:speaker|spkr?|subject|actor)"
+_WHO = "(?:speaker|spkr?|subj(?:ect)?|actor)"
 _UNKNOWN = re.compile(
     rf"{_WHO}?(?:unknown|unkn?|undefined|unidentified){_WHO}?|na|nan|none|null|nil|missing|notknown|notavailable|"
-    r"unbekannt|"
+    r"unspecified|notspecified|anonymous|unbekannt|"
 )
 _ALIKE = str.maketrans("аеорсухіјѕкмнтвαορυιντκχ", "aeopcyxijskmhtbaopuivtkx")  # Cyrillic and Greek letters
 
@@ -167,7 +167,7 @@ def _likely(text: str) -> str:
     for run in runs:
         digits = run.isdecimal()
         joined += ("-" if digits and joined[-1:].isdecimal() else "") + (run.lstrip("0") or "0" if digits else run)
-    return joined or text
+    return re.sub(rf"^{_WHO}(?=[0-9])", "", joined) or text
 
 
 def _kind(letter: str) -> str:

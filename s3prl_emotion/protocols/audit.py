@@ -51,12 +51,12 @@ class Finding:
     kind: str
     between: tuple[str, str]
     status: str
-    count: int  # how many are shared: utterances of the second part, or speakers, or pairs of these
+    count: int  # how many are shared: utterances of the second part, or speakers
     of: int  # how many the second part has
     examples: tuple[str, ...]
 
     def __str__(self) -> str:
-        more = ", ..." if self.count > len(self.examples) else ""
+        more = ", ..." if self.count > len(self.examples) >= _SHOWN else ""
         first, second = self.between
         if self.kind == UNKNOWN_SPEAKER:
             return (
@@ -64,10 +64,9 @@ class Finding:
                 f"{self.count} of {second}'s {self.of} utterances, or of what they are compared with, they are unknown"
             )
         if self.kind == VOICE:
-            where = f"both in {first}" if first == second else f"one in {first} and one in {second}"
             return (
-                f"fold {self.fold}: {self.kind}: {self.count} pairs of speakers, {where}, have the same recording and "
-                f"may be one person: {', '.join(self.examples)}{more}"
+                f"fold {self.fold}: {self.kind}: {self.count} of {second}'s {self.of} speakers have a recording in "
+                f"common with another of {first}, and the two may be one person: {', '.join(self.examples)}{more}"
             )
         return (
             f"fold {self.fold}: {self.kind}: {first} and {second} share {self.count} of {second}'s {self.of} "
@@ -197,14 +196,15 @@ def _voices(
     number: int, names: tuple[str, str], one: Part, two: Part, pairs: Sequence[tuple[Facts, Facts]]
 ) -> list[Finding]:
     """Speakers with a recording in common, one of them in each of two parts, or both in one."""
-    found: dict[tuple[str, str], str] = {}
-    for first, second in pairs:
-        for a, b in ((first, second), (second, first)):
-            if a.speaker in one.speakers and b.speaker in two.speakers and (b.speaker, a.speaker) not in found:
-                found.setdefault((a.speaker, b.speaker), f"{a.speaker} and {b.speaker} ({a.id} = {b.id})")
-    examples = tuple(found.values())
-    of = len(two.speakers)
-    return [Finding(number, VOICE, names, REPORTED, len(examples), of, examples[:_SHOWN])] if examples else []
+    found: dict[frozenset[str], str] = {}
+    concerned: set[str] = set()
+    for pair in pairs:
+        for a, b in (pair, pair[::-1]):
+            if a.speaker in one.speakers and b.speaker in two.speakers:
+                concerned.add(b.speaker)
+                found.setdefault(frozenset((a.speaker, b.speaker)), f"{a.speaker} and {b.speaker} ({a.id} = {b.id})")
+    examples = tuple(found.values())[:_SHOWN]
+    return [Finding(number, VOICE, names, REPORTED, len(concerned), len(two.speakers), examples)] if found else []
 
 
 def _pretraining(number: int, protocol: Protocol, data: Pretraining, other: Heard, test: Part) -> list[Finding]:

@@ -374,10 +374,10 @@ def test_one_recording_under_two_speakers_of_one_part_is_reported(tmp_path, capl
         (3, "voice", ("dev", "dev"), "reported"),
     }
     assert str(findings[0]) == (
-        "fold 1: voice: 1 pairs of speakers, both in test, have the same recording and may be one person: "
-        "s0 and s3 (s0-neu-0 = s3-neu-1)"
+        "fold 1: voice: 2 of test's 2 speakers have a recording in common with another of test, and the two may be one "
+        "person: s0 and s3 (s0-neu-0 = s3-neu-1)"
     )
-    assert summary(findings)[0]["share"] == 0.5
+    assert summary(findings)[0]["share"] == 1.0
     prepared = RunFolder(tmp_path)
     check_leaks(manifest, make_folds(manifest, "strict"), prepared, ())
     assert "speakers with the same recording, who may be one person: s0 and s3 (s0-neu-0 = s3-neu-1)" in caplog.text

@@ -131,3 +131,21 @@ def test_from_prepare_to_compare(tmp_path, demo_manifest, cache_root, capsys):
     assert main(["compare", *runs]) == 0
     assert "minus A" in capsys.readouterr().out
     assert main(["audit", runs[0]]) == 0
+
+
+def test_strangers_of_the_corpus_that_is_tested_do_not_train():
+    one, two = (
+        [
+            dataclasses.replace(
+                i, id=f"{part}/{i.id}", speaker=i.speaker and f"{part}/{i.speaker}", corpus=part, fold=k
+            )
+            for i in corpus().utterances
+        ]
+        for k, part in enumerate(("demo", "table"), start=1)
+    )
+    manifest = Manifest("combined_demo+table", LABELS, ".", (*one, *two), speakers_are=("strangers",))
+    for fold, tested in zip(make_folds(manifest, "cross").folds, ("demo", "table"), strict=True):
+        assert {manifest.by_id[name].corpus for name in fold.test} == {tested}
+        assert {manifest.by_id[name].corpus for name in fold.train} == {"demo", "table"} - {tested}
+        assert any(not manifest.by_id[name].speaker for name in fold.train)
+        assert all(manifest.by_id[name].speaker for name in (*fold.dev, *fold.test))

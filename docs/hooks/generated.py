@@ -118,7 +118,7 @@ def corpus_options() -> str:
 
 
 def table_columns() -> str:
-    from s3prl_emotion.corpora.table import OPTIONAL, REQUIRED, SOFT
+    from s3prl_emotion.corpora._columns import OPTIONAL, REQUIRED, SOFT
 
     listed = [", ".join(f"`{name}`" for name in names) for names in (REQUIRED, (*OPTIONAL, f"{SOFT}<label>"))]
     return f"Required columns are {listed[0]}; optional ones {listed[1]}."

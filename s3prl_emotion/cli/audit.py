@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
     from s3prl_emotion.protocols.split import Folds
     from s3prl_emotion.runs.folder import RunFolder
 
-    manifest, folds = RunFolder(args.folder).division()
+    manifest, folds = RunFolder(args.folder).belonging()
     protocol = protocols.get(folds.protocol)
     pretraining = [PretrainingData(path).read() for path in args.pretraining_data]
     findings = audit(manifest, folds, protocol, pretraining)

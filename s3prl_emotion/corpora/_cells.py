@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from s3prl_emotion.errors import CorpusError
 
 MAX_NUMBER = 1 << 63  # of a name in digits
 _LONGEST = 60  # of a value shown in a message
+_DURATION = re.compile(r"(?:(\d+) days?)? ?\+?(?:(\d+):(\d\d):(\d\d(?:\.\d+)?))?", re.ASCII)
 
 
 def text_of(values: dict[str, Any], column: str, where: str, kinds: tuple[type, ...] = (str,)) -> str:
@@ -26,26 +28,31 @@ def text_of(values: dict[str, Any], column: str, where: str, kinds: tuple[type, 
         return ""
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise CorpusError(f"{where}, column {column!r}: expected a text, found {_shown(value)}")
-    if isinstance(value, int) and abs(value) > MAX_NUMBER:
+    if isinstance(value, (int, float)) and not abs(value) <= MAX_NUMBER:
         raise CorpusError(f"{where}, column {column!r}: a number of that size is no name. Write it as a text")
     return str(value).strip()
 
 
-def name_of(values: dict[str, Any], column: str, where: str, texts: Texts, known: Sequence[str] = ()) -> str:
-    """A label or a speaker: a text that is there, and does not stand for a missing value, unless it is ``known``."""
-    place = f"{where}, column {column!r}"
-    kinds = (str,) if column == "label" else (str, int)  # a speaker's number is a name, a class' number is an index
-    value = texts.name(text_of(values, column, where, kinds), place)
+def label_of(values: dict[str, Any], where: str, texts: Texts, known: Sequence[str] = ()) -> str:
+    """A label: a text that is there, and does not stand for a missing value, unless it is ``known``."""
+    place = f"{where}, column 'label'"
+    value = texts.name(text_of(values, "label", where), place)  # a number would be the index of a class
     if not value:
         raise CorpusError(f"{place}: empty, expected a value")
     if is_missing(value) and value not in known:
-        remedy = (
-            f"To have a class {value!r}, name all classes with --corpus-option labels=A,B"
-            if column == "label"
-            else "Where nobody knows who speaks, use --corpus-option speakers=unknown"
+        raise CorpusError(
+            f"{place}: {value!r} stands for a missing value. Fill it in, or leave the row out. To have a class "
+            f"{value!r}, name all classes with --corpus-option labels=A,B"
         )
-        raise CorpusError(f"{place}: {value!r} stands for a missing value. Fill it in, or leave the row out. {remedy}")
     return value
+
+
+def speaker_of(values: dict[str, Any], where: str, texts: Texts) -> str:
+    """A speaker; whole numbers stand for their digits, and nothing for a speaker who is not known."""
+    value = values.get("speaker")
+    if isinstance(value, float) and value.is_integer():
+        values = {"speaker": int(value)}
+    return texts.name(text_of(values, "speaker", where, (str, int)), f"{where}, column 'speaker'")
 
 
 def path_of(values: dict[str, Any], where: str) -> str:
@@ -60,6 +67,9 @@ def path_of(values: dict[str, Any], where: str) -> str:
 
 def optional_of(values: dict[str, Any], column: str, where: str, texts: Texts) -> str | None:
     """An id, session or source; whole numbers stand for their digits."""
+    number = values.get(column)
+    if isinstance(number, float) and number.is_integer():
+        values = {column: int(number)}
     value = texts.name(text_of(values, column, where, (str, int)), f"{where}, column {column!r}")
     if is_missing(value):
         raise CorpusError(f"{where}, column {column!r}: {value!r} stands for a missing value. Leave the cell empty")
@@ -80,6 +90,8 @@ def number_of(values: dict[str, Any], column: str, where: str) -> float | None:
         return None
     try:
         number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+        if isinstance(value, str) and "_" in value:
+            number = None  # Python's own way to write digits
     except (ValueError, OverflowError):
         number = None
     if number is None:
@@ -87,6 +99,19 @@ def number_of(values: dict[str, Any], column: str, where: str) -> float | None:
     if not math.isfinite(number) or number < 0:
         raise CorpusError(f"{where}, column {column!r}: expected a number that is not negative, found {_shown(value)}")
     return number
+
+
+def seconds_of(values: dict[str, Any], column: str, where: str) -> float | None:
+    """A time in seconds, or as pandas and audformat write it: ``0 days 00:00:01.500000``, and ``NaT`` for none."""
+    value = values.get(column)
+    text = value.strip() if isinstance(value, str) else ""
+    if text == "NaT":
+        return None
+    found = _DURATION.fullmatch(text) if text else None
+    if found is None or not any(found.groups()):
+        return number_of(values, column, where)
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 86400 * days + 3600 * hours + 60 * minutes + seconds
 
 
 def _shown(value: Any) -> str:

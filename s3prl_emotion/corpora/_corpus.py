@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.spelling import settled
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5
+COMMON = ("speakers",)
+"""Options that every corpus has, see :data:`s3prl_emotion.corpora.spelling.SPEAKERS`."""
 FEW = 4
 """So many utterances by as many speakers are no accident."""
 
@@ -58,28 +61,31 @@ class Corpus:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Names of the options that :meth:`read` accepts."""
+        """Names of the options of this reader alone; those of :data:`COMMON` are accepted by all."""
         return tuple(inspect.signature(self.reader).parameters)[1:]
 
     def read(self, root: str | Path, /, **options: Any) -> Manifest:
-        """Read the corpus into a manifest. No audio is decoded.
+        """Read the corpus into a manifest, with one spelling of each name. No audio is decoded.
 
         A copy with other counts than the complete corpus is read too; a warning says what differs.
 
         Args:
             root: the corpus' folder (for ``table``: the table's file)
-            options: the reader's own, see :attr:`options`
+            options: the reader's own, see :attr:`options`, and ``speakers``, of
+                :data:`~s3prl_emotion.corpora.spelling.SPEAKERS`, with commas
 
         Raises:
             CorpusError: if the root is not this corpus or an option is unknown
         """
+        known = tuple(dict.fromkeys((*self.options, *COMMON)))
         for option in options:
-            if option not in self.options:
-                raise CorpusError(f"corpus {self.name}: unknown option {option!r}. {nearest(option, self.options)}")
+            if option not in known:
+                raise CorpusError(f"corpus {self.name}: unknown option {option!r}. {nearest(option, known)}")
         root = Path(root).expanduser().absolute()
         if not root.exists():
             raise CorpusError(f"{root}: no such file or folder. Corpus {self.name} expects {self.layout}")
-        manifest = self.reader(root, **options)
+        speakers = "named" if "speakers" in self.options else str(options.pop("speakers", "named"))
+        manifest = settled(self.reader(root, **options), speakers, str(root))
         difference = self.difference(manifest)
         if difference:
             logger.warning("%s: %s", root, difference)
@@ -112,10 +118,17 @@ class Corpus:
 def _unnamed(manifest: Manifest) -> str:
     """What to know where it is not known who speaks, or a speaker may be no speaker; empty if all is well."""
     items = manifest.utterances
-    if manifest.nameless:
+    if manifest.nameless == len(items):
         return (
             f"the speakers of {manifest.nameless} of {len(items)} utterances are not known: nobody can tell whether "
             "train and test share some, and intervals draw these utterances one by one, as if nobody spoke two"
+        )
+    if manifest.nameless:
+        use = "train all folds" if "strangers" in manifest.speakers_are else "leave these utterances out"
+        return (
+            f"the speakers of {manifest.nameless} of {len(items)} utterances are not known. Protocols that keep "
+            f"speakers apart {use}, under others nobody can tell what train and test share; intervals over speakers "
+            "leave them out"
         )
     if len(items) >= FEW and len(manifest.speakers) == len(items):
         return (

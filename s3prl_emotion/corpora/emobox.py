@@ -63,7 +63,10 @@ def read_emobox(
         CorpusError: naming the file and line, if something is missing or lists contradict each other
     """
     name = root.name
-    folders = {int(k): item for item in root.glob("fold_*") if (k := item.name.removeprefix("fold_")).isdecimal()}
+    folders: dict[int, Path] = {}
+    for place in sorted(root.glob("fold_*")):
+        if (k := place.name.removeprefix("fold_")).isdecimal() and folders.setdefault(int(k), place) != place:
+            raise CorpusError(f"{root}: {folders[int(k)].name} and {place.name} are both fold {int(k)}. Take one away")
     if not folders:
         raise CorpusError(f"{root}: no folders fold_<k>. Expected {LAYOUT}")
     numbers = sorted(folders) if fold is None else [_chosen(fold, folders, root)]

@@ -24,6 +24,9 @@ SCHEMA = 1
 SOFT_TOLERANCE = 1e-6
 UNLABELLED = "unlabelled"
 """The label of speech of which nobody says what emotion it has; only pretraining takes such."""
+SPEAKERS_ARE = ("distinct", "strangers")
+"""What may be said of a corpus' speakers: names that look alike are different people's; those whose names are not known
+are none of those whose names are."""
 _LISTS = ("train_order", "dev_order")
 
 
@@ -55,6 +58,7 @@ class Utterance:
     )
     soft: dict[str, float] | None = None  # annotators' votes as rates over classes, summing to 1
     attributes: dict[str, str] | None = None  # what else the corpus tells: sex, intensity, sentence, ...
+    official_part: str | None = None  # where the corpus' own division has it: train, dev, test, test2, ...
 
     def __post_init__(self) -> None:
         for name in ("id", "path", "label"):
@@ -103,6 +107,7 @@ class Manifest:
         utterances: the order matters, since a protocol may divide by position
         train_order: for corpora that prescribe it, the ids of each fold's training list in their order
         dev_order: for corpora that prescribe it, the ids of each fold's dev list in their order
+        speakers_are: what the user says of the speakers, of :data:`SPEAKERS_ARE`
 
     Raises:
         CorpusError: if an id or a class appears twice, a list names an unknown utterance, votes an unknown class, or a
@@ -115,6 +120,7 @@ class Manifest:
     utterances: tuple[Utterance, ...]
     train_order: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     dev_order: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    speakers_are: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(item.id for item in self.utterances).items() if count > 1]
@@ -214,6 +220,8 @@ class Manifest:
         for key in _LISTS:
             if lists := getattr(self, key):
                 header[key] = {str(fold): list(ids) for fold, ids in sorted(lists.items())}
+        if self.speakers_are:
+            header["speakers_are"] = list(self.speakers_are)
         rows = [{k: v for k, v in dataclasses.asdict(item).items() if v is not None} for item in self.utterances]
         lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in (header, *rows)]
         write_atomically(path, "\n".join(lines) + "\n")
@@ -251,8 +259,9 @@ class Manifest:
             raise CorpusError(f"{path}: its header says {header['count']} utterances, found {len(utterances)}")
         lists = {key: _read_lists(header.get(key, {}), f"{path}, line 1: header key {key!r}") for key in _LISTS}
         folder = Path(header["root"] if root is None else root).as_posix()
+        said = tuple(header.get("speakers_are", ()))
         try:
-            return cls(header["corpus"], tuple(header["labels"]), folder, tuple(utterances), **lists)
+            return cls(header["corpus"], tuple(header["labels"]), folder, tuple(utterances), **lists, speakers_are=said)
         except CorpusError as error:
             raise CorpusError(f"{path}: {error}") from error
 
@@ -288,8 +297,11 @@ def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
             raise CorpusError(f"{where}: header key {key!r}: expected {kind.__name__}, found {header.get(key)!r}")
     if not all(isinstance(label, str) and label for label in header["labels"]):
         raise CorpusError(f"{where}: header key 'labels': expected names of classes, found {header['labels']}")
+    said = header.get("speakers_are", [])
+    if not isinstance(said, list) or any(word not in SPEAKERS_ARE for word in said):
+        raise CorpusError(f"{where}: header key 'speakers_are': expected some of {list(SPEAKERS_ARE)}, found {said!r}")
     for key in header:
-        if key not in expected and key not in _LISTS:
+        if key not in (*expected, *_LISTS, "speakers_are"):
             raise CorpusError(f"{where}: unknown header key {key!r}. {nearest(key, expected)}")
     if header["schema"] != SCHEMA:
         raise CorpusError(f"{where}: header key 'schema': this version reads {SCHEMA}, found {header['schema']}")

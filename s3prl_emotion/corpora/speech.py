@@ -22,6 +22,7 @@ from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._files import audio_files
 from s3prl_emotion.corpora._texts import Texts
 from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance, json_object
+from s3prl_emotion.corpora.spelling import settled
 from s3prl_emotion.corpora.table import read_speakers
 from s3prl_emotion.errors import CorpusError, nearest
 
@@ -70,15 +71,15 @@ class Source:
         return cls(name or root.name, root, None, "/".join(parts[count:]))
 
     def read(self) -> Manifest:
-        """The speech as a manifest. No audio is decoded.
+        """The speech as a manifest, with one spelling of each name. No audio is decoded.
 
         Raises:
             CorpusError: if it is not there, holds no speech, or does not say who speaks
         """
         if self.corpus is not None:
-            return _spoken(corpora.get(self.corpus).read(self.place), str(self.place))
+            return _known(corpora.get(self.corpus).read(self.place), str(self.place))
         if self.pattern is not None:
-            return _by_pattern(self.name, self.place, self.pattern)
+            return _spoken(_by_pattern(self.name, self.place, self.pattern), f"{self.place}/{self.pattern}")
         prepared = self.place / MANIFEST
         if prepared.is_file():
             return _spoken(Manifest.read(prepared), str(prepared))
@@ -192,6 +193,11 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _spoken(manifest: Manifest, where: str) -> Manifest:
+    """With one spelling of each name, and without the utterances whose speaker is not known."""
+    return _known(settled(manifest, where=where), where)
+
+
+def _known(manifest: Manifest, where: str) -> Manifest:
     """Without the utterances whose speaker is not known.
 
     Raises:

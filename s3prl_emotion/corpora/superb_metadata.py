@@ -37,11 +37,14 @@ def read_superb_metadata(root: Path, meta_data: str | Path | None = None) -> Man
         CorpusError: naming the file and the entry, if something is missing or two files contradict each other
     """
     folder = root / "meta_data" if meta_data is None else Path(meta_data).expanduser()
-    sessions = {
-        int(match.group(1)): item
-        for item in folder.glob("Session*")
-        if (match := re.fullmatch(r"Session(\d+)", item.name)) and item.is_dir()
-    }
+    sessions: dict[int, Path] = {}
+    for place in sorted(folder.glob("Session*")):
+        if (match := re.fullmatch(r"Session(\d+)", place.name)) and place.is_dir():
+            first = sessions.setdefault(int(match[1]), place)
+            if first != place:
+                raise CorpusError(
+                    f"{folder}: {first.name} and {place.name} are both session {int(match[1])}. Take one away"
+                )
     if not sessions:
         raise CorpusError(f"{folder}: expected Session<k>/train_meta_data.json and test_meta_data.json, found none")
     labels: dict[str, int] = {}
@@ -92,7 +95,7 @@ def _read_list(path: Path, labels: dict[str, int], fold: int | None) -> list[Utt
 
 def _utterance(entry: Any, where: str, labels: dict[str, int], fold: int | None) -> Utterance:
     for key in ("path", "label", "speaker"):
-        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not entry[key]:
+        if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not (entry[key] or key == "speaker"):
             raise CorpusError(f"{where}: key {key!r}: expected a text, found {entry!r}")
     if entry["label"] not in labels:
         raise CorpusError(f"{where}: key 'label': unknown label {entry['label']!r}. {nearest(entry['label'], labels)}")

@@ -1,41 +1,53 @@
 """Any corpus through a table: CSV, TSV or JSON lines with one row, of one line, per utterance.
 
-Relative paths start from the table's folder. Columns: ``path``, ``label`` and ``speaker``; optional ``id``, ``fold``
-(the fold that tests on the row), ``session``, ``text``, ``start_s`` and ``end_s`` (seconds) where a row is a stretch of
-a longer file, ``source`` (the id of the utterance that this one was made from by augmentation), and ``soft:<label>``,
-one column per class, for annotators' votes as rates that sum to 1; an empty one is 0, a row with none has no votes.
-Any further columns become attributes where the option ``attributes`` names them.
+Relative paths start from the table's folder. Columns: ``path``, ``label`` and ``speaker``, which is empty or
+``Unknown`` where nobody knows who speaks; optional ``id``, ``fold`` (the fold that tests on the row), ``session``,
+``text``, ``start_s`` and ``end_s`` (seconds, or pandas' ``0 days 00:00:01.5``) where a row is a stretch of a longer
+file, ``source`` (the id of the utterance that this one was made from by augmentation), ``split`` (``train``, ``dev``
+or ``test`` of the corpus' own division, for protocol ``official``), and ``soft:<label>``, one column per class, for
+annotators' votes as rates that sum to 1; an empty one is 0, a row with none has no votes. Columns of other names are
+named by options: ``path=file``. audformat's ``file``, ``start`` and ``end`` are known. Any further columns become
+attributes where the option ``attributes`` names them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._attributes import AttributeColumns
-from s3prl_emotion.corpora._cells import name_of, number_of, optional_of, path_of, sentence_of
-from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._cells import (
+    label_of,
+    number_of,
+    optional_of,
+    path_of,
+    seconds_of,
+    sentence_of,
+    speaker_of,
+    text_of,
+)
+from s3prl_emotion.corpora._columns import COLUMNS, OPTIONAL, REQUIRED, SOFT, Columns
+from s3prl_emotion.corpora._corpus import FEW, Corpus
 from s3prl_emotion.corpora._rows import LAYOUT, rows_of
 from s3prl_emotion.corpora._texts import Texts, looks
 from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance
+from s3prl_emotion.corpora.official import part_of, wanted_parts
+from s3prl_emotion.corpora.spelling import certain
 from s3prl_emotion.errors import CorpusError, nearest
 
 logger = logging.getLogger(__name__)
 
-REQUIRED = ("path", "label", "speaker")
-OPTIONAL = ("id", "fold", "session", "text", "start_s", "end_s", "source")
-SOFT = "soft:"
 SOFT_TOLERANCE = 1e-3  # rates in tables are rounded; they are made to sum to 1 exactly
-SPEAKERS = ("named", "unknown")
 MAX_FOLD = 1_000_000
+_SHOWN = 5
 
 
 def read_table(
@@ -43,8 +55,20 @@ def read_table(
     audio_root: str | Path | None = None,
     labels: Sequence[str] | str | None = None,
     name: str = "table",
-    speakers: str = "named",
     attributes: Sequence[str] | str | None = None,
+    splits: Sequence[str] | str | None = None,
+    *,
+    path: str = "path",
+    label: str = "label",
+    speaker: str = "speaker",
+    id: str = "id",
+    fold: str = "fold",
+    session: str = "session",
+    text: str = "text",
+    start_s: str = "start_s",
+    end_s: str = "end_s",
+    source: str = "source",
+    split: str = "split",
 ) -> Manifest:
     """Read a table.
 
@@ -54,8 +78,9 @@ def read_table(
         labels: the classes in the order of their indices, as a list or with commas; the sorted labels of the table if
             not given
         name: the corpus' name in run folders and reports
-        speakers: ``unknown`` where nobody knows who speaks, and the column ``speaker`` tells nothing
         attributes: further columns to keep, as a list or with commas: ``sex,age``
+        splits: values of the column ``split`` to read, with commas; rows of others are left out, and may lack a label
+        path: what this column is called in the table; the same for every other
 
     Returns:
         rows in the order of the table. An id that is not given is the path without its ending, with the times
@@ -63,9 +88,9 @@ def read_table(
     Raises:
         CorpusError: naming file, row and column (rows count from 1, a header line is row 1)
     """
-    if speakers not in SPEAKERS:
-        raise CorpusError(f"{table}: option speakers: expected {' or '.join(SPEAKERS)}, found {speakers!r}")
-    return _read(table, audio_root, labels, name, speakers == "unknown", REQUIRED, attributes)
+    names = (path, label, speaker, id, fold, session, text, start_s, end_s, source, split)
+    columns = Columns(table, dict(zip(COLUMNS, names, strict=True)), REQUIRED)
+    return _read(table, audio_root, labels, name, columns, attributes, splits)
 
 
 def read_speakers(table: Path, name: str) -> Manifest:
@@ -79,7 +104,7 @@ def read_speakers(table: Path, name: str) -> Manifest:
     Raises:
         CorpusError: as :func:`read_table`
     """
-    return _read(table, None, None, name, False, ("path", "speaker"))
+    return _read(table, None, None, name, Columns(table, {}, ("path", "speaker")))
 
 
 def _read(
@@ -87,25 +112,33 @@ def _read(
     audio_root: str | Path | None,
     labels: Sequence[str] | str | None,
     name: str,
-    nameless: bool,
-    required: Sequence[str],
+    columns: Columns,
     attributes: Sequence[str] | str | None = None,
+    splits: Sequence[str] | str | None = None,
 ) -> Manifest:
     texts = Texts(table)
     classes = _classes(labels, table, texts)
-    further = AttributeColumns(
-        attributes, table, (*REQUIRED, *OPTIONAL, *(field.name for field in dataclasses.fields(Utterance)))
-    )
+    own = {*REQUIRED, *OPTIONAL, *(field.name for field in dataclasses.fields(Utterance))} - {"split"}
+    further = AttributeColumns(attributes, table, (*sorted(own), *columns.renamed))
+    wanted = wanted_parts(splits, f"{table}: option splits")
     utterances: list[Utterance] = []
     rows: dict[str, int] = {}
     twins: dict[str, str] = {}
     warned: set[tuple[str, str]] = set()
-    for row, values in rows_of(table, functools.partial(_check_columns, required, set(further.names))):
+    left_out: Counter[str] = Counter()
+    for row, given in rows_of(table, functools.partial(columns.check, noticed=set(further.names))):
         where = f"{table}: row {row}"
-        if "label" not in required and not str(values.get("label") or "").strip():
+        values = columns.of(given)
+        part = part_of(text_of(values, "split", where, (str, int)))
+        if wanted and part not in wanted:
+            left_out[part or "(empty)"] += 1
+            continue
+        if "label" not in columns.required and not str(values.get("label") or "").strip():
             values["label"] = UNLABELLED
-        utterance = _utterance(values, where, texts, classes, nameless)
-        utterance = dataclasses.replace(utterance, attributes=further.of(values, where, texts))
+        utterance = _utterance(values, where, texts, classes)
+        utterance = dataclasses.replace(
+            utterance, attributes=further.of(given, where, texts), official_part=part or None
+        )
         if utterance.id in rows:
             column = "id" if values.get("id") else "path"
             raise CorpusError(
@@ -113,7 +146,7 @@ def _read(
                 "column 'id', the path without its ending is the id: give ids where that is not unique"
             )
         twin = twins.setdefault(looks(utterance.label), utterance.label)
-        if twin != utterance.label and (twin, utterance.label) not in warned:
+        if certain(twin) != certain(utterance.label) and (twin, utterance.label) not in warned:
             warned.add((twin, utterance.label))
             what = "case" if twin.casefold() == utterance.label.casefold() else "case, spaces or invisible characters"
             logger.warning(
@@ -121,14 +154,18 @@ def _read(
             )
         rows[utterance.id] = row
         utterances.append(utterance)
+    if left_out:
+        listed = ", ".join(f"{part} {count}" for part, count in sorted(left_out.items()))
+        logger.warning("%s: rows of other splits are left out: %s", table, listed)
     if not utterances:
-        raise CorpusError(f"{table}: the table has no rows")
+        raise CorpusError(f"{table}: the table has no rows" + (f" of the splits {', '.join(wanted)}" if wanted else ""))
     further.check()
     texts.report()
     found = classes if classes is not None else tuple(sorted({item.label for item in utterances}))
     _check_soft(utterances, found, table, rows)
     root = table.parent if audio_root is None else Path(audio_root).expanduser().absolute()
     utterances = _with_sources(utterances, table, root)
+    _check_sources(utterances, table, rows)
     return Manifest(name, found, root.as_posix(), tuple(utterances))
 
 
@@ -143,18 +180,24 @@ def _classes(labels: Sequence[str] | str | None, table: Path, texts: Texts) -> t
 
 
 def _with_sources(utterances: list[Utterance], table: Path, root: Path) -> list[Utterance]:
-    """Sources as ids: a path to a row's file stands for the row's id; others are named, since nothing has that id."""
+    """Sources as ids: a path to a row's file stands for the row's id, and ``1.0`` for the id ``1``; others are named,
+    since nothing has that id."""
     ids = {item.id for item in utterances}
     if all(item.source is None or item.source in ids for item in utterances):
         return utterances
     by_file = {os.path.realpath(root / item.path): item.id for item in utterances}
-    linked = [
-        item
-        if item.source is None or item.source in ids
-        else dataclasses.replace(item, source=by_file.get(os.path.realpath(root / item.source), item.source))
+    spelled: dict[str, str | None] = {}
+    for name in ids:
+        spelled[certain(name)] = None if certain(name) in spelled else name
+
+    def linked(source: str) -> str:
+        return by_file.get(os.path.realpath(root / source)) or spelled.get(certain(source)) or source
+
+    items = [
+        item if item.source is None or item.source in ids else dataclasses.replace(item, source=linked(item.source))
         for item in utterances
     ]
-    strange = sorted({item.source for item in linked if item.source is not None and item.source not in ids})
+    strange = sorted({item.source for item in items if item.source is not None and item.source not in ids})
     if strange:
         logger.warning(
             "%s: column 'source': %d name no row's id or path, first %r: only rows that share such a name are siblings",
@@ -162,35 +205,38 @@ def _with_sources(utterances: list[Utterance], table: Path, root: Path) -> list[
             len(strange),
             strange[0],
         )
-    return linked
+    return items
 
 
-def _check_columns(required: Sequence[str], noticed: set[str], found: Sequence[str], where: str) -> None:
-    for column in required:
-        if column not in found:
-            raise CorpusError(f"{where}: no column {column!r}. {nearest(column, [item for item in found if item])}")
-    for column in found:
-        if column in REQUIRED + OPTIONAL or column.startswith(SOFT) or column in noticed:
-            continue
-        noticed.add(column)
-        close = difflib.get_close_matches(column, REQUIRED + OPTIONAL, n=1, cutoff=0.75)
-        if close:
-            logger.warning("%s: column %r is not used. Did you mean %r?", where, column, close[0])
-        else:
-            logger.info("%s: column %r is not used", where, column)
+def _check_sources(utterances: Sequence[Utterance], table: Path, rows: Mapping[str, int]) -> None:
+    """Refuse rows that are made from each other in a circle."""
+    source_of = {item.id: item.source for item in utterances if item.source is not None}
+    ends: set[str] = set()  # from here a chain is known to end
+    for first in source_of:
+        chain: dict[str, None] = {}
+        name: str | None = first
+        while name in source_of and name not in ends:
+            if name in chain:
+                circle = [*list(chain)[list(chain).index(name) :], name]
+                shown = " from ".join(repr(item) for item in (*circle[:_SHOWN], *circle[_SHOWN:][-1:]))
+                raise CorpusError(
+                    f"{table}: row {rows[name]}, column 'source': rows are made from each other in a circle: {shown}. "
+                    "Leave the source of a recording empty"
+                )
+            chain[name] = None
+            name = source_of[name]
+        ends.update(chain)
 
 
-def _utterance(
-    values: dict[str, Any], where: str, texts: Texts, classes: Sequence[str] | None, nameless: bool
-) -> Utterance:
+def _utterance(values: dict[str, Any], where: str, texts: Texts, classes: Sequence[str] | None) -> Utterance:
     path = path_of(values, where)
-    label = name_of(values, "label", where, texts, classes or ())
-    speaker = "" if nameless else name_of(values, "speaker", where, texts)
+    label = label_of(values, where, texts, classes or ())
+    speaker = speaker_of(values, where, texts)
     if classes is not None and label not in classes:
         guess = nearest(label, classes)
         raise CorpusError(f"{where}, column 'label': {label!r} is not one of the labels given. {guess}")
     fold = number_of(values, "fold", where)
-    start_s, end_s = (number_of(values, column, where) for column in ("start_s", "end_s"))
+    start_s, end_s = (seconds_of(values, column, where) for column in ("start_s", "end_s"))
     if fold is not None and (fold < 1 or fold != int(fold) or fold > MAX_FOLD):
         raise CorpusError(f"{where}, column 'fold': expected a whole number from 1 up, found {values['fold']!r}")
     if end_s is not None and end_s <= (start_s or 0.0):
@@ -238,14 +284,37 @@ def _soft(values: dict[str, Any], where: str, texts: Texts) -> dict[str, float] 
     return {label: rate / total for label, rate in rates.items() if rate} or None
 
 
-def _check_soft(utterances: Sequence[Utterance], labels: Sequence[str], table: Path, rows_of: dict[str, int]) -> None:
-    for item in utterances:
-        for label in item.soft or {}:
+def _check_soft(utterances: Sequence[Utterance], labels: Sequence[str], table: Path, rows: Mapping[str, int]) -> None:
+    """Refuse votes for what is no class, and votes that never are for the label."""
+    against = []
+    voted = [item for item in utterances if item.soft]
+    for item in voted:
+        votes = item.soft or {}
+        for label in votes:
             if label not in labels:
                 raise CorpusError(
-                    f"{table}: row {rows_of[item.id]}, column {SOFT + label!r}: no class {label!r}. "
+                    f"{table}: row {rows[item.id]}, column {SOFT + label!r}: no class {label!r}. "
                     f"{nearest(label, labels)}"
                 )
+        if votes.get(item.label, 0.0) < max(votes.values()):
+            against.append(item)
+    if not against:
+        return
+    first = against[0]
+    most = max(first.soft or {}, key=lambda label: (first.soft or {})[label])
+    shown = f"first row {rows[first.id]}, whose label is {first.label!r} and most votes are for {most!r}"
+    if len(against) == len(voted) >= FEW:
+        raise CorpusError(
+            f"{table}: columns '{SOFT}<label>': in all {len(voted)} rows with votes another class has more than the "
+            f"label, {shown}. Are the columns exchanged?"
+        )
+    logger.warning(
+        "%s: in %d of %d rows with votes another class has more than the label, %s",
+        table,
+        len(against),
+        len(voted),
+        shown,
+    )
 
 
 corpora.register("table")(

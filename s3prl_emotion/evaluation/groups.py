@@ -144,8 +144,9 @@ def _ordered(names: set[str], known: Sequence[str]) -> list[str]:
 
 
 def _units(runs: Sequence[Sequence[Prediction]]) -> list[list[Prediction]]:
-    """Predictions whose speakers are what is drawn: of one speaker, every utterance is as a speaker of its own."""
-    one = len({item.speaker for item in runs[0]}) == 1
+    """Predictions whose speakers are what is drawn: where one speaker is known, or none, every utterance is as a
+    speaker of its own."""
+    one = len({item.speaker for item in runs[0]} - {""}) <= 1
     return [[dataclasses.replace(item, speaker="") if one else item for item in run] for run in runs]
 
 
@@ -157,12 +158,12 @@ def _group(name: str, told: bool, runs: Sequence[Sequence[Prediction]], labels: 
         functions = {key: rate.of_confusion for key, rate in kinds.items()}
         drawn = intervals.replicates([counts], functions, np.random.default_rng(intervals.SEED))[0]
     found = {item.truth for item in runs[0]}
-    one = counts.unnamed == counts.speakers
+    one = counts.are_utterances
     return Group(
         name=name,
         told=told,
         n=len(runs[0]),
-        speakers=counts.speakers - counts.unnamed,
+        speakers=0 if one else counts.speakers,
         drawn="utterances" if one else "speakers",
         units=counts.speakers,
         lacking=tuple(label for label in labels if label not in found),
@@ -193,10 +194,15 @@ def _gaps(
         return dict.fromkeys(metrics.columns())
     members = len(units[0])
     together = [
-        [dataclasses.replace(item, fold=place) for place in compared for item in units[place][run]]
+        [
+            dataclasses.replace(item, fold=place)
+            for place in compared
+            for item in units[place][run]
+            if item.speaker or groups[place].drawn == "utterances"
+        ]
         for run in range(members)
     ]
-    counts = intervals.count(together, labels)
+    counts = intervals.count(together, labels, alone=True)
     left_out = tuple(groups[place].name for place in told if place not in compared)
     chosen = [groups[place] for place in compared]
     return {name: _gap(name, chosen, counts, drawn, left_out) for name, drawn in _drawn_together(counts).items()}

@@ -11,7 +11,8 @@ r_f the fold's rate. With the standard deviation e of the drawn means, the inter
 Drawing S of S speakers makes e too small by the root, and with few speakers e itself is uncertain, hence Student's t.
 Percentiles of the drawn means, which allow for neither, hold the true mean of ten speakers in 88 to 91 % of simulated
 runs, this interval in 93 to 97 % (``benchmarks/intervals.py``). Where a speaker is in several folds, it is drawn in all
-of them at once. An utterance without a speaker counts as a speaker of its own.
+of them at once. Utterances of unknown speakers count in every rate and are left out of the draws; where no speaker is
+known, each utterance counts as a speaker of its own.
 
 **Pooled.** The rate over the predictions of all folds in one confusion matrix (:func:`pooled`) has its interval in the
 same way: 93 to 94 % with 29 speakers of whom most have only some of the classes.
@@ -51,8 +52,8 @@ class Counts:
 
     matrices: Floats  # (runs, cells, K, K)
     fold: npt.NDArray[np.int64]  # (cells,): position of the fold, from 0
-    speaker: npt.NDArray[np.int64]  # (cells,): position of the speaker, from 0
-    unnamed: int  # utterances without a speaker, each a speaker of its own
+    speaker: npt.NDArray[np.int64]  # (cells,): position of the speaker, from 0; -1 for unknown ones, never drawn
+    unnamed: int  # utterances without a speaker; where nobody has one, each is a speaker of its own
 
     @property
     def folds(self) -> int:
@@ -61,16 +62,22 @@ class Counts:
 
     @property
     def speakers(self) -> int:
-        """The number of speakers."""
+        """The number of speakers that are drawn."""
         return int(self.speaker.max()) + 1
 
+    @property
+    def are_utterances(self) -> bool:
+        """Whether no speaker is known, so that utterances are drawn in their place."""
+        return self.unnamed > 0 and bool((self.speaker >= 0).all())
 
-def count(runs: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Counts:
+
+def count(runs: Sequence[Sequence[Prediction]], labels: Sequence[str], alone: bool = False) -> Counts:
     """Count confusions by fold and speaker.
 
     Args:
         runs: predictions of one or several runs over the same utterances (the seeds of a system)
         labels: all K classes
+        alone: utterances without a speaker are speakers of their own, also beside known speakers
 
     Raises:
         ValueError: if there is no prediction or a label is unknown
@@ -80,7 +87,9 @@ def count(runs: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Counts
     fold_at = {fold: position for position, fold in enumerate(sorted({item.fold for item in runs[0]}))}
     label_at = {label: position for position, label in enumerate(labels)}
     # numbered by name: the draws of a seed, and so the interval, do not depend on the order of rows
-    speakers = {speaker: position for position, speaker in enumerate(sorted({_speaker(item) for item in runs[0]}))}
+    names = {_speaker(item) for item in runs[0]}
+    known = names if alone else {name for name in names if name[0]} or names
+    speakers = {speaker: position for position, speaker in enumerate(sorted(known))}
     pairs = sorted({(fold_at[item.fold], _speaker(item)) for item in runs[0]})
     cells = {pair: position for position, pair in enumerate(pairs)}
     unnamed = sum(not item.speaker for item in runs[0])
@@ -98,7 +107,7 @@ def count(runs: Sequence[Sequence[Prediction]], labels: Sequence[str]) -> Counts
     return Counts(
         matrices,
         np.array([fold for fold, _ in keys]),
-        np.array([speakers[speaker] for _, speaker in keys]),
+        np.array([speakers.get(speaker, -1) for _, speaker in keys]),
         unnamed,
     )
 
@@ -134,7 +143,8 @@ def replicates(
         for each of ``counts`` and each rate its means, shape (number,)
     """
     first = counts[0]
-    in_fold = np.bincount(first.fold, minlength=first.folds)  # speakers of each fold
+    known = first.speaker >= 0
+    in_fold = np.bincount(first.fold[known], minlength=first.folds)  # speakers of each fold
     step = max(1, _CHUNK // len(first.fold))
     found: list[dict[str, list[Floats]]] = [{name: [] for name in rates} for _ in counts]
     for start in range(0, number, step):
@@ -143,8 +153,8 @@ def replicates(
         weights = drawn[:, first.speaker].astype(np.float64)  # (size, cells)
         total = np.zeros(size)
         sums = [{name: np.zeros(size) for name in rates} for _ in counts]
-        for fold in range(first.folds):
-            here = first.fold == fold
+        for fold in np.flatnonzero(in_fold):  # one of unknown speakers alone has no share
+            here = known & (first.fold == fold)
             share = weights[:, here].sum(axis=1) / in_fold[fold]
             total += share
             for item, of_item in zip(counts, sums, strict=True):
@@ -179,17 +189,18 @@ def speakers_interval(mean: float, drawn: Floats, speakers: int, upper: float = 
 
 def speakers_method(counts: Counts, number: int = REPLICATES) -> str:
     """How the interval over speakers was made, in words, for the record."""
+    without = ""
+    if counts.unnamed and not counts.are_utterances:
+        without = f"; {counts.unnamed} utterances of unknown speakers are left out of the draws"
     if counts.speakers < 2:
-        return "no interval over speakers: there is one speaker only"
-    if counts.unnamed == 0:
-        drawn = f"its {counts.speakers} speakers"
-    elif counts.unnamed == counts.speakers:
+        return f"no interval over speakers: there is one speaker only{without}"
+    if counts.are_utterances:
         drawn = f"its {counts.unnamed} utterances, whose speakers are unknown,"
     else:
-        drawn = f"its {counts.speakers - counts.unnamed} speakers and {counts.unnamed} utterances of unknown speakers"
+        drawn = f"its {counts.speakers} speakers"
     return (
         f"mean over folds ± t(0.975, {counts.speakers - 1}) · its standard error by bootstrap: {drawn} are drawn with "
-        f"replacement {number} times"
+        f"replacement {number} times{without}"
     )
 
 

@@ -10,8 +10,9 @@ from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.files import is_read_only
-from s3prl_emotion.protocols import audit
+from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.record import record
+from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import PACKAGES, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.runs.record import read_json
@@ -25,6 +26,15 @@ def _incompleteness(manifest: Manifest) -> list[str]:
     name = "iemocap" if manifest.corpus == "superb_metadata" else manifest.corpus
     known = corpora.get(name).difference(manifest) if name in corpora.names() else ""
     return [known] if known else []
+
+
+def _unknown_speakers(manifest: Manifest, folds: Folds) -> list[str]:
+    """One sentence if utterances are in no part because nobody knows who speaks."""
+    if not protocols.get(folds.protocol).needs_speakers:
+        return []
+    used = {name for fold in folds.folds for name in (*fold.train, *fold.dev, *fold.test)}
+    count = sum(not item.speaker and item.id not in used for item in manifest.utterances)
+    return [f"{count} of {len(manifest.utterances)} utterances left out, whose speakers are unknown"] if count else []
 
 
 def _own_name(about: dict[str, Any], manifest: Manifest) -> str:
@@ -94,7 +104,7 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
         settings={
             **about["settings"],
             **({"epochs_in_steps": counted} if counted else {}),
-            "deviations": deviations + _incompleteness(manifest),
+            "deviations": deviations + _incompleteness(manifest) + _unknown_speakers(manifest, folds),
             **({"text": read_json(folder.text, "a run with texts")} if "text" in about else {}),
         },
         folds_expected=[fold.number for fold in folds.folds],

@@ -20,7 +20,7 @@ from s3prl_emotion.experiment.making import check_making, cleaned, with_copies
 from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
-from s3prl_emotion.protocols.split import Folds, make_folds
+from s3prl_emotion.protocols.split import Folds, check_divisible, make_folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.plan import Making
 from s3prl_emotion.upstreams.per_fold import is_per_fold
@@ -32,6 +32,7 @@ PRETRAINING_FILE = "pretraining.jsonl"
 LABELLED_FILE = "pretraining-labelled.jsonl"
 """Beside it: the manifest of what of this was heard with its emotion labels."""
 NOTHING = Making()
+_SHOWN = 5
 
 
 def prepare(
@@ -47,30 +48,55 @@ def prepare(
     learned: Sequence[Path] = (),
     making: Making = NOTHING,
 ) -> tuple[Manifest, Folds]:
-    """Read a corpus, check and clean its audio, divide, balance and audit it, and write ``manifest.jsonl`` and
-    ``folds.json``.
+    """:func:`divide` a corpus, audit it, and write ``manifest.jsonl`` and ``folds.json``.
+
+    Args:
+        corpus, data, options, protocol, folder, skip_bad, trim, drop_leaks, making: as of :func:`divide`
+        pretraining: manifests of what the upstream was pretrained on
+        learned: the upstream's checkpoint, and a pretrained head: folders that may hold such manifests
+
+    Raises:
+        EmotionError: as :func:`divide`, and naming leaks that the protocol does not declare (``audit.json``)
+    """
+    manifest, folds = divide(corpus, data, options, protocol, folder, skip_bad, trim, drop_leaks, making)
+    check_leaks(manifest, folds, folder, pretraining, learned)
+    folder.write_division(manifest, folds)
+    return manifest, folds
+
+
+def divide(
+    corpus: str,
+    data: Path | None,
+    options: Mapping[str, Any],
+    protocol: str | None,
+    folder: RunFolder,
+    skip_bad: bool = False,
+    trim: bool = False,
+    drop_leaks: bool = False,
+    making: Making = NOTHING,
+) -> tuple[Manifest, Folds]:
+    """Read a corpus, check and clean its audio, divide and balance it.
 
     Args:
         corpus: a corpus' name
         data: its folder
         options: of its reader
         protocol: a protocol's name; None takes the corpus' own
-        folder: where the files go; it need not become that of a run
+        folder: where the table of problems goes; it need not become that of a run
         skip_bad: leave out files that cannot be used
         trim: leave out digital zeros at both ends
         drop_leaks: leave out of train and dev what is in a later part as audio or as an augmented sibling
-        pretraining: manifests of what the upstream was pretrained on
-        learned: the upstream's checkpoint, and a pretrained head: folders that may hold such manifests
         making: what audio is made of the corpus': cleaned recordings, augmented copies
 
     Raises:
-        EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or leaks
-            that the protocol does not declare (``audit.json``)
+        EmotionError: naming the files that cannot be used (``problems.csv`` in ``folder`` lists them all), or why the
+            corpus cannot be divided so
     """
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
     check_making(making, chosen)
     manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
+    check_divisible(manifest, chosen)
     manifest = checked(manifest, corpus, folder.problems, skip_bad, trim)
     if making.preparation is not None:
         manifest = cleaned(manifest, making.preparation, making.root)
@@ -86,8 +112,6 @@ def prepare(
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
     if making.balance is not None:
         manifest, folds = with_copies(manifest, folds, making.balance, making.root)
-    check_leaks(manifest, folds, folder, pretraining, learned)
-    folder.write_division(manifest, folds)
     return manifest, folds
 
 
@@ -129,20 +153,31 @@ def check_leaks(
     protocol = protocols.get(folds.protocol)
     found = [audit.PretrainingData(path) for path in pretraining]
     for place in learned:
-        found += _heard(place, folds)
+        found += heard(place, folds)
     findings = audit.audit_once(manifest, folds, protocol, found, folder.audit)
     audit.refuse_leaks(findings, protocol, manifest.corpus)
     for item in audit.summary(findings):
         first, second = item["between"]
         if item["kind"] == audit.UNKNOWN_SPEAKER:
             logger.warning("%s and %s: whether they share speakers is not known", first, second)
+        elif item["kind"] == audit.VOICE:
+            pass  # said once for all folds, below
         elif second == "test" or item["kind"] == audit.SIBLING:
             log = logger.warning if item["status"] == audit.DECLARED else logger.info
             share = 100 * item["share"]
             log("%s shared by %s and %s: %.0f %% (%s)", item["kind"], first, second, share, item["status"])
+    alike = dict.fromkeys(pair for item in findings if item.kind == audit.VOICE for pair in item.examples)
+    if alike:
+        logger.warning(
+            "speakers with the same recording, who may be one person: %s%s: one of the names is wrong, or both are "
+            "one person's. %s has all",
+            "; ".join(list(alike)[:_SHOWN]),
+            "; ..." if len(alike) > _SHOWN else "",
+            folder.audit.name,
+        )
 
 
-def _heard(checkpoint: Path, folds: Folds) -> list[audit.PretrainingData]:
+def heard(checkpoint: Path, folds: Folds) -> list[audit.PretrainingData]:
     """What lies in a folder about its pretraining: of each fold's model, where there are several."""
     if not checkpoint.is_dir():
         return []

@@ -19,7 +19,7 @@ from s3prl_emotion.classical import classifier_of
 from s3prl_emotion.errors import ConfigError, RunError, reason_of
 from s3prl_emotion.evaluation.summary import summarise_again
 from s3prl_emotion.experiment.classical import Statistics
-from s3prl_emotion.experiment.division import Prepared
+from s3prl_emotion.experiment.division import Prepared, check_prepared
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
 from s3prl_emotion.experiment.run import check, run
 from s3prl_emotion.files import write_atomically
@@ -77,6 +77,7 @@ def sweep(
 
     Raises:
         ConfigError, UpstreamError: at once, if a name or a setting is wrong
+        CorpusError, ProtocolError: likewise, if the corpus cannot be used or divided, or its division leaks
         RunError: at the end, naming the points that failed and why
     """
     for upstream, downstream in product(grid.upstreams, grid.downstreams):  # before anything is trained
@@ -95,7 +96,7 @@ def sweep(
         for place, rate in enumerate(rates, start=1):
             told = "" if rate is None else f" lr {rate:g}"
             logger.info("run %d of %d: %s%s", count * len(rates) + place, len(points) * len(rates), name, told)
-            with noted(f"{name}{told}", failed):
+            with noted(f"{name}{told}", failed, prepared):
                 folder, _ = run(at_point(request, upstream, downstream, seed, rate), prepared, statistics)
                 candidates[rate or 0.0] = folder
         if len(candidates) < len(rates):
@@ -116,11 +117,16 @@ def sweep(
 
 
 @contextlib.contextmanager
-def noted(name: str, failed: list[str]) -> Iterator[None]:
-    """Write down what fails, whatever it is, and go on."""
+def noted(name: str, failed: list[str], prepared: Prepared | None = None) -> Iterator[None]:
+    """Write down what fails, whatever it is, and go on.
+
+    Raises:
+        EmotionError: if what all points share is refused
+    """
     try:
         yield
     except Exception as error:  # by whatever fault one point fails, the others go on
+        check_prepared(prepared or {})
         reason = reason_of(error)
         logger.error("%s: %s", name, reason)
         logger.debug("%s", name, exc_info=True)

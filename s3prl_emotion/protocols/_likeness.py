@@ -6,31 +6,35 @@ import bisect
 import functools
 import math
 import os
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.spelling import certain, is_unknown
 
 Times = tuple[float, float]
 _NEVER: Times = (-math.inf, -math.inf)
 
 
-def root(manifest: Manifest, utterance: Utterance) -> str:
-    """The id of the recording that an utterance goes back to: its own, if it was not made by augmentation."""
-    seen = set()
-    while utterance.source in manifest.by_id and utterance.id not in seen:
-        seen.add(utterance.id)
-        utterance = manifest.by_id[str(utterance.source)]
-    return utterance.source or utterance.id
-
-
-def spelling(speaker: str) -> str:
-    """What is left of a speaker's name without case, spaces, leading zeros and the ways to encode an accent."""
-    name = "".join(unicodedata.normalize("NFKC", speaker).casefold().split())
-    return re.sub(r"(?<!\d)0+(?=\d)", "", name)
+def roots(manifest: Manifest) -> dict[str, str]:
+    """The id of the recording that each utterance goes back to: its own, if it was not made by augmentation. Where
+    utterances are made from each other in a circle, that of one of them."""
+    found: dict[str, str] = {}
+    for utterance in manifest.utterances:
+        chain: dict[str, None] = {}
+        name = utterance.id
+        while name not in found and name not in chain:
+            chain[name] = None
+            source = manifest.by_id[name].source
+            if source is None:
+                break
+            if source not in manifest.by_id:
+                found[source] = source
+            name = source
+        end = found.get(name, name)
+        found.update(dict.fromkeys(chain, end))
+    return found
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Facts:
     """What an audit compares of an utterance, found out once."""
 
     id: str
-    speaker: str  # empty where it is not known
+    speaker: str  # as all spellings of it that are one; empty where it is not known
     text: str | None
     sound: str | None  # fingerprint of the waveform
     root: str  # the id of the recording that it goes back to
@@ -49,19 +53,28 @@ class Facts:
 def facts(manifest: Manifest) -> dict[str, Facts]:
     """The facts of all utterances, by id."""
     files = {item.id: file_of(manifest, item) for item in manifest.utterances}
+    root_of = roots(manifest)
     inhabitants = Counter(files.values())
     return {
         item.id: Facts(
             item.id,
-            item.speaker,
+            speaker_of(item),
             item.text,
             item.sound,
-            root(manifest, item),
+            root_of[item.id],
             files[item.id] if inhabitants[files[item.id]] > 1 else None,
             (item.start_s or 0.0, math.inf if item.end_s is None else item.end_s),
         )
         for item in manifest.utterances
     }
+
+
+def speaker_of(utterance: Utterance) -> str:
+    """Who speaks, as all spellings of the name that are one; empty where it is not known.
+
+    Readers settle this; manifests of earlier versions may hold several spellings.
+    """
+    return "" if is_unknown(utterance.speaker) else certain(utterance.speaker)
 
 
 class Stretches:
@@ -70,10 +83,11 @@ class Stretches:
     """
 
     def __init__(self, items: Iterable[Facts]) -> None:
-        by_file: dict[str, set[tuple[float, float]]] = {}
+        by_file: dict[str, dict[tuple[float, float], str]] = {}
         for item in items:
             if item.file is not None:
-                by_file.setdefault(item.file, set()).add(item.times)
+                by_file.setdefault(item.file, {}).setdefault(item.times, item.id)
+        self._ids = by_file
         self._sorted: dict[str, tuple[list[float], list[tuple[Times, Times]]]] = {}
         for file, stretches in by_file.items():
             latest, second = _NEVER, _NEVER  # by their ends, of the stretches so far
@@ -88,14 +102,19 @@ class Stretches:
 
     def overlap(self, item: Facts) -> bool:
         """Whether one of the stretches shares time with ``item`` and is not the same stretch."""
+        return self.overlapping(item) is not None
+
+    def overlapping(self, item: Facts) -> str | None:
+        """The id of a stretch that shares time with ``item`` and is not the same one."""
         if item.file is None or item.file not in self._sorted:
-            return False
+            return None
         starts, ends = self._sorted[item.file]
         count = bisect.bisect_left(starts, item.times[1])  # so many begin before it ends
         if count == 0:
-            return False
+            return None
         latest, second = ends[count - 1]
-        return (second if latest == item.times else latest)[1] > item.times[0]
+        times = second if latest == item.times else latest
+        return self._ids[item.file][times] if times[1] > item.times[0] else None
 
 
 def file_of(manifest: Manifest, utterance: Utterance) -> str:

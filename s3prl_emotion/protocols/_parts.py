@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from s3prl_emotion.corpora.manifest import Manifest
-from s3prl_emotion.protocols._likeness import Facts, Stretches
+from s3prl_emotion.protocols._likeness import Facts, Stretches, speaker_of
 
 
 @dataclass(frozen=True)
@@ -16,20 +17,21 @@ class Part:
     items: tuple[Facts, ...]
     ids: frozenset[str]
     speakers: frozenset[str]  # those that are known
-    sounds: frozenset[str]
-    roots: frozenset[str]
+    sounds: Mapping[str, str]  # to the id of the first utterance that has it; so of roots
+    roots: Mapping[str, str]
     texts: frozenset[str]
     stretches: Stretches
 
     @classmethod
     def of(cls, found: Iterable[Facts]) -> Part:
         items = tuple(found)
+        backwards = items[::-1]
         return cls(
             items,
             frozenset(item.id for item in items),
             frozenset(item.speaker for item in items if item.speaker),
-            frozenset(item.sound for item in items if item.sound is not None),
-            frozenset(item.root for item in items),
+            {item.sound: item.id for item in backwards if item.sound is not None},
+            {item.root: item.id for item in backwards},
             frozenset(item.text for item in items if item.text),
             Stretches(items),
         )
@@ -39,10 +41,20 @@ class Part:
 class Heard:
     """What an upstream was pretrained on."""
 
-    sounds: frozenset[str]
+    sounds: Mapping[str, str]  # to the id of an utterance that has it
     speakers: frozenset[str]
 
     @classmethod
     def of(cls, manifest: Manifest) -> Heard:
-        sounds = (item.sound for item in manifest.utterances)
-        return cls(frozenset(item for item in sounds if item is not None), frozenset(manifest.speakers))
+        sounds = {item.sound: item.id for item in manifest.utterances if item.sound is not None}
+        return cls(sounds, frozenset(filter(None, map(speaker_of, manifest.utterances))))
+
+
+def voices(known: Iterable[Facts]) -> list[tuple[Facts, Facts]]:
+    """Pairs of utterances of one recording whose speakers have different names: one of the two is wrong, or the two are
+    one person. One pair of each two names and recording."""
+    by_sound: dict[str, dict[str, Facts]] = {}
+    for item in known:
+        if item.sound is not None and item.speaker:
+            by_sound.setdefault(item.sound, {}).setdefault(item.speaker, item)
+    return [pair for items in by_sound.values() for pair in combinations(items.values(), 2)]

@@ -10,15 +10,16 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.spelling import likely
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import parse_json, write_atomically
-from s3prl_emotion.protocols._likeness import facts, spelling
-from s3prl_emotion.protocols._parts import Heard, Part
+from s3prl_emotion.protocols._likeness import Facts, facts
+from s3prl_emotion.protocols._parts import Heard, Part, voices
 from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.record import declared
 from s3prl_emotion.protocols.split import Folds
@@ -28,7 +29,8 @@ DECLARED = "declared"
 REPORTED = "reported"
 UNKNOWN_SPEAKER = "unknown speaker"
 SIBLING = "sibling"
-RULES = 2
+VOICE = "voice"
+RULES = 3
 """Of what is looked for; an audit by other rules is made again."""
 _SHOWN = 5
 
@@ -37,8 +39,9 @@ _SHOWN = 5
 class Finding:
     """Something that two parts of a fold share.
 
-    ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that differ in case, accents' encoding,
-    spaces or leading zeros), ``unknown speaker`` (nobody knows who speaks, so what is shared), ``audio`` (the same
+    ``kind`` is one of ``utterance``, ``speaker``, ``speaker spelling`` (names that may be one person's,
+    :mod:`s3prl_emotion.corpora.spelling`), ``unknown speaker`` (nobody knows who speaks, so what is shared), ``voice``
+    (one recording under two speakers, one of whom is in each part, which may be the same), ``audio`` (the same
     waveform under two ids), ``segment`` (overlapping stretches of one file), ``sibling`` (made from one recording by
     augmentation), ``sentence``, ``pretraining``, ``pretraining labels`` (heard with their labels) and ``pretraining
     speaker``. ``status`` is ``leak``, ``declared`` (the protocol allows it) or ``reported`` (no leak).
@@ -53,12 +56,17 @@ class Finding:
     examples: tuple[str, ...]
 
     def __str__(self) -> str:
-        more = ", ..." if self.count > len(self.examples) else ""
+        more = ", ..." if self.count > len(self.examples) >= _SHOWN else ""
         first, second = self.between
         if self.kind == UNKNOWN_SPEAKER:
             return (
                 f"fold {self.fold}: {self.kind}: whether {first} and {second} share speakers cannot be told: of "
                 f"{self.count} of {second}'s {self.of} utterances, or of what they are compared with, they are unknown"
+            )
+        if self.kind == VOICE:
+            return (
+                f"fold {self.fold}: {self.kind}: {self.count} of {second}'s {self.of} speakers have a recording in "
+                f"common with another of {first}, and the two may be one person: {', '.join(self.examples)}{more}"
             )
         return (
             f"fold {self.fold}: {self.kind}: {first} and {second} share {self.count} of {second}'s {self.of} "
@@ -108,7 +116,7 @@ def audit(
         pretraining: what the upstream heard in pretraining, for all folds or for one
 
     Raises:
-        ProtocolError: if a pretraining manifest has utterances without ``content``
+        ProtocolError: if the folds are another corpus', or a pretraining manifest has utterances without ``content``
     """
     for data in pretraining:
         unchecked = [item.id for item in data.manifest.utterances if item.content is None]
@@ -117,13 +125,17 @@ def audit(
                 f"{data.name}: {len(unchecked)} utterances have no 'content', first {unchecked[0]!r}: nothing to "
                 "compare audio by. Make the manifest with the command `prepare`, which fills it in"
             )
+    folds.check_of(manifest)
     known = facts(manifest)
+    pairs = voices(known.values())
     heard = [(data, Heard.of(data.manifest)) for data in pretraining]
     found: list[Finding] = []
     for fold in folds.folds:
         parts = {part: Part.of(known[name] for name in getattr(fold, part)) for part in ("train", "dev", "test")}
         for first, second in combinations(parts, 2):
             found += _between(fold.number, protocol, (first, second), parts[first], parts[second])
+        for first, second in combinations_with_replacement(parts, 2):
+            found += _voices(fold.number, (first, second), parts[first], parts[second], pairs)
         for data, sounds in heard:
             if data.fold in (None, fold.number):
                 found += _pretraining(fold.number, protocol, data, sounds, parts["test"])
@@ -135,7 +147,7 @@ def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part,
     same_set = protocol.selection_on_test and names == ("dev", "test")
     siblings = DECLARED if protocol.siblings_in_dev and names == ("train", "dev") else LEAK
     shares_speakers = not (protocol.speaker_disjoint_test if is_test else protocol.speaker_disjoint_dev)
-    spelled = {spelling(speaker): speaker for speaker in sorted(one.speakers)}
+    spelled = {likely(speaker): speaker for speaker in sorted(one.speakers)}
     others = [item for item in two.items if item.id not in one.ids]
     unknown = [item.id for item in two.items if not item.speaker]
     nameless = bool(unknown) or any(not item.speaker for item in one.items)
@@ -153,25 +165,52 @@ def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part,
             len(two.speakers),
         ),
         *finding(UNKNOWN_SPEAKER, REPORTED, (unknown or [item.id for item in two.items]) if nameless else ()),
-        *finding("audio", LEAK, (item.id for item in others if item.sound in one.sounds)),
-        *finding("segment", LEAK, (item.id for item in others if one.stretches.overlap(item))),
+        *finding(
+            "audio",
+            LEAK,
+            (f"{one.sounds[item.sound]} = {item.id}" for item in others if item.sound and item.sound in one.sounds),
+        ),
+        *finding(
+            "segment",
+            LEAK,
+            (f"{other} overlaps {item.id}" for item in others if (other := one.stretches.overlapping(item))),
+        ),
         *finding(
             "speaker spelling",
             REPORTED,
             (
-                f"{spelled[spelling(name)]} and {name}"
+                f"{spelled[likely(name)]} and {name}"
                 for name in sorted(two.speakers - one.speakers)
-                if spelling(name) in spelled
+                if likely(name) in spelled
             ),
             len(two.speakers),
         ),
-        *finding(SIBLING, siblings, (item.id for item in others if item.root in one.roots)),
+        *finding(
+            SIBLING, siblings, (f"{one.roots[item.root]} and {item.id}" for item in others if item.root in one.roots)
+        ),
         *finding("sentence", REPORTED, (item.id for item in two.items if item.text in one.texts)),
     ]
 
 
+def _voices(
+    number: int, names: tuple[str, str], one: Part, two: Part, pairs: Sequence[tuple[Facts, Facts]]
+) -> list[Finding]:
+    """Speakers with a recording in common, one of them in each of two parts, or both in one."""
+    found: dict[frozenset[str], str] = {}
+    concerned: set[str] = set()
+    for pair in pairs:
+        for a, b in (pair, pair[::-1]):
+            if a.speaker in one.speakers and b.speaker in two.speakers:
+                concerned.add(b.speaker)
+                found.setdefault(frozenset((a.speaker, b.speaker)), f"{a.speaker} and {b.speaker} ({a.id} = {b.id})")
+    examples = tuple(found.values())[:_SHOWN]
+    return [Finding(number, VOICE, names, REPORTED, len(concerned), len(two.speakers), examples)] if found else []
+
+
 def _pretraining(number: int, protocol: Protocol, data: Pretraining, other: Heard, test: Part) -> list[Finding]:
-    heard = [item.id for item in test.items if item.sound in other.sounds]
+    heard = [
+        f"{other.sounds[item.sound]} = {item.id}" for item in test.items if item.sound and item.sound in other.sounds
+    ]
     names = (f"pretraining data {data.name}", "test")
     found = []
     if heard:
@@ -214,7 +253,10 @@ def refuse_leaks(findings: Sequence[Finding], protocol: Protocol, where: str) ->
             "that is tested, by naming the folder that holds fold1, fold2, ..."
         )
     if "speaker" in kinds:
-        advice.append("give every speaker's utterances one fold")
+        advice.append(
+            "give every speaker's utterances one fold. Names such as 1 and 1.0 are one speaker's: a folder in which an "
+            "earlier version took them for two has to be made again, elsewhere"
+        )
     raise ProtocolError(
         f"{where}: the division leaks, which protocol {protocol.name} does not declare:\n"
         + "\n".join(shown)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.official import WORDS, is_part
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols._assignment import assign
 
@@ -71,6 +73,57 @@ def published_folds(manifest: Manifest) -> TestSets:
         if item.fold is not None:
             tests.setdefault(item.fold, []).append(item)
     return dict(sorted(tests.items()))
+
+
+def official_folds(manifest: Manifest) -> TestSets:
+    """Fold 1 tests on the official test part: ``test``, or else that with the lowest number. Where no utterance has a
+    part, the folds are those that the corpus prescribes with train, dev and test lists.
+
+    Raises:
+        ProtocolError: if there is no official division, or a part is missing or no known one
+    """
+    parts = Counter(item.official_part for item in manifest.utterances if item.official_part is not None)
+    if not parts:
+        return _listed_folds(manifest)
+    strange = sorted(part for part in parts if not is_part(part))
+    expected = ", ".join(word for words in WORDS.values() for word in words)
+    if strange:
+        listed = ", ".join(f"{part!r} ({parts[part]})" for part in strange)
+        raise ProtocolError(
+            f"{manifest.corpus}, protocol official: unknown parts: {listed}. Expected {expected}, test1, test2, ...; "
+            "--corpus-option splits=train,dev,test reads rows of these alone"
+        )
+    tests = sorted((part for part in parts if part.startswith("test")), key=lambda part: int(part[4:] or 0))
+    missing = [part for part, found in (("train", parts["train"]), ("dev", parts["dev"]), ("test", tests)) if not found]
+    if missing:
+        raise ProtocolError(
+            f"{manifest.corpus}, protocol official: the corpus has no {' and no '.join(missing)} part, only "
+            f"{', '.join(sorted(map(str, parts)))}. Expected {expected}; strict makes a division of its own"
+        )
+    others = {part: parts[part] for part in tests[1:]}
+    without = len(manifest.utterances) - sum(parts.values())
+    if others:
+        logger.warning(
+            "%s, protocol official: tests on %s; left out: %s (--corpus-option splits=train,dev,%s tests on another)",
+            manifest.corpus,
+            tests[0],
+            ", ".join(f"{part} {count}" for part, count in others.items()),
+            tests[1],
+        )
+    if without:
+        logger.warning("%s, protocol official: left out: %d utterances without a part", manifest.corpus, without)
+    return {1: [item for item in manifest.utterances if item.official_part == tests[0]]}
+
+
+def _listed_folds(manifest: Manifest) -> TestSets:
+    whole = set(manifest.train_order) & {number for number, ids in manifest.dev_order.items() if ids}
+    tests = {number: items for number, items in published_folds(manifest).items() if number in whole} if whole else {}
+    if not tests:
+        raise ProtocolError(
+            f"{manifest.corpus}: it prescribes no train, dev and test. A table says them in the column split; the "
+            "protocol strict makes a division of its own"
+        )
+    return tests
 
 
 def one_speaker_each(manifest: Manifest) -> TestSets:

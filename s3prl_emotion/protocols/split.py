@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.spelling import doubt, doubtful
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols._checks import check_fold, classes_absent
 from s3prl_emotion.protocols.protocol import Protocol, Training
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 
@@ -48,6 +52,7 @@ class Folds:
     folds: tuple[Fold, ...]
     lacking: tuple[Lack, ...] = ()
     divided_sha256: str | None = None  # of the division before its training parts were balanced, if they were
+    manifest_sha256: str | None = field(default=None, compare=False)  # of the corpus, where the folds come from a file
 
     @classmethod
     def of(cls, manifest: Manifest, protocol: str, folds: Sequence[Fold]) -> Folds:
@@ -71,6 +76,21 @@ class Folds:
                 return fold
         raise ProtocolError(f"no fold {number}. Known: {', '.join(str(fold.number) for fold in self.folds)}")
 
+    def check_of(self, manifest: Manifest) -> None:
+        """Refuse folds of another corpus.
+
+        Raises:
+            ProtocolError: naming the first utterance that the manifest lacks
+        """
+        named = dict.fromkeys(name for fold in self.folds for name in (*fold.train, *fold.dev, *fold.test))
+        strange = [name for name in named if name not in manifest.by_id]
+        if strange:
+            raise ProtocolError(
+                f"the folds name {len(strange)} of {len(named)} utterances that the manifest of {manifest.corpus} "
+                f"lacks, first {strange[0]!r}: one of the two was edited, made again, or is another run's. Restore "
+                "it, or make both with the command `prepare`"
+            )
+
     def sha256(self) -> str:
         """Fingerprint of the protocol's name, of all ids in their order, and of the division before balancing."""
         content = [self.protocol, [[fold.number, fold.train, fold.dev, fold.test] for fold in self.folds]]
@@ -86,6 +106,7 @@ class Folds:
             "sha256": self.sha256(),
             **({"lacking": [asdict(item) for item in self.lacking]} if self.lacking else {}),
             **({"divided_sha256": self.divided_sha256} if self.divided_sha256 else {}),
+            **({"manifest_sha256": self.manifest_sha256} if self.manifest_sha256 else {}),
             "folds": [asdict(fold) for fold in self.folds],
         }
         write_atomically(path, json.dumps(content, indent=1) + "\n")
@@ -112,8 +133,10 @@ class Folds:
                 Lack(int(item["fold"]), str(item["part"]), tuple(item["classes"]))
                 for item in content.get("lacking", ())
             )
-            before = content.get("divided_sha256")
-            result = cls(str(content["protocol"]), folds, lacking, None if before is None else str(before))
+            before, of = (
+                None if content.get(key) is None else str(content[key]) for key in ("divided_sha256", "manifest_sha256")
+            )
+            result = cls(str(content["protocol"]), folds, lacking, before, of)
             written = content["sha256"]
         except KeyError as error:
             raise ProtocolError(f"{path}: key {error} is missing") from error
@@ -151,14 +174,17 @@ def make_folds(manifest: Manifest, protocol: Protocol | str) -> Folds:
 def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
     """The folds as the protocol makes them; what they share is not looked at.
 
+    Where speakers are kept apart, utterances of unknown speakers are in no part: in train they could be a test
+    speaker's. They train in every fold where the corpus says that they are strangers to those who are known.
+
     Raises:
         ProtocolError: if the corpus cannot be divided so
     """
-    if manifest.nameless and protocol.needs_speakers:
-        raise ProtocolError(
-            f"{manifest.corpus}: the speakers of {manifest.nameless} of {len(manifest.utterances)} utterances are not "
-            f"known, so protocol {protocol.name} cannot keep speakers apart. Use published or paper-d, which do not"
-        )
+    check_divisible(manifest, protocol)
+    whole, strangers = manifest, tuple[Utterance, ...]()
+    if protocol.needs_speakers and manifest.nameless:
+        strangers = _strangers(manifest, protocol)
+        manifest = manifest.with_utterances(item for item in manifest.utterances if item.speaker)
     tests = protocol.test_sets(manifest)
     test_speakers = {number: frozenset(item.speaker for item in test) for number, test in tests.items()}
     for number, test in tests.items():
@@ -172,4 +198,58 @@ def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
         )
         part = Training(number, training, test_speakers, tuple(test), tuple(manifest.by_id[name] for name in given_dev))
         train, dev = protocol.divide(part)
+        if strangers:
+            train += _trainable(whole, strangers, number, protocol.follows_lists)
         yield Fold(number, train, dev, tuple(item.id for item in test))
+
+
+def check_divisible(manifest: Manifest, protocol: Protocol) -> None:
+    """Refuse what no division mends, before any audio is decoded.
+
+    Raises:
+        ProtocolError: if speakers are to be kept apart and none is known, or names may be one person's
+    """
+    if not protocol.needs_speakers:
+        return
+    total = len(manifest.utterances)
+    if total and manifest.nameless == total:
+        raise ProtocolError(
+            f"{manifest.corpus}: the speakers of {total} of {total} utterances are not known, so protocol "
+            f"{protocol.name} cannot keep speakers apart. Use published, official or paper-d, which do not"
+        )
+    groups = [] if "distinct" in manifest.speakers_are else doubtful(manifest.speakers)
+    if groups:
+        raise ProtocolError(
+            f"{manifest.corpus}: protocol {protocol.name} keeps speakers apart, and there are {doubt(manifest, groups)}"
+        )
+
+
+def _trainable(manifest: Manifest, strangers: Sequence[Utterance], number: int, follows_lists: bool) -> tuple[str, ...]:
+    """Of strangers those that the corpus does not have a fold test or select on, and that are in its training list."""
+    held_out: set[str] = set()
+    listed: Collection[str] = manifest.by_id
+    if follows_lists:
+        listed = set(manifest.train_order.get(number, listed))
+        held_out = set(manifest.dev_order.get(number, ()))
+    return tuple(item.id for item in strangers if item.fold != number and item.id in listed and item.id not in held_out)
+
+
+def _strangers(manifest: Manifest, protocol: Protocol) -> tuple[Utterance, ...]:
+    """Unknown speakers' utterances that train; says what becomes of such utterances."""
+    unknown = tuple(item for item in manifest.utterances if not item.speaker)
+    train = "strangers" in manifest.speakers_are
+    use = (
+        "train, since they are strangers to the others (speakers=strangers), and neither select nor test"
+        if train
+        else "are left out of train, dev and test, since they could be anybody's (--corpus-option speakers=strangers "
+        "trains on them, if none of them is one of the known speakers)"
+    )
+    logger.warning(
+        "%s, protocol %s: %d of %d utterances, whose speakers are unknown, %s",
+        manifest.corpus,
+        protocol.name,
+        len(unknown),
+        len(manifest.utterances),
+        use,
+    )
+    return unknown if train else ()

@@ -6,6 +6,7 @@ Comparing, preparing and claiming a folder are one step between processes.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s3prl_emotion.corpora.manifest import Manifest
-from s3prl_emotion.errors import RunError
+from s3prl_emotion.errors import ProtocolError, RunError
 from s3prl_emotion.files import clean_up, parse_json, write_atomically
 from s3prl_emotion.locks import LOCK, exclusive, is_held, only_here, shared
 from s3prl_emotion.protocols.seal import MADE, check_attributes, check_seal, seal
@@ -111,6 +112,27 @@ class RunFolder:
     def division(self) -> tuple[Manifest, Folds]:
         """The corpus and its division, as they are now."""
         return Manifest.read(self.manifest), Folds.read(self.folds)
+
+    def belonging(self) -> tuple[Manifest, Folds]:
+        """The corpus and its division, of a run or of a folder that was prepared, if they belong together.
+
+        Raises:
+            RunError: if one of them is not that of the run, or not of the corpus that the folds were made of
+        """
+        if self.is_begun:
+            _, manifest, folds = self.whole()
+        else:
+            manifest, folds = self.division()
+            if folds.manifest_sha256 not in (None, manifest.sha256()):
+                raise RunError(
+                    f"{self.path}: {FOLDS} was made of another manifest than {MANIFEST}: one of the two was edited, "
+                    "made again, or comes from another folder. Restore it, or make both with the command `prepare`"
+                )
+        try:
+            folds.check_of(manifest)
+        except ProtocolError as error:
+            raise RunError(f"{self.path}: {error}") from error
+        return manifest, folds
 
     def whole(self) -> tuple[dict[str, Any], Manifest, Folds]:
         """What the folder is for, the corpus and its division, if they belong together.
@@ -235,7 +257,7 @@ class RunFolder:
     def write_division(self, manifest: Manifest, folds: Folds) -> None:
         """Write ``manifest.jsonl`` and ``folds.json``."""
         manifest.write(self.manifest)
-        folds.write(self.folds)
+        dataclasses.replace(folds, manifest_sha256=manifest.sha256()).write(self.folds)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_sources_together_have_speakers_of_their_own(tmp_path: Path) -> None:
         ("{here}/nowhere/{{speaker}}.wav", "no folder {here}/nowhere"),
         ("{here}/nobody.jsonl", "not known who speaks in any of 1 utterances"),
         ("{here}/silent.csv", "no column 'speaker'"),
-        ("{here}/half.csv", "column 'speaker': empty"),
+        ("{here}/half.csv", "not known who speaks in any of 1 utterances"),
         ("{here}/spk/1.wav", "unknown kind of table"),
         ("emodb4={here}/nowhere", "Corpus emodb4 expects"),
     ],

@@ -76,7 +76,7 @@ def test_misspelt_optional_column_is_said(tmp_path, caplog):
         ("path,label,speaker,fold\na.wav,sad,s1,1.5\n", "row 2, column 'fold': expected a whole number"),
         ("path,label,speaker\na.wav,sad,s1\na.wav,sad,s1\n", "row 3, column 'path': 'a' is already in row 2"),
         ("path,label,speaker\n,sad,s1\n", "row 2, column 'path': empty"),
-        ("path,label,speaker\na.wav,sad, \n", "row 2, column 'speaker': empty"),
+        ("path,label,speaker,fold\na.wav,sad,s1,1_0\n", "row 2, column 'fold': expected a number, found '1_0'"),
         ("path,label,speaker\na.wav,sad,s1,x\n", "row 2: expected 3 columns, found 4"),
         ("path,label,speaker,fold\na.wav,sad,s1,0\n", "row 2, column 'fold': expected a whole number from 1"),
         ("path,label,speaker,fold\na.wav,sad,s1,one\n", "row 2, column 'fold': expected a number, found 'one'"),
@@ -106,7 +106,7 @@ def test_errors_name_file_row_and_column(tmp_path, content, words):
 
 def test_votes_and_sources(tmp_path, caplog):
     rows = (
-        "path,label,speaker,source,soft:sad,soft:glad\na.wav,sad,s1,,.333,.6666\nb.wav,glad,s1,a,1,\nc.wav,sad,s1,,,\n"
+        "path,label,speaker,source,soft:sad,soft:glad\na.wav,glad,s1,,.333,.6666\nb.wav,sad,s1,a,1,\nc.wav,sad,s1,,,\n"
     )
     with caplog.at_level(logging.WARNING):
         first, second, third = read(table(tmp_path, rows)).utterances

@@ -50,11 +50,10 @@ def test_line_ends(tmp_path, end):
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN", "NULL", "null", "None", "N/A", "n/a", "NA", "<NA>", "#N/A"])
-def test_what_stands_for_a_missing_value_is_no_class_and_no_speaker(tmp_path, text):
+def test_what_stands_for_a_missing_value_is_no_class_and_an_unknown_speaker(tmp_path, text):
     with pytest.raises(CorpusError, match=rf"row 3, column 'label': '{text}' stands for a missing value"):
         read(tmp_path, "a.wav,sad,s1", f"b.wav,{text},s1")
-    with pytest.raises(CorpusError, match=rf"row 2, column 'speaker': '{text}' stands for a missing value"):
-        read(tmp_path, f"a.wav,sad,{text}")
+    assert [item.speaker for item in read(tmp_path, f"a.wav,sad,{text}", "b.wav,sad,s1").utterances] == ["", "s1"]
     assert read(tmp_path, f"a.wav,{text},s1", labels=f"sad,{text}").labels == ("sad", text), "a class if one says so"
 
 

@@ -145,9 +145,32 @@ def test_a_speaker_in_several_folds_is_drawn_in_all_at_once() -> None:
 
 def test_utterances_without_a_speaker_are_speakers_of_their_own() -> None:
     items = [Prediction(1, "u", "", "a", "a"), Prediction(1, "v", "", "a", "a"), Prediction(1, "w", "x", "a", "a")]
-    assert count([items], LABELS).speakers == 3
-    assert "its 1 speakers and 2 utterances of unknown speakers" in speakers_method(count([items], LABELS))
+    assert count([items], LABELS, alone=True).speakers == 3
+    assert count([items[:2]], LABELS).speakers == 2
     assert "its 2 utterances, whose speakers are unknown," in speakers_method(count([items[:2]], LABELS))
+
+
+def test_unknown_speakers_beside_known_ones_count_in_rates_and_are_not_drawn() -> None:
+    rng = np.random.default_rng(0)
+    known = [
+        Prediction(fold, f"{s}-{n}", f"s{s}", "ab"[n % 2], "ab"[int(rng.integers(2))])
+        for s in range(6)
+        for n in range(9)
+        for fold in [s % 3 + 1]
+    ]
+    unknown = [Prediction(n % 4 + 1, f"u{n}", "", "ab"[n // 4 % 2], "a") for n in range(16)]  # fold 4: nobody is known
+    alone, both = count([known], LABELS[:2]), count([known + unknown], LABELS[:2])
+    assert (both.speakers, both.folds, both.unnamed, both.are_utterances) == (6, 4, 16, False)
+    rate = all_rates()["ua"].of_confusion
+    drawn = [replicates([counts], {"ua": rate}, np.random.default_rng(1))[0]["ua"] for counts in (alone, both)]
+    assert np.array_equal(*drawn)
+    assert both.matrices.sum() == 70
+    assert fold_rates(both, rate).shape == (1, 4)
+    told = speakers_method(both)
+    assert "its 6 speakers are drawn" in told
+    assert told.endswith("16 utterances of unknown speakers are left out of the draws")
+    one = count([[*known[:9], *unknown]], LABELS[:2])
+    assert speakers_method(one).startswith("no interval over speakers: there is one speaker only; 16 utterances of unk")
 
 
 @pytest.mark.parametrize("values", [[0.5, 0.6, 0.8], [0.4, 0.41]])

@@ -131,7 +131,7 @@ TALKS = ("--speech", "{here}/talks/{{speaker}}/{{utterance}}.wav")
     Fault(
         "a table with an empty speaker",
         (*PRE, "--speech", "{here}/t.csv"),
-        ("row 2, column 'speaker': empty",),
+        ("not known who speaks in any of 1 utterances",),
         _text("t.csv", "path,speaker\na.wav,\n"),
     ),
     Fault(

@@ -98,8 +98,85 @@ def options(name: str, says: Sequence[str], *more: str) -> Fault:
     csv("label <NA>", ("row 2, column 'label': '<NA>' stands for",), "a.wav,<NA>,s1"),
     csv("label empty", ("row 2, column 'label': empty",), "a.wav,,s1"),
     csv("label of spaces", ("row 2, column 'label': empty",), "a.wav,   ,s1"),
-    csv("speaker nan", ("row 2, column 'speaker': 'nan' stands for", "speakers=unknown"), "a.wav,sad,nan"),
-    csv("speaker empty", ("row 2, column 'speaker': empty",), "a.wav,sad,"),
+    csv("speaker nan", ("1 of 1 utterances are not known, so protocol strict cannot",), "a.wav,sad,nan"),
+    csv("speaker empty", ("1 of 1 utterances are not known, so protocol strict cannot",), "a.wav,sad,"),
+    *(
+        csv(
+            f"speaker {name!r} beside known ones",
+            (f"read as unknown: {name!r} (2)", "2 of 8 utterances, whose speakers are unknown, are left out of train"),
+            *(f"{file}.wav,{label},{name},{file}{label}2" for file, label in (("a", "sad"), ("b", "glad"))),
+            *(f"{row},{row[0]}" for row in GOOD),
+            head=HEADER + ",id",
+            status=0,
+        )
+        for name in ("Unknown", "UNK", "n/a", "NA", "NaN", "None", "NULL", "?", "-", "-1", "speaker_unknown", "<unk>")
+    ),
+    *(
+        csv(
+            f"speakers {one!r} and {two!r}: who is meant?",
+            ("protocol strict keeps speakers apart", repr(one), repr(two), "speakers=merged", "speakers=distinct"),
+            f"a.wav,sad,{one}",
+            f"b.wav,glad,{two}",
+            *GOOD[2:],
+        )
+        for one, two in (
+            *(("1", "01"), ("A", "a"), ("spk1", "spk01"), ("spk-1", "spk_1"), ("1", "1e0"), ("Jos\u00e9", "Jose")),
+            *(("A", "\u0410"), ("s 1", "S1"), ("spk1", "spk1.0")),
+        )
+    ),
+    *(
+        csv(
+            f"speakers {one!r} and {two!r} are one",
+            ("speakers that are one, and are read as the first",),
+            f"a.wav,sad,{one}",
+            f"b.wav,glad,{two}",
+            *GOOD[2:],
+            status=0,
+        )
+        for one, two in (
+            *(("1", "1.0"), ("1", "+1"), ("1", "1e+00"), ("1", "\uff11"), ("Jos\u00e9", "\uff2aos\u00e9")),
+            *(("Anna Maria", "Anna\u00a0Maria"), ("Anna", "Anna\u200b"), ("100000", "1e+05")),
+        )
+    ),
+    csv(
+        "a circle of sources",
+        ("rows are made from each other in a circle: 'a' from 'b' from 'a'",),
+        "a.wav,sad,s1,b",
+        "b.wav,glad,s1,a",
+        head=HEADER + ",source",
+    ),
+    csv(
+        "a source by its own path",
+        ("in a circle: 'a' from 'a'",),
+        "a.wav,sad,s1,./a.wav",
+        "b.wav,glad,s1,",
+        head=HEADER + ",source",
+    ),
+    csv(
+        "votes of exchanged columns",
+        ("in all 6 rows with votes another class has more than the label", "Are the columns exchanged?"),
+        *(row + (",0,1" if "sad" in row else ",1,0") for row in GOOD),
+        head=HEADER + ",soft:sad,soft:glad",
+    ),
+    csv(
+        "fold 1_0",
+        ("row 2, column 'fold': expected a number, found '1_0'",),
+        "a.wav,sad,s1,1_0",
+        head=HEADER + ",fold",
+    ),
+    csv(
+        "a time that is none",
+        ("row 2, column 'end_s': expected a number",),
+        "a.wav,x,s,1 days ago",
+        head=HEADER + ",end_s",
+    ),
+    csv(
+        "an end that is NaT is fine",
+        (),
+        *(row + ",NaT" for row in GOOD),
+        head=HEADER + ",end_s",
+        status=0,
+    ),
     csv("path empty", ("row 2, column 'path': empty",), ",sad,s1"),
     csv(
         "id null",
@@ -190,7 +267,7 @@ def options(name: str, says: Sequence[str], *more: str) -> Fault:
     ),
     csv(
         "labels that differ by an invisible letter",
-        ("differ by case, spaces or invisible characters only",),
+        ("labels that are one, and are read as the first: 'sad' (3) and",),
         *GOOD[:5],
         "f.wav,sa\u200bd,s3",
     ),
@@ -362,13 +439,19 @@ def options(name: str, says: Sequence[str], *more: str) -> Fault:
     options("labels twice", ("option labels: expected different class names",), "labels=sad,glad,sad"),
     options("an empty label", ("option labels: expected different class names",), "labels=sad,glad,"),
     options(
-        "speakers that are neither", ("option speakers: expected named or unknown, found 'none'",), "speakers=none"
+        "speakers that are neither",
+        ("option speakers: expected named, unknown, merged, distinct or strangers, found 'none'",),
+        "speakers=none",
     ),
     options(
         "speakers unknown under strict",
         ("6 of 6 utterances are not known, so protocol strict cannot keep speakers apart",),
         "speakers=unknown",
     ),
+    options("speakers that are two things", ("merged and distinct contradict each other",), "speakers=merged,distinct"),
+    options("a column that is not there", ("no column 'emotion', which the option label=emotion",), "label=emotion"),
+    options("splits without a column", ("no rows of the splits train",), "splits=train"),
+    options("empty splits", ("option splits: expected values of the column",), "splits=,"),
     options(
         "an audio root elsewhere", ("no such audio file", "Relative paths start from /nowhere"), "audio_root=/nowhere"
     ),

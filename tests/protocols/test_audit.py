@@ -12,6 +12,7 @@ import pytest
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
+from s3prl_emotion.experiment.preparation import check_leaks
 from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
 from s3prl_emotion.protocols import audit as audit_module
 from s3prl_emotion.protocols._likeness import Stretches, facts
@@ -26,6 +27,7 @@ from s3prl_emotion.protocols.audit import (
     write,
 )
 from s3prl_emotion.protocols.leaks import without_leaks
+from s3prl_emotion.runs.folder import RunFolder
 
 LABELS = ("neu", "ang")
 
@@ -101,7 +103,7 @@ def test_drop_leaks_takes_them_out_of_the_earlier_part_only():
     folds = make_folds(manifest, "strict")
     cleaned, dropped = without_leaks(manifest, folds, protocols.get("strict"))
     assert dropped == 3
-    assert audit(manifest, cleaned, protocols.get("strict")) == []
+    assert {item.kind for item in audit(manifest, cleaned, protocols.get("strict"))} == {"voice"}
     assert [fold.test for fold in cleaned.folds] == [fold.test for fold in folds.folds]
     assert set(folds[1].dev) - set(cleaned[1].dev) == {"s1-neu-1"}
     assert set(folds[2].train) - set(cleaned[2].train) == {"s0-neu-0"}
@@ -138,7 +140,7 @@ def test_pretraining_on_test_audio_is_refused_or_declared():
     heard = Manifest("pretraining", LABELS, ".", (dataclasses.replace(manifest.utterances[0], id="x", speaker="y"),))
     findings = look(manifest, "strict", {"data": heard})
     assert kinds(findings) == {(1, "pretraining", ("pretraining data data", "test"))}
-    with pytest.raises(ProtocolError, match=r"share 1 of test's 16 \(s0-neu-0\)\nStrict-transductive declares"):
+    with pytest.raises(ProtocolError, match=r"share 1 of test's 16 \(x = s0-neu-0\)\nStrict-transductive declares"):
         refuse_leaks(findings, protocols.get("strict"), "mine")
     declared = look(manifest, "strict-transductive", {"data": heard})
     assert kinds(declared, "declared") == kinds(findings)
@@ -255,15 +257,34 @@ def test_overlapping_segments_of_one_file(tmp_path):
     assert (1, "segment", ("dev", "test")) in kinds(look(altered(manifest, "s1-neu-0", start_s=None, end_s=None)))
 
 
-@pytest.mark.parametrize(("one", "two"), [("Anna", "anna"), ("3", "03"), ("Jose\u0301", "Jos\u00e9"), ("s 1", "s1")])
-def test_speakers_whose_names_are_spelled_in_two_ways_are_reported(one, two):
-    items = [
-        dataclasses.replace(item, speaker={"s0": one, "s1": two}.get(item.speaker, item.speaker))
-        for item in corpus().utterances
-    ]
-    findings = look(corpus().with_utterances(items))
+def renamed(names):
+    """The corpus with other names of some speakers, as a manifest of an earlier version may have them."""
+    items = [dataclasses.replace(item, speaker=names.get(item.speaker, item.speaker)) for item in corpus().utterances]
+    return corpus().with_utterances(items)
+
+
+@pytest.mark.parametrize(("one", "two"), [("Anna", "anna"), ("3", "03"), ("s 1", "s1"), ("spk-1", "spk01")])
+def test_speakers_whose_names_are_spelled_in_two_ways_are_refused_where_they_are_kept_apart(one, two):
+    manifest = renamed({"s0": one, "s1": two})
+    with pytest.raises(
+        ProtocolError, match=rf"strict keeps speakers apart.*'{min(one, two)}' \(8\) and '{max(one, two)}'"
+    ):
+        make_folds(manifest, "strict")
+    findings = audit(manifest, make_folds(corpus(), "strict"), protocols.get("strict"))
     assert {(item.kind, item.status) for item in findings} == {("speaker spelling", "reported")}
     assert f"{two} and {one}" in findings[0].examples[0] or f"{one} and {two}" in findings[0].examples[0]
+    apart = dataclasses.replace(manifest, speakers_are=("distinct",))
+    assert make_folds(apart, "strict").folds == make_folds(corpus(), "strict").folds
+
+
+@pytest.mark.parametrize(("one", "two"), [("1", "1.0"), ("Jose\u0301", "Jos\u00e9"), ("1", "\uff11"), ("a  b", "a b")])
+def test_one_speaker_under_two_spellings_is_a_leak_in_manifests_of_earlier_versions(one, two):
+    findings = audit(renamed({"s0": one, "s1": two}), make_folds(corpus(), "strict"), protocols.get("strict"))
+    assert kinds(findings) == {
+        (1, "speaker", ("dev", "test")),
+        (2, "speaker", ("train", "test")),
+        (3, "speaker", ("train", "dev")),
+    }
 
 
 def test_numbers_that_differ_are_different_speakers():
@@ -326,3 +347,89 @@ def test_speakers_that_are_not_known_are_no_common_speakers():
     findings = look(manifest, "paper-d")
     assert {(item.kind, item.status) for item in findings} == {("unknown speaker", "reported")}
     assert "whether train and test share speakers cannot be told" in str(findings[1])
+
+
+def test_both_of_a_pair_are_named():
+    """So that the user sees which file is wrong."""
+    manifest = altered(corpus(), "s0-neu-0", content="1neu1")
+    assert {item.examples for item in look(manifest) if item.kind == "audio"} == {
+        ("s1-neu-1 = s0-neu-0",),
+        ("s0-neu-0 = s1-neu-1",),
+    }
+    manifest = altered(corpus(), "s0-neu-0", path="long.wav", start_s=0.0, end_s=2.0)
+    manifest = altered(manifest, "s1-neu-0", path="long.wav", start_s=1.9, end_s=3.0)
+    shown = {item.examples for item in look(manifest) if item.kind == "segment"}
+    assert ("s1-neu-0 overlaps s0-neu-0",) in shown
+    manifest = altered(corpus(), "s1-neu-0", source="s0-neu-0")
+    assert ("s1-neu-0 and s0-neu-0",) in {item.examples for item in look(manifest) if item.kind == "sibling"}
+
+
+def test_one_recording_under_two_speakers_of_one_part_is_reported(tmp_path, caplog):
+    """s0 and s3 are tested in one fold: nothing leaks, but whose recording is it?"""
+    manifest = altered(corpus(), "s0-neu-0", content="3neu1")
+    findings = look(manifest)
+    assert {(item.fold, item.kind, item.between, item.status) for item in findings} == {
+        (1, "voice", ("test", "test"), "reported"),
+        (2, "voice", ("train", "train"), "reported"),
+        (3, "voice", ("dev", "dev"), "reported"),
+    }
+    assert str(findings[0]) == (
+        "fold 1: voice: 2 of test's 2 speakers have a recording in common with another of test, and the two may be one "
+        "person: s0 and s3 (s0-neu-0 = s3-neu-1)"
+    )
+    assert summary(findings)[0]["share"] == 1.0
+    prepared = RunFolder(tmp_path)
+    check_leaks(manifest, make_folds(manifest, "strict"), prepared, ())
+    assert "speakers with the same recording, who may be one person: s0 and s3 (s0-neu-0 = s3-neu-1)" in caplog.text
+    assert read(prepared.audit) == findings
+
+
+def test_one_recording_under_two_speakers_stays_said_when_the_leak_is_dropped():
+    manifest = altered(corpus(), "s0-neu-0", content="1neu1")
+    cleaned, _ = without_leaks(manifest, make_folds(manifest, "strict"), protocols.get("strict"))
+    assert (1, "voice", ("dev", "test")) in kinds(audit(manifest, cleaned, protocols.get("strict")), "reported")
+
+
+def test_unknown_speakers_and_one_speaker_have_no_two_voices():
+    assert look(altered(corpus(), "s0-neu-0", content="0neu1")) == []
+    manifest = altered(altered(corpus(), "s0-neu-0", content="3neu1"), "s0-neu-0", speaker="")
+    assert not [item for item in look(manifest) if item.kind == "voice"]
+
+
+def other_corpus():
+    return corpus().with_utterances(dataclasses.replace(item, id=f"x{item.id}") for item in corpus().utterances)
+
+
+@pytest.mark.parametrize("swapped", ["folds.json", "manifest.jsonl"])
+def test_the_command_refuses_files_of_another_folder(prepared, swapped, capsys):
+    other = RunFolder(prepared / "other")
+    other.path.mkdir()
+    other.write_division(other_corpus(), make_folds(other_corpus(), "strict"))
+    (prepared / swapped).write_bytes((other.path / swapped).read_bytes())
+    assert main(["audit", str(prepared)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("error:") == 1
+    assert str(prepared) in said
+    assert "another" in said
+    assert "Restore it" in said
+
+
+def test_the_command_refuses_a_manifest_with_other_speakers_of_the_same_utterances(tmp_path, capsys):
+    RunFolder(tmp_path).write_division(corpus(), make_folds(corpus(), "strict"))
+    assert main(["audit", str(tmp_path)]) == 0
+    renamed({"s0": "s9"}).write(tmp_path / "manifest.jsonl")
+    capsys.readouterr()
+    assert main(["audit", str(tmp_path)]) == 2
+    assert "folds.json was made of another manifest than manifest.jsonl" in capsys.readouterr().err
+
+
+def test_folds_of_another_corpus_are_no_traceback_in_python_either():
+    with pytest.raises(ProtocolError, match="name 48 of 48 utterances that the manifest of mine lacks, first 'xs"):
+        audit(corpus(), make_folds(other_corpus(), "strict"), protocols.get("strict"))
+
+
+def test_pretraining_on_a_test_speaker_under_another_spelling():
+    other = Manifest("other", LABELS, ".", (Utterance("x", "x.wav", "neu", "1.0", content="new"),))
+    manifest = renamed({"s0": "1"})
+    found = audit(manifest, make_folds(manifest, "strict"), protocols.get("strict"), [Pretraining("data", other)])
+    assert [(item.kind, item.examples) for item in found] == [("pretraining speaker", ("1",))]

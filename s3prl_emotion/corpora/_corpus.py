@@ -80,7 +80,8 @@ class Corpus:
         if not root.exists():
             raise CorpusError(f"{root}: no such file or folder. Corpus {self.name} expects {self.layout}")
         manifest = self.reader(root, **options)
-        difference = self.difference(manifest)
+        is_whole = manifest.corpus == self.name  # what options select has another name, and other counts
+        difference = self.difference(manifest) if is_whole else ""
         if difference:
             logger.warning("%s: %s", root, difference)
         if unnamed := _unnamed(manifest):

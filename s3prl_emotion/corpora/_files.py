@@ -124,7 +124,7 @@ def recordings(named: Iterable[tuple[str, Path]], root: Path) -> list[Path]:
     if others and 2 * sum(_lasts_equally(first, other) for _, first, other in others) > len(others):
         raise CorpusError(_two_versions(others, len(groups), root, root, "Write the folder of one into the pattern"))
     _say_copies(copies, root, root)
-    return sorted(found)
+    return sorted(found, key=str)
 
 
 class Stored:

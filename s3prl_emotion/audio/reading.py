@@ -47,6 +47,7 @@ class AudioInfo:
     sample_rate_hz: int
     channels: int
     frames: int  # samples per channel
+    is_plain: bool = True  # any program reads it from its beginning to its end, as it is read here
 
     @property
     def duration_s(self) -> float:
@@ -61,7 +62,8 @@ def audio_info(path: str | Path) -> AudioInfo:
         AudioError: if the file is missing, a git-lfs pointer, empty or not readable as audio
     """
     with _opened(Path(path)) as file:
-        return AudioInfo(int(file.samplerate), int(file.channels), int(file.frames))
+        is_plain = file.seekable() and file.name == os.fsencode(path)
+        return AudioInfo(int(file.samplerate), int(file.channels), int(file.frames), is_plain)
 
 
 def read_segment(path: str | Path, start_s: float | None = None, end_s: float | None = None) -> tuple[np.ndarray, int]:

@@ -133,10 +133,15 @@ class Stored:
     def __init__(self) -> None:
         self._found: dict[Path, dict[str, list[str]]] = {}
 
-    def path(self, root: Path, listed: str) -> str:
+    def path(self, root: Path, listed: str, has_ending: bool = True) -> str:
         """The name of a file, relative to ``root`` as its list has it: with the ending that the file has.
 
-        A file that is there as it is listed stays; so does one that is not there at all.
+        A file that is not there at all stays as it is listed.
+
+        Args:
+            root: the corpus' folder
+            listed: the name
+            has_ending: the list names the ending, so a file that is there as it is listed is meant
 
         Raises:
             CorpusError: if several are there, with other content
@@ -146,10 +151,13 @@ class Stored:
         if place not in self._found:
             self._found[place] = _by_stem(place)
         there = self._found[place].get(name.stem, [])
-        if not there or name.name in there:
+        if not there or (has_ending and name.name in there):
             return listed
-        chosen = without_copies(((name.stem, place / item) for item in there), place)
-        return (name.parent / chosen[name.stem].name).as_posix()
+        first, *others = sorted((place / item for item in there), key=_rank)
+        for other in others:
+            if not _is_same(first, other):
+                raise CorpusError(_two_versions([(name.stem, first, other)], 1, place, place))
+        return (name.parent / first.name).as_posix()
 
 
 def check_slashes(path: str, where: str) -> None:

@@ -91,7 +91,7 @@ def read_sessions(
                 utterances.append(
                     Utterance(
                         id=turn.name,
-                        path=stored.path(root, path),
+                        path=stored.path(root, path, has_ending=False),
                         label=merged[turn.label],
                         speaker=_known_speaker(turn),
                         session=session.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 AUDIO = (".wav", ".flac")
 """Endings of a corpus' recordings, in any case: copies are often of FLAC."""
 HERE = "."
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # C:\ and \\server\
 _PIECE = 1 << 20
 _EQUAL_S = 0.02
 _Pair = tuple[str, Path, Path]  # a name, the file that is taken, another
@@ -161,11 +163,16 @@ class Stored:
 
 
 def check_slashes(path: str, where: str) -> None:
-    """Refuse Windows' backslashes in a path of a list.
+    """Refuse Windows' backslashes and drives in a path of a list.
 
     Raises:
         CorpusError: with the path as it should be
     """
+    if _DRIVE.match(path):
+        raise CorpusError(
+            f"{where}: the path {path!r} names a drive of Windows. Write where the file is here, with slashes, best "
+            "relative to the corpus' folder"
+        )
     if "\\" in path:
         raise CorpusError(
             f"{where}: the path {path!r} has backslashes, as Windows writes them; here they are letters of a name. "

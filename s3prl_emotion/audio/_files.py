@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s3prl_emotion.audio._lengths import absent_bytes
+from s3prl_emotion.audio._lengths import Length, length_of
 from s3prl_emotion.errors import CorpusError
 
 _LFS_POINTER = b"version https://git-lfs"
@@ -23,8 +23,11 @@ class AudioError(CorpusError):
         self.kind = kind
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path) -> Length | None:
     """Refuse what is no audio file by its first bytes. Pipes and devices are not opened: they would be waited for.
+
+    Returns:
+        what the header says of the length, where it is of an uncompressed format
 
     Raises:
         AudioError: naming the file
@@ -39,11 +42,12 @@ def check_file(path: Path) -> None:
         if head == _LFS_POINTER[:12] and (head + file.read(len(_LFS_POINTER) - 12)) == _LFS_POINTER:
             message = "a git-lfs pointer, not audio. Run `git lfs pull` in the corpus' clone to fetch the audio"
             raise AudioError(f"{path}: {message}", kind="git-lfs")
-        absent = absent_bytes(file, path.stat().st_size)
-    if absent is not None:
-        promised, missing = absent
-        message = f"cut off: its header promises {promised} bytes of audio, {missing} of them are absent"
+        size = path.stat().st_size
+        length = length_of(file, size)
+    if length is not None and (missing := length.absent(size)):
+        message = f"cut off: its header promises {length.promised} bytes of audio, {missing} of them are absent"
         raise AudioError(f"{path}: {message}. Fetch the file again", kind="corrupt")
+    return length
 
 
 def _what(path: Path) -> str:

@@ -25,62 +25,103 @@ class _Chunks:
     whole: bool  # the length counts the header too
     data: bytes
     format: bytes
+    empty: int  # the length of audio of no samples
 
 
 _CHUNKS = {
-    b"RIFF": _Chunks("<4sI", 12, 2, False, b"data", b"fmt "),
-    b"RF64": _Chunks("<4sI", 12, 2, False, b"data", b"fmt "),
-    b"FORM": _Chunks(">4sI", 12, 2, False, b"SSND", b"COMM"),
-    b"riff": _Chunks("<16sQ", 40, 8, True, b"data", b"fmt "),
+    b"RIFF": _Chunks("<4sI", 12, 2, False, b"data", b"fmt ", 0),
+    b"RF64": _Chunks("<4sI", 12, 2, False, b"data", b"fmt ", 0),
+    b"FORM": _Chunks(">4sI", 12, 2, False, b"SSND", b"COMM", 8),
+    b"riff": _Chunks("<16sQ", 40, 8, True, b"data", b"fmt ", 0),
 }
 
 
-def absent_bytes(file: BinaryIO, size: int) -> tuple[int, int] | None:
-    """How many bytes of audio the header promises, and how many of them are not there.
+@dataclass(frozen=True)
+class Length:
+    """The length of a file's audio, in bytes."""
+
+    begin: int  # where the audio begins
+    promised: int  # by the header
+    rate: int  # bytes per second; 0 where it is not known
+    is_open: bool  # the header does not say it: whoever wrote it was stopped, or wrote into a pipe
+    field: int  # where the header says it
+    form: str  # of struct, in which it does
+    added: int = 0  # what it counts besides
+
+    def absent(self, size: int) -> int:
+        """How many of the promised bytes are not in a file of ``size`` bytes; 0 for at most 10 ms of audio."""
+        absent = self.promised - (size - self.begin)
+        return 0 if self.is_open or absent <= max(0, _TOLERANCE_S * self.rate) else absent
+
+    def closed(self, content: bytes) -> bytes:
+        """A file with the length in its header that it has."""
+        there = len(content) - self.begin + self.added
+        field = struct.pack(self.form, min(there, 256 ** struct.calcsize(self.form) - 1))
+        return content[: self.field] + field + content[self.field + len(field) :]
+
+
+def length_of(file: BinaryIO, size: int) -> Length | None:
+    """What the header says of the length; None where there is none, or the format is another.
 
     Args:
         file: opened for reading
         size: of the file in bytes
-
-    Returns:
-        None where at most 10 ms are absent, the length is not known, or the format is another
     """
     file.seek(0)
     head = file.read(_HEADER)
     if head[:4] in _CHUNKS and (head[8:12] in (b"WAVE", b"AIFF", b"AIFC") or head[:4] == b"riff"):
-        begin, promised, rate = _of_chunks(file, size, _CHUNKS[head[:4]])
-    elif head[:4] == b".snd" and len(head) >= 24:
+        return _of_chunks(file, size, _CHUNKS[head[:4]], head[:4] == b"RIFF")
+    if head[:4] == b".snd" and len(head) >= 24:
         begin, promised, _, hertz, channels = struct.unpack(">5I", head[4:24])
-        rate = hertz * channels
-    elif head[:7] == b"NIST_1A":
-        begin, promised, rate = _of_sphere(head)
-    else:
-        return None
-    absent = promised - (size - begin)
-    is_known = promised < _UNKNOWN_SIZE or head[:4] in (b"RF64", b"riff")
-    return (promised, absent) if is_known and absent > max(0, _TOLERANCE_S * rate) else None
+        is_open = promised >= _UNKNOWN_SIZE or (promised == 0 and size > begin)
+        return Length(begin, promised, hertz * channels, is_open, 8, ">I")
+    return _of_sphere(head) if head[:7] == b"NIST_1A" else None
 
 
-def _of_chunks(file: BinaryIO, size: int, layout: _Chunks) -> tuple[int, int, int]:
-    """Where the audio begins, its length in bytes, and bytes per second; 0, 0, 0 if there is none."""
+def _of_chunks(file: BinaryIO, size: int, layout: _Chunks, is_short: bool) -> Length | None:
+    """Where the audio begins, and how long it is said to be."""
     length_of_header = struct.calcsize(layout.header)
-    position, rate, long_size = layout.begin, 0, 0
+    form = layout.header[0] + layout.header[-1]
+    position, rate, long_field, long_size = layout.begin, 0, 0, 0
     while position + length_of_header <= size:
         file.seek(position)
         name, length = struct.unpack(layout.header, file.read(length_of_header))
-        if layout.whole:
-            length -= length_of_header
+        added = length_of_header if layout.whole else 0
+        field = position + length_of_header - struct.calcsize(form)
+        if layout.data == name[:4] and layout.whole and length in (0, added):
+            length = added
+        length -= added
         if length < 0:
             break
         name, begin = name[:4], position + length_of_header
         if name == layout.format:
             rate = _rate(file.read(min(length, 64)), layout.format)
         if name == b"ds64" and len(block := file.read(16)) == 16:
-            long_size = struct.unpack("<8xQ", block)[0]
+            long_field, long_size = begin + 8, struct.unpack("<8xQ", block)[0]
         if name == layout.data:
-            return begin, long_size if long_size and length == 0xFFFFFFFF else length, rate
+            if long_field and length == 0xFFFFFFFF:
+                form, field, length = "<Q", long_field, long_size
+            is_unknown = length >= _UNKNOWN_SIZE if is_short or layout.format == b"COMM" else length >= 1 << 62
+            is_empty = length <= layout.empty and _follows(file, begin + layout.empty, size, layout)
+            return Length(begin, length, rate, is_unknown or is_empty, field, form, added)
         position = begin + length + -length % layout.pad
-    return 0, 0, 0
+    return None
+
+
+def _follows(file: BinaryIO, begin: int, size: int, layout: _Chunks) -> bool:
+    """Whether audio follows an empty chunk for it, and not further chunks up to the end of the file."""
+    length_of_header = struct.calcsize(layout.header)
+    position = begin
+    while position + length_of_header <= size:
+        file.seek(position)
+        name, length = struct.unpack(layout.header, file.read(length_of_header))
+        if not all(0x20 <= byte < 0x7F for byte in name[:4]):
+            return True
+        position += length_of_header + length - (length_of_header if layout.whole else 0)
+        position += -position % layout.pad
+        if length < 0 or position > size + 1:
+            return True
+    return position < size
 
 
 def _rate(block: bytes, name: bytes) -> int:
@@ -94,7 +135,7 @@ def _rate(block: bytes, name: bytes) -> int:
     return int(hertz * channels * ((bits + 7) // 8))
 
 
-def _of_sphere(head: bytes) -> tuple[int, int, int]:
+def _of_sphere(head: bytes) -> Length | None:
     found = dict(re.findall(rb"^(\w+) -(?:i|s\d) (\d{1,12})$", head, re.MULTILINE))
     begin = re.match(rb"NIST_1A\n *(\d{1,9})\n", head)
     names = (b"sample_count", b"channel_count", b"sample_n_bytes", b"sample_rate")
@@ -103,6 +144,6 @@ def _of_sphere(head: bytes) -> tuple[int, int, int]:
         or not re.search(rb"^sample_coding -s\d (pcm|ulaw|alaw)$", head, re.MULTILINE)
         or not all(name in found for name in names)
     ):
-        return 0, 0, 0
+        return None
     count, channels, width, hertz = (int(found[name]) for name in names)
-    return int(begin.group(1)), count * channels * width, hertz * channels * width
+    return Length(int(begin.group(1)), count * channels * width, hertz * channels * width, False, 0, "")

@@ -12,7 +12,7 @@ once too, into files that the manifest names, and here for a recording that is i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,11 @@ from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, as_waveform, read_segmen
 
 MIN_SAMPLES = 400
 """Shortest usable waveform in samples at 16 kHz: one frame of 25 ms."""
+LOUDEST = 1.25
+"""Decoded MP3 and Vorbis overshoot full scale, 1, by less; samples beyond were scaled otherwise."""
+_QUIETEST = 4 / (1 << 15)  # from the lowest to the highest sample: dither of 16 bits
+_OFFSET = 10  # times the deviation from it, a mean is of a constant rather than of sound
+_INTEGERS = (100.0, 32768.0)  # peaks of samples that are integers of 16 bits, not divided by full scale
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,12 @@ class Prepared:
     samples: np.ndarray  # float32 of shape (samples,) at 16 kHz, mono
     start_s: float  # where its first sample lies in what was read, in seconds
     duration_s: float  # of what was read, before anything was left out
+    stored: np.ndarray = field(repr=False)  # what was read, (frames, channels)
+
+    @property
+    def oddities(self) -> list[tuple[str, str]]:
+        """What is odd about what was read, see :func:`oddities`."""
+        return oddities(self.stored)
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ class Preparation:
         if self.cleaning is not None:
             samples = storable(cleaning(self.cleaning, name).clean(samples))
             check_length(len(samples), SAMPLE_RATE_HZ, f"{name}, after preparation {self.cleaning}")
-        return Prepared(samples[: self.max_samples], first / rate_hz, len(stored) / rate_hz)
+        return Prepared(samples[: self.max_samples], first / rate_hz, len(stored) / rate_hz, stored)
 
 
 WHOLE = Preparation()
@@ -122,6 +133,36 @@ def sounding(stored: np.ndarray, rate_hz: int) -> tuple[int, int]:
     if usable_samples(len(stored) - trail - lead, rate_hz) < MIN_SAMPLES:
         return 0, len(stored)
     return lead, len(stored) - trail
+
+
+def oddities(stored: np.ndarray) -> list[tuple[str, str]]:
+    """What nobody expects of speech: samples beyond full scale, silence, a constant.
+
+    Args:
+        stored: samples of shape ``(frames, channels)``
+
+    Returns:
+        kinds, ``scale``, ``silent`` or ``offset``, each with a message without the file's name
+    """
+    low, high = float(stored.min()), float(stored.max())
+    peak = max(high, -low)
+    found = []
+    if peak > LOUDEST:
+        integers = ". Integers of 16 bits are divided by 32768" if _INTEGERS[0] < peak <= _INTEGERS[1] else ""
+        found.append(("scale", f"samples up to ±{peak:.4g}, where full scale is ±1{integers}"))
+    if not stored.any():
+        found.append(("silent", f"silent, all {len(stored)} samples are zero"))
+    elif (stored == stored[0]).all():
+        found.append(("silent", f"silent, all {len(stored)} samples are the same, {stored[0].max():.4g}"))
+    elif not stored.sum(axis=1).any():
+        found.append(("silent", f"silent as one channel: its {stored.shape[1]} channels cancel each other"))
+    elif high - low <= _QUIETEST:
+        found.append(("silent", f"as good as silent, all samples lie between {low:.3g} and {high:.3g}"))
+    elif abs(mean := float(stored.mean(dtype=np.float64))) > _OFFSET * (deviation := float(stored.std())):
+        found.append(
+            ("offset", f"a constant of {mean:.4g} with little sound, samples deviate from it by {deviation:.2g}")
+        )
+    return found
 
 
 def outer_zeros(stored: np.ndarray) -> tuple[int, int]:

@@ -1,12 +1,18 @@
 """Read an audio file, or a segment of it, as the waveform that speech upstreams expect: 16 kHz, mono, float32.
 
-Files are decoded by libsndfile (WAV, FLAC, OGG, MP3). Every failure is an :class:`AudioError` that names the file.
+Files are decoded by libsndfile (WAV, FLAC, OGG, MP3). Every failure is an :class:`AudioError` that names the file, and
+what it holds where its first bytes tell. A length that a killed recorder left open is that of the file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import logging
 import math
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from s3prl_emotion.audio._contents import HEAD, content_of
 from s3prl_emotion.audio._files import AudioError, check_file
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_RATE_HZ = 16_000
 """The sampling rate of every speech upstream, in hertz."""
@@ -26,6 +35,9 @@ MAX_LEVEL = float(1 << 32)
 _SEGMENT_TOLERANCE_S = 0.01  # tables round their times; an end this far behind the last sample means "to the end"
 _LARGEST_KERNEL_STEP = 1000  # of all usual rates, 44.1 kHz has the largest: 441
 _BLOCK = 1 << 24  # samples that are read at once, over all channels
+_FROM_THE_START = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "OPUS"})
+"""Encodings whose samples depend on those before: after a jump they differ (Opus by up to 1e-3)."""
+_NO_LENGTH = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class AudioInfo:
     sample_rate_hz: int
     channels: int
     frames: int  # samples per channel
+    is_plain: bool = True  # any program reads it from its beginning to its end, as it is read here
 
     @property
     def duration_s(self) -> float:
@@ -48,16 +61,9 @@ def audio_info(path: str | Path) -> AudioInfo:
     Raises:
         AudioError: if the file is missing, a git-lfs pointer, empty or not readable as audio
     """
-    import soundfile
-
-    path = Path(path)
-    try:
-        check_file(path)
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise _unreadable(path, error) from error
-    _check_rate(path, int(info.samplerate))
-    return AudioInfo(int(info.samplerate), int(info.channels), int(info.frames))
+    with _opened(Path(path)) as file:
+        is_plain = file.seekable() and file.name == os.fsencode(path)
+        return AudioInfo(int(file.samplerate), int(file.channels), int(file.frames), is_plain)
 
 
 def read_segment(path: str | Path, start_s: float | None = None, end_s: float | None = None) -> tuple[np.ndarray, int]:
@@ -75,21 +81,13 @@ def read_segment(path: str | Path, start_s: float | None = None, end_s: float | 
         AudioError: if the file is missing, a git-lfs pointer, corrupt or cut off, empty, holds values that are not
             finite, or ends before the segment does
     """
-    import soundfile
-
     path = Path(path)
-    try:
-        check_file(path)
-        with soundfile.SoundFile(str(path)) as file:
-            rate, frames = int(file.samplerate), int(file.frames)
-            _check_rate(path, rate)
-            if frames <= 0:
-                raise AudioError(f"{path}: the audio file holds no samples. Remove it or fetch it again", kind="empty")
-            first, last = _segment_frames(path, frames, rate, start_s, end_s)
-            file.seek(first)
-            samples = _read(file, last - first)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as file:
+        rate, frames = int(file.samplerate), int(file.frames)
+        if frames <= 0:
+            raise AudioError(f"{path}: the audio file holds no samples. Remove it or fetch it again", kind="empty")
+        first, last = _segment_frames(path, frames, rate, start_s, end_s)
+        samples = _stretch(file, first, last)
     if len(samples) < last - first:
         raise AudioError(f"{path}: cut off: expected {last - first} samples, read {len(samples)}", kind="corrupt")
     if not np.isfinite(samples).all():
@@ -150,6 +148,38 @@ def _resampler(rate: int) -> Any:
     return Resample(rate, SAMPLE_RATE_HZ)
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file, opened and of a rate that there is; whatever a library raises while it is open is an AudioError."""
+    import soundfile
+
+    try:
+        length = check_file(path)
+        with contextlib.ExitStack() as stack:
+            source: Any = os.fsencode(path)
+            if length is not None and length.is_open:
+                logger.info("%s: its header leaves the length open: what follows is read as audio", path)
+                source = io.BytesIO(length.closed(path.read_bytes()))
+            elif path.suffix.lower() == ".raw":  # by this ending soundfile expects to be told what is in it
+                source = stack.enter_context(path.open("rb")).fileno()
+            file = stack.enter_context(soundfile.SoundFile(source, closefd=False))
+            _check_rate(path, int(file.samplerate))
+            if file.frames >= _NO_LENGTH:
+                message = "its header does not say how long it is, as in a stream. Write it again: `ffmpeg -i IN OUT`"
+                raise AudioError(f"{path}: {message}", kind="corrupt")
+            yield file
+    except (soundfile.LibsndfileError, RuntimeError, OSError, TypeError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _stretch(file: Any, first: int, last: int) -> np.ndarray:
+    """The samples from ``first`` to ``last``; where no jump is possible, or none is exact, all before are decoded."""
+    if first and file.seekable() and file.subtype not in _FROM_THE_START:
+        file.seek(first)
+        return _read(file, last - first)
+    return _read(file, last)[first:]
+
+
 def _read(file: Any, count: int) -> np.ndarray:
     """``count`` samples per channel, or as many as there are; memory is taken as they come, not as promised."""
     block = max(1, _BLOCK // file.channels)
@@ -183,4 +213,15 @@ def _segment_frames(path: Path, frames: int, rate: int, start_s: float | None, e
 
 
 def _unreadable(path: Path, error: Exception) -> AudioError:
-    return AudioError(f"{path}: not readable as audio ({error}). Fetch the file again or remove it", kind="corrupt")
+    found = None
+    if not isinstance(error, OSError):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            found = content_of(file.read(HEAD))
+    if found is not None:
+        return AudioError(f"{path}: not readable as audio: it holds {found[0]}. {found[1]}", kind="corrupt")
+    if path.suffix.lower() == ".raw":
+        message = "samples without a header, of which nobody knows rate, width and channels"
+        convert = "`ffmpeg -f s16le -ar 16000 -ac 1 -i FILE.raw FILE.wav`, with what they are"
+        return AudioError(f"{path}: not readable as audio: {message}. Convert them: {convert}", kind="corrupt")
+    reason = getattr(error, "error_string", error)  # of libsndfile's, without the path
+    return AudioError(f"{path}: not readable as audio ({reason}). Fetch the file again or remove it", kind="corrupt")

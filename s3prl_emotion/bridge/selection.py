@@ -17,7 +17,7 @@ from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.features.forms import Form
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.explanation import explained
-from s3prl_emotion.upstreams.given import check_given
+from s3prl_emotion.upstreams.given import check_given, is_per_utterance
 from s3prl_emotion.upstreams.names import check_name, check_reads, unknown
 
 TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames
@@ -51,6 +51,23 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
         check_given(upstreams()[name], checkpoint)
     else:
         _check_files(name, checkpoint, model_config)
+
+
+def check_has_frames(name: str, use: str) -> None:
+    """Refuse an upstream of one vector for each utterance where frames are needed.
+
+    Args:
+        name: ``-u``
+        use: what needs frames, for the message
+
+    Raises:
+        UpstreamError: saying what takes it
+    """
+    if is_per_utterance(upstreams().get(name)):
+        raise UpstreamError(
+            f"-u {name} gives one vector for each utterance, and {use} needs frames. Classical models take it as it "
+            f"is: s3prl-emotion classical -u {name}, or -d classical_<name>, with --statistics mean"
+        )
 
 
 def _check_files(name: str, checkpoint: str | None, model_config: str | None) -> None:

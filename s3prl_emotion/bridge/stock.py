@@ -113,7 +113,7 @@ def _whole_file(manifest: Manifest, utterance: Utterance, folder: Path) -> Path:
     path = manifest.path_of(utterance).absolute()
     info = audio_info(path)
     segment = utterance.start_s is not None or utterance.end_s is not None
-    if not segment and info.sample_rate_hz == SAMPLE_RATE_HZ and info.channels == 1:
+    if not segment and info.is_plain and info.sample_rate_hz == SAMPLE_RATE_HZ and info.channels == 1:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder.absolute() / _copy_name(utterance, path)

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from s3prl_emotion.corpora._files import check_slashes
 from s3prl_emotion.corpora._texts import Texts, is_missing
 from s3prl_emotion.corpora.manifest import is_encodable
 from s3prl_emotion.errors import CorpusError
@@ -62,6 +63,7 @@ def path_of(values: dict[str, Any], where: str) -> str:
         raise CorpusError(f"{where}, column 'path': empty, expected a value")
     if "\0" in value or not is_encodable(value):
         raise CorpusError(f"{where}, column 'path': {value!r} cannot be a file's name")
+    check_slashes(value, f"{where}, column 'path'")
     return value
 
 

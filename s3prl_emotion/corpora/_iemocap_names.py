@@ -11,6 +11,7 @@ import re
 _NAME = re.compile(r"^(Ses(\d\d))[FM]_(.+)_([FM])[A-Za-z]*\d+$")
 _SEXES = {"F": "female", "M": "male"}
 _SCENARIOS = {"impro": "improvised", "script": "scripted"}
+SCENARIOS = tuple(_SCENARIOS.values())
 ATTRIBUTES = ("sex", "scenario")
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._files import audio_files, read_list, without_copies
+from s3prl_emotion.corpora._files import audio_files, read_list, version, without_copies
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
@@ -48,7 +48,7 @@ TEXTS = {
     "TSI": "The surface is slick.",
     "WSI": "We'll stop in a couple of minutes.",
 }
-_NAME = re.compile(rf"^(1\d\d\d)_({'|'.join(TEXTS)})_({'|'.join(_EMOTIONS)})_(LO|MD|HI|XX?)$")
+_NAME = re.compile(rf"^(1\d\d\d)_({'|'.join(TEXTS)})_({'|'.join(_EMOTIONS)})_(LO|MD|HI|XX?)$", re.IGNORECASE)
 _LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
 _ABOUT = {"Sex": "sex", "Age": "age", "Race": "race", "Ethnicity": "ethnicity"}
 ACTORS_FILE = "VideoDemographics.csv"
@@ -56,30 +56,32 @@ VOTES_FILE = "processedResults/tabulatedVotes.csv"
 LAYOUT = "the folder of CREMA-D, with files such as 1001_IEO_ANG_HI.wav in it or in its subfolder AudioWAV"
 
 
-def read_cremad(root: Path) -> Manifest:
+def read_cremad(root: Path, folder: str | None = None) -> Manifest:
     """Read CREMA-D. There are no official folds; speaker-disjoint ones are made.
 
+    Args:
+        root: the corpus' folder
+        folder: where it holds two versions, the folder in it of the one to read
+
     Raises:
-        CorpusError: if the folder holds no wav file with a CREMA-D name
+        CorpusError: if the folder holds no file with a CREMA-D name, or two with other content under one name
     """
-    folder = root / "AudioWAV" if (root / "AudioWAV").is_dir() else root
-    files = audio_files(folder)
-    matches = [(path, match) for path in files if (match := _NAME.match(path.stem))]
-    if not matches:
+    files = audio_files(version(root, folder))
+    named = [(_id(path.stem), path) for path in files if _NAME.match(path.stem)]
+    if not named:
         raise CorpusError(
-            f"{root}: not a CREMA-D folder. Expected {LAYOUT}. Only wav files are read; in a clone, `git lfs pull` "
-            "fetches them"
+            f"{root}: not a CREMA-D folder. Expected {LAYOUT}. Only WAV and FLAC files are read; in a clone, "
+            "`git lfs pull` fetches them"
         )
-    if len(matches) < len(files):
-        logger.warning("%s: %d wav files have no CREMA-D name and are left out", folder, len(files) - len(matches))
+    if len(named) < len(files):
+        logger.warning("%s: %d audio files have no CREMA-D name and are left out", root, len(files) - len(named))
     for silent in KNOWN_SILENT:
-        if any(path.stem == silent for path, _ in matches):
+        if any(name == silent for name, _ in named):
             logger.info("%s: %s is silent in the corpus itself; it stays in, as in published counts", root, silent)
     votes = _read_votes(_beside(root, VOTES_FILE))
     actors = _read_actors(_beside(root, ACTORS_FILE))
     utterances = []
-    named = ((path.stem + "X" * (path.stem[-2:] == "_X"), path) for path, _ in matches)
-    for name, path in without_copies(named).items():
+    for name, path in without_copies(named, root, folder).items():
         actor, text, emotion, level = name.split("_")
         utterances.append(
             Utterance(
@@ -93,6 +95,10 @@ def read_cremad(root: Path) -> Manifest:
             )
         )
     return Manifest("cremad", LABELS, root.as_posix(), tuple(utterances))
+
+
+def _id(stem: str) -> str:
+    return stem.upper() + "X" * (stem[-2:].upper() == "_X")
 
 
 def _beside(root: Path, name: str) -> Path | None:

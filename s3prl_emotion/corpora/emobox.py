@@ -24,7 +24,7 @@ from typing import Any
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._attributes import AttributeColumns
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._files import read_list
+from s3prl_emotion.corpora._files import Stored, check_slashes, read_list
 from s3prl_emotion.corpora._iemocap_names import attributes_of, speaker_of
 from s3prl_emotion.corpora._texts import Texts
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
@@ -83,6 +83,12 @@ def read_emobox(
                 lists[number, part] = _read_list(path, classes, speakers, suffix, further)
             elif part != "valid":
                 raise CorpusError(f"{folders[number]}: no {part} list. Expected *_{part}_fold_{number}.jsonl")
+    base = root.parent.parent if audio_root is None else Path(audio_root).expanduser().absolute()
+    if suffix is None:
+        stored = Stored()
+        lists = {
+            key: [replace(item, path=stored.path(base, item.path)) for item in items] for key, items in lists.items()
+        }
     known: dict[str, Utterance] = {}
     for number in numbers:
         for item in lists[number, "test"]:
@@ -109,7 +115,7 @@ def read_emobox(
     return Manifest(
         f"emobox_{name}",
         tuple(label for label in classes.names if label in found),
-        (root.parent.parent if audio_root is None else Path(audio_root).expanduser().absolute()).as_posix(),
+        base.as_posix(),
         tuple(known.values()),
         order["train"],
         order.get("valid", {}),
@@ -193,6 +199,7 @@ def _read_list(
         key, wav, raw = (_text(row, names, where) for names in (("key",), ("wav", "audio"), ("emo", "label")))
         if key in items:
             raise CorpusError(f"{where}: {key!r} is there twice")
+        check_slashes(wav, where)
         label = classes.of(raw)
         if label is None:
             continue

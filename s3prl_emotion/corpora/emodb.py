@@ -13,12 +13,13 @@ from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
+from s3prl_emotion.corpora._files import audio_files, version, without_copies
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"^(\d\d)([ab]\d\d)([WLEAFTN])([a-z])$")
+_NAME = re.compile(r"^(\d\d)([ab]\d\d)([WLEAFTN])([a-z])$", re.IGNORECASE)
 _EMOTIONS = {
     "W": "anger",  # Wut
     "L": "boredom",  # Langeweile
@@ -54,26 +55,23 @@ TEXTS = {
 LAYOUT = "the folder of EMO-DB, with files such as 03a01Fa.wav in it or in its subfolder wav"
 
 
-def _read(root: Path, corpus: str, labels: tuple[str, ...]) -> Manifest:
+def _read(root: Path, corpus: str, labels: tuple[str, ...], folder: str | None) -> Manifest:
     fold_of = {speaker: number for number, pair in enumerate(FOLDS, start=1) for speaker in pair}
-    for folder in (root / "wav", root):
-        found = [(file, _NAME.match(file.stem)) for file in sorted(folder.glob("*.wav")) if file.name[0] != "."]
-        matches = [(file, match) for file, match in found if match]
-        if matches:
-            break
-    else:
+    files = audio_files(version(root, folder))
+    named = [(_id(match), file) for file in files if (match := _NAME.match(file.stem))]
+    if not named:
         raise CorpusError(f"{root}: not an EMO-DB folder. Expected {LAYOUT}")
-    if len(matches) < len(found):
-        logger.warning("%s: %d wav files have no EMO-DB name and are left out", folder, len(found) - len(matches))
+    if len(named) < len(files):
+        logger.warning("%s: %d audio files have no EMO-DB name and are left out", root, len(files) - len(named))
     utterances = []
-    for file, match in matches:
-        speaker, text, emotion, _ = match.groups()
+    for name, file in without_copies(named, root, folder).items():
+        speaker, text, emotion = name[:2], name[2:5], name[5]
         if speaker not in fold_of:
             raise CorpusError(f"{file}: unknown speaker {speaker!r}. EMO-DB's are {', '.join(sorted(fold_of))}")
         if _EMOTIONS[emotion] in labels:
             utterances.append(
                 Utterance(
-                    id=file.stem,
+                    id=name,
                     path=file.relative_to(root).as_posix(),
                     label=_EMOTIONS[emotion],
                     speaker=speaker,
@@ -85,22 +83,35 @@ def _read(root: Path, corpus: str, labels: tuple[str, ...]) -> Manifest:
     return Manifest(corpus, labels, root.as_posix(), tuple(utterances))
 
 
-def read_emodb(root: Path) -> Manifest:
+def _id(match: re.Match[str]) -> str:
+    speaker, text, emotion, take = match.groups()
+    return f"{speaker}{text.lower()}{emotion.upper()}{take.lower()}"
+
+
+def read_emodb(root: Path, folder: str | None = None) -> Manifest:
     """Read EMO-DB with seven classes.
 
+    Args:
+        root: the corpus' folder
+        folder: where it holds two versions, the folder in it of the one to read
+
     Raises:
-        CorpusError: if the folder holds no file with an EMO-DB name
+        CorpusError: if the folder holds no file with an EMO-DB name, or two with other content under one name
     """
-    return _read(root, "emodb", LABELS)
+    return _read(root, "emodb", LABELS, folder)
 
 
-def read_emodb4(root: Path) -> Manifest:
+def read_emodb4(root: Path, folder: str | None = None) -> Manifest:
     """Read EMO-DB with the four classes anger, happiness, neutral and sadness.
 
+    Args:
+        root: the corpus' folder
+        folder: where it holds two versions, the folder in it of the one to read
+
     Raises:
-        CorpusError: if the folder holds no file with an EMO-DB name
+        CorpusError: if the folder holds no file with an EMO-DB name, or two with other content under one name
     """
-    return _read(root, "emodb4", LABELS_4)
+    return _read(root, "emodb4", LABELS_4, folder)
 
 
 for _name, _reader, _labels in (("emodb", read_emodb, LABELS), ("emodb4", read_emodb4, LABELS_4)):

@@ -2,8 +2,9 @@
 
 ``03-01-05-02-01-02-11.wav`` is audio only (03), speech (01), anger (05), strong (02; 01 is normal), sentence 01, second
 repetition, actor 11; odd actors are men, even ones are women: attributes are intensity, statement (its number),
-repetition and sex. Songs and videos are left out. A copy that holds every
-file twice is read once. The six folds, which share no speaker, are those of EmoBox (Ma et al., Interspeech 2024).
+repetition and sex. Songs and videos are left out. A copy that holds every file twice is read once; where the two
+differ, the option ``folder`` chooses. The six folds, which share no speaker, are those of EmoBox (Ma et al.,
+Interspeech 2024).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._files import audio_files, without_copies
+from s3prl_emotion.corpora._files import AUDIO, audio_files, version, without_copies
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
 
@@ -39,27 +40,28 @@ _NAME = re.compile(r"^(0[123])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|
 LAYOUT = "the folder of RAVDESS, with files such as Actor_01/03-01-05-02-01-02-01.wav in it or in subfolders"
 
 
-def read_ravdess(root: Path) -> Manifest:
+def read_ravdess(root: Path, folder: str | None = None) -> Manifest:
     """Read the speech of RAVDESS that is recorded as audio only.
 
+    Args:
+        root: the corpus' folder
+        folder: where it holds two versions, the folder in it of the one to read
+
     Raises:
-        CorpusError: if the folder holds no wav file with the name of such a clip
+        CorpusError: if the folder holds no file with the name of such a clip, or two with other content under one name
     """
     fold_of = {f"{actor:02d}": number for number, actors in enumerate(FOLDS, start=1) for actor in actors}
-    files = audio_files(root, (".wav", ".mp4"))
+    files = audio_files(version(root, folder), (*AUDIO, ".mp4"))
     matches = [(path, match) for path in files if (match := _NAME.match(path.stem))]
-    speech = [path for path, match in matches if path.suffix.lower() == ".wav" and match.groups()[:2] == ("03", "01")]
+    speech = [path for path, match in matches if path.suffix.lower() in AUDIO and match.groups()[:2] == ("03", "01")]
     if not speech:
         raise CorpusError(f"{root}: no speech of RAVDESS (03-01-*.wav) found. Expected {LAYOUT}")
     if len(speech) < len(matches):
         logger.warning("%s: %d songs or videos of RAVDESS are left out", root, len(matches) - len(speech))
     if len(matches) < len(files):
         logger.warning("%s: %d files have no RAVDESS name and are left out", root, len(files) - len(matches))
-    chosen = without_copies((path.stem, path) for path in speech)
-    if len(chosen) < len(speech):
-        logger.warning("%s: %d clips are there more than once and are read once", root, len(speech) - len(chosen))
     utterances = []
-    for name, path in chosen.items():
+    for name, path in without_copies(((path.stem, path) for path in speech), root, folder).items():
         _, _, emotion, intensity, sentence, repetition, actor = name.split("-")
         utterances.append(
             Utterance(

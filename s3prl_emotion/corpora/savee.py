@@ -11,7 +11,7 @@ from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._files import audio_files, without_copies
+from s3prl_emotion.corpora._files import audio_files, version, without_copies
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
 
@@ -29,25 +29,29 @@ _EMOTIONS = {
 LABELS = tuple(_EMOTIONS.values())
 SPEAKERS = ("DC", "JE", "JK", "KL")
 """Each is tested on in one of the four folds, in this order."""
-_CLIP = re.compile(r"^(sa|su|[adfhn])\d\d$")
-_FLAT = re.compile(r"^(DC|JE|JK|KL)_((?:sa|su|[adfhn])\d\d)$")
+_CLIP = re.compile(r"^(sa|su|[adfhn])\d\d$", re.IGNORECASE)
+_FLAT = re.compile(r"^(DC|JE|JK|KL)_((?:sa|su|[adfhn])\d\d)$", re.IGNORECASE)
 LAYOUT = "the folder of SAVEE, with files such as DC/a01.wav or DC_a01.wav in it or in a subfolder"
 
 
-def read_savee(root: Path) -> Manifest:
+def read_savee(root: Path, folder: str | None = None) -> Manifest:
     """Read SAVEE, in either layout.
 
+    Args:
+        root: the corpus' folder
+        folder: where it holds two versions, the folder in it of the one to read
+
     Raises:
-        CorpusError: if the folder holds no wav file with a SAVEE name
+        CorpusError: if the folder holds no file with a SAVEE name, or two with other content under one name
     """
-    files = audio_files(root)
+    files = audio_files(version(root, folder))
     named = [(name, path) for path in files if (name := _name(path))]
     if not named:
         raise CorpusError(f"{root}: not a SAVEE folder. Expected {LAYOUT}")
     if len(named) < len(files):
-        logger.warning("%s: %d wav files have no SAVEE name and are left out", root, len(files) - len(named))
+        logger.warning("%s: %d audio files have no SAVEE name and are left out", root, len(files) - len(named))
     utterances = []
-    for name, path in without_copies(named).items():
+    for name, path in without_copies(named, root, folder).items():
         speaker, clip = name.split("_")
         utterances.append(
             Utterance(
@@ -64,9 +68,10 @@ def read_savee(root: Path) -> Manifest:
 
 def _name(path: Path) -> str | None:
     """``DC_a01`` for a file in either layout, None for any other."""
-    if _FLAT.match(path.stem):
-        return path.stem
-    return f"{path.parent.name}_{path.stem}" if path.parent.name in SPEAKERS and _CLIP.match(path.stem) else None
+    if match := _FLAT.match(path.stem):
+        return f"{match[1].upper()}_{match[2].lower()}"
+    speaker = path.parent.name.upper()
+    return f"{speaker}_{path.stem.lower()}" if speaker in SPEAKERS and _CLIP.match(path.stem) else None
 
 
 corpora.register("savee")(

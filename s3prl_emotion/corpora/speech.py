@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from s3prl_emotion.corpora import corpora
-from s3prl_emotion.corpora._files import audio_files
+from s3prl_emotion.corpora._files import audio_files, recordings
 from s3prl_emotion.corpora._texts import Texts
 from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance, json_object
 from s3prl_emotion.corpora.spelling import settled
@@ -141,14 +141,20 @@ def _by_pattern(name: str, root: Path, pattern: str) -> Manifest:
     expression = _expression(pattern)
     ending = PurePosixPath(pattern).suffix.lower()
     files = audio_files(root, AUDIO if not ending or _PART.search(ending) else (ending,))
-    texts = Texts(root)
-    items = []
+    speakers: dict[Path, str] = {}
+    named: list[tuple[str, Path]] = []
     for path in files:
         relative = path.relative_to(root).as_posix()
         found = expression.fullmatch(relative)
         if found is not None:
-            speaker = texts.name(found["speaker"], f"{path}: speaker")
-            items.append(Utterance(PurePosixPath(relative).with_suffix("").as_posix(), relative, UNLABELLED, speaker))
+            speakers[path] = found["speaker"]
+            named.append((PurePosixPath(relative[found.start("speaker") :]).with_suffix("").as_posix(), path))
+    texts = Texts(root)
+    items = []
+    for path in recordings(named, root):
+        relative = path.relative_to(root).as_posix()
+        speaker = texts.name(speakers[path], f"{path}: speaker")
+        items.append(Utterance(PurePosixPath(relative).with_suffix("").as_posix(), relative, UNLABELLED, speaker))
     texts.report()
     if not items:
         example = f", such as {files[0].relative_to(root).as_posix()}" if files else ""
@@ -156,8 +162,8 @@ def _by_pattern(name: str, root: Path, pattern: str) -> Manifest:
             f"--speech {root}/{pattern}: the pattern matches none of {len(files)} audio files below {root}{example}. * "
             "stands for a part of one name, ** for any number of folders"
         )
-    if len(items) < len(files):
-        logger.warning("%s: the pattern %s matches %d of %d audio files", root, pattern, len(items), len(files))
+    if len(named) < len(files):
+        logger.warning("%s: the pattern %s matches %d of %d audio files", root, pattern, len(named), len(files))
     return Manifest(name, (UNLABELLED,), root.as_posix(), tuple(items))
 
 

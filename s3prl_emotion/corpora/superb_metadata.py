@@ -14,7 +14,7 @@ from typing import Any
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._files import read_list
+from s3prl_emotion.corpora._files import Stored, check_slashes, read_list
 from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES, attributes_of, session_of, speaker_of
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, nearest
@@ -36,6 +36,7 @@ def read_superb_metadata(root: Path, meta_data: str | Path | None = None) -> Man
     Raises:
         CorpusError: naming the file and the entry, if something is missing or two files contradict each other
     """
+    stored = Stored()
     folder = root / "meta_data" if meta_data is None else Path(meta_data).expanduser()
     sessions: dict[int, Path] = {}
     for place in sorted(folder.glob("Session*")):
@@ -51,13 +52,13 @@ def read_superb_metadata(root: Path, meta_data: str | Path | None = None) -> Man
     known: dict[str, Utterance] = {}
     train: dict[int, list[Utterance]] = {}
     for fold, session in sorted(sessions.items()):
-        for item in _read_list(session / "test_meta_data.json", labels, fold):
+        for item in _read_list(session / "test_meta_data.json", labels, fold, root, stored):
             if item.id in known:
                 raise CorpusError(f"{session / 'test_meta_data.json'}: {item.id!r} is in the test list of two folds")
             known[item.id] = item
     for fold, session in sorted(sessions.items()):
         path = session / "train_meta_data.json"
-        train[fold] = _read_list(path, labels, None)
+        train[fold] = _read_list(path, labels, None, root, stored)
         for item in train[fold]:
             other = known.setdefault(item.id, item)
             if (other.path, other.label) != (item.path, item.label):
@@ -70,7 +71,7 @@ def read_superb_metadata(root: Path, meta_data: str | Path | None = None) -> Man
     return Manifest("superb_metadata", names, root.as_posix(), tuple(known.values()), order)
 
 
-def _read_list(path: Path, labels: dict[str, int], fold: int | None) -> list[Utterance]:
+def _read_list(path: Path, labels: dict[str, int], fold: int | None, root: Path, stored: Stored) -> list[Utterance]:
     """Read one file; ``labels`` is filled by the first file and has to agree with all others."""
     if not path.exists():
         raise CorpusError(f"{path}: no such file. Make it with S3PRL's preprocessing of IEMOCAP")
@@ -84,7 +85,10 @@ def _read_list(path: Path, labels: dict[str, int], fold: int | None) -> list[Utt
     if labels and labels != content["labels"]:
         raise CorpusError(f"{path}: key 'labels': {content['labels']} here, {labels} in another list")
     labels.update(content["labels"])
-    utterances = [_utterance(entry, f"{path}, entry {i}", labels, fold) for i, entry in enumerate(content["meta_data"])]
+    utterances = [
+        _utterance(entry, f"{path}, entry {i}", labels, fold, root, stored)
+        for i, entry in enumerate(content["meta_data"])
+    ]
     seen: set[str] = set()
     for item in utterances:
         if item.id in seen:
@@ -93,7 +97,9 @@ def _read_list(path: Path, labels: dict[str, int], fold: int | None) -> list[Utt
     return utterances
 
 
-def _utterance(entry: Any, where: str, labels: dict[str, int], fold: int | None) -> Utterance:
+def _utterance(
+    entry: Any, where: str, labels: dict[str, int], fold: int | None, root: Path, stored: Stored
+) -> Utterance:
     for key in ("path", "label", "speaker"):
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not (entry[key] or key == "speaker"):
             raise CorpusError(f"{where}: key {key!r}: expected a text, found {entry!r}")
@@ -101,10 +107,11 @@ def _utterance(entry: Any, where: str, labels: dict[str, int], fold: int | None)
         raise CorpusError(f"{where}: key 'label': unknown label {entry['label']!r}. {nearest(entry['label'], labels)}")
     if "\0" in entry["path"] or not (name := PurePosixPath(entry["path"]).stem):
         raise CorpusError(f"{where}: key 'path': {entry['path']!r} cannot be a file's name")
+    check_slashes(entry["path"], where)
     session = session_of(name)
     return Utterance(
         id=name,
-        path=entry["path"],
+        path=stored.path(root, entry["path"]),
         label=entry["label"],
         speaker=speaker_of(name) or entry["speaker"],
         session=None if session is None else f"Session{session}",

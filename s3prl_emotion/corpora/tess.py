@@ -2,7 +2,7 @@
 
 ``OAF_back_angry.wav`` is the older woman (64 years; YAF: 26), "Say the word back", anger. One file is misnamed
 ``OA_bite_neutral.wav`` in the copies that are about; it is read as ``OAF_bite_neutral``. Copies with a complete second
-copy inside are read once.
+copy inside are read once; where the two differ, the option ``folder`` chooses.
 
 With two speakers there are two folds and nobody left to select on, so the default protocol is ``superb``: dev is a
 random 20 % of the training speaker's clips, and the speaker that is tested on is unheard. Attributes are sex, age and
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._files import audio_files, without_copies
+from s3prl_emotion.corpora._files import audio_files, version, without_copies
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
 
@@ -39,23 +39,24 @@ _NAME = re.compile(rf"^([OY]A)F?_([a-z]+(?:-[a-z]+)*)_({'|'.join(_EMOTIONS)})$",
 LAYOUT = "the folder of TESS, with files such as OAF_back_angry.wav in it or in subfolders"
 
 
-def read_tess(root: Path) -> Manifest:
+def read_tess(root: Path, folder: str | None = None) -> Manifest:
     """Read TESS; a speaker's fold tests on her.
 
+    Args:
+        root: the corpus' folder
+        folder: where it holds two versions, the folder in it of the one to read
+
     Raises:
-        CorpusError: if the folder holds no wav file with a TESS name
+        CorpusError: if the folder holds no file with a TESS name, or two with other content under one name
     """
-    files = audio_files(root)
+    files = audio_files(version(root, folder))
     named = [(_id(match), path) for path in files if (match := _NAME.match(path.stem))]
     if not named:
         raise CorpusError(f"{root}: not a TESS folder. Expected {LAYOUT}")
     if len(named) < len(files):
-        logger.warning("%s: %d wav files have no TESS name and are left out", root, len(files) - len(named))
-    chosen = without_copies(named)
-    if len(chosen) < len(named):
-        logger.warning("%s: %d clips are there more than once and are read once", root, len(named) - len(chosen))
+        logger.warning("%s: %d audio files have no TESS name and are left out", root, len(files) - len(named))
     utterances = []
-    for name, path in chosen.items():
+    for name, path in without_copies(named, root, folder).items():
         speaker, word, emotion = name.split("_")
         utterances.append(
             Utterance(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError
@@ -22,8 +23,9 @@ ERROR = "error"
 NOTICE = "notice"
 PADDING_S = 0.1
 """From this many seconds of exact zeros at its end an utterance counts as a zero-padded copy."""
-LOUDEST = 1.25
-"""Decoded MP3 and Vorbis overshoot full scale, 1, by less; samples beyond were scaled otherwise."""
+LONG_S, BRIEF_S = 40.0, 0.25
+"""Longer clips, or shorter ones, that last ten times as long as half of all clips, or a tenth, are noticed."""
+_TIMES = 10
 _SHOWN = 10
 
 
@@ -32,7 +34,8 @@ class Problem:
     """Something found in one utterance.
 
     ``kind`` is one of ``missing``, ``git-lfs``, ``corrupt``, ``empty``, ``non-finite``, ``segment``, ``short``,
-    ``label`` (errors), ``sample-rate``, ``stereo``, ``scale``, ``silent``, ``zero-padded`` (notices).
+    ``label`` (errors), ``sample-rate``, ``stereo``, ``scale``, ``silent``, ``offset``, ``zero-padded``, ``long``,
+    ``brief`` (notices).
     """
 
     utterance: str
@@ -58,14 +61,31 @@ def validate(manifest: Manifest, progress: Callable[[int, int], None] | None = N
         return _check(manifest, utterance, labels)
 
     checked: list[Utterance] = []
-    problems: list[Problem] = []
+    problems: list[list[Problem]] = []
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for done, (utterance, found) in enumerate(pool.map(check, manifest.utterances), start=1):
             checked.append(utterance)
-            problems.extend(found)
+            problems.append(found)
             if progress is not None:
                 progress(done, len(manifest.utterances))
-    return manifest.with_utterances(checked), problems
+    known = [item.duration_s for item in checked if item.duration_s is not None]
+    usual_s = median(known) if known else 0.0
+    for found, item in zip(problems, checked, strict=True):
+        found += [] if any(problem.severity == ERROR for problem in found) else _lasting(manifest, item, usual_s)
+    return manifest.with_utterances(checked), [problem for found in problems for problem in found]
+
+
+def _lasting(manifest: Manifest, item: Utterance, usual_s: float) -> list[Problem]:
+    """Whether an utterance lasts much longer or shorter than others: padded batches are as long as their longest."""
+    lasts_s = item.duration_s
+    if lasts_s is None or usual_s / _TIMES <= lasts_s <= usual_s * _TIMES or BRIEF_S <= lasts_s <= LONG_S:
+        return []
+    beside = f"{manifest.path_of(item)}: lasts {lasts_s:.4g} s, where half of the clips last up to {usual_s:.2g} s"
+    if lasts_s < usual_s:
+        return [Problem(item.id, item.path, "brief", NOTICE, f"{beside}: hardly more than a few frames")]
+    remedy = "cut it, or train on the first seconds, -o config.downstream_expert.datarc.max_duration_s=N"
+    message = f"{beside}: a batch needs as much memory for all of its clips as for this one; {remedy}"
+    return [Problem(item.id, item.path, "long", NOTICE, message)]
 
 
 def apply(manifest: Manifest, problems: Sequence[Problem], skip_bad: bool = False) -> Manifest:
@@ -151,7 +171,7 @@ def trim_zeros(manifest: Manifest) -> Manifest:
 
 def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[Utterance, list[Problem]]:
     from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError, as_waveform, read_segment, waveform_key
-    from s3prl_emotion.audio.preparation import check_length, outer_zeros
+    from s3prl_emotion.audio.preparation import check_length, oddities, outer_zeros
 
     path = manifest.path_of(utterance)
     problems: list[Problem] = []
@@ -178,16 +198,10 @@ def _check(manifest: Manifest, utterance: Utterance, labels: set[str]) -> tuple[
     if samples.shape[1] > 1:
         add("stereo", NOTICE, f"{path}: {samples.shape[1]} channels, averaged")
     lead, trail = outer_zeros(samples)
-    peak = max(float(samples.max()), -float(samples.min()))
-    if peak > LOUDEST:
-        add("scale", NOTICE, f"{path}: samples up to ±{peak:.4g}, where full scale is ±1")
-    if lead == len(samples):
-        add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are zero")
-    elif (samples == samples[0]).all():
-        add("silent", NOTICE, f"{path}: silent, all {len(samples)} samples are the same, {samples[0].max():.4g}")
-    elif not samples.sum(axis=1).any():
-        add("silent", NOTICE, f"{path}: silent as one channel: its {samples.shape[1]} channels cancel each other")
-    elif trail / rate >= PADDING_S:
+    odd = oddities(samples)
+    for kind, message in odd:
+        add(kind, NOTICE, f"{path}: {message}")
+    if trail / rate >= PADDING_S and not any(kind == "silent" for kind, _ in odd):
         add("zero-padded", NOTICE, f"{path}: its last {trail / rate:.2f} s are digital zeros, a zero-padded copy")
     content = trimmed = None
     if is_usable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ from s3prl_emotion.upstreams.verification import check_same_name, verified, veri
 
 if TYPE_CHECKING:
     from s3prl_emotion.deployment.speaking import Listener
+
+logger = logging.getLogger(__name__)
 
 
 class EmotionRecogniser:
@@ -182,6 +185,8 @@ class EmotionRecogniser:
         if is_prepared:
             preparation = Preparation(preparation.max_duration_s)
         prepared = preparation.of_array(audio) if isinstance(audio, np.ndarray) else preparation.prepare(audio)
+        for _, message in [] if is_prepared else prepared.oddities:
+            logger.warning("%s: %s: what is recognised in it may mean nothing", name, message)
         if self._listener is not None:
             text = self._listener.said(audio, text, name)
         elif text is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.selection import check_upstream
+from s3prl_emotion.bridge.selection import check_has_frames, check_upstream
 from s3prl_emotion.bridge.translation import upstream_of
 from s3prl_emotion.classical import Choice, classifier_of, classifiers
 from s3prl_emotion.errors import ConfigError
@@ -157,4 +157,6 @@ def check_classical(request: Request) -> ClassicalPlan:
     """
     plan = settle_classical(request)
     check_upstream(plan.upstream.name, plan.upstream.checkpoint, plan.upstream.model_config)
+    if plan.choice.statistics != "mean":
+        check_has_frames(plan.upstream.name, f"--statistics {plan.choice.statistics}")
     return plan

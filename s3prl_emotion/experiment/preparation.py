@@ -100,7 +100,7 @@ def divide(
     manifest = checked(manifest, corpus, folder.problems, skip_bad, trim)
     if making.preparation is not None:
         manifest = cleaned(manifest, making.preparation, making.root)
-    if corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
+    if manifest.corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
         logger.warning(
             "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
             "--corpus-option metadata=DIR follows that of S3PRL's meta_data/Session<k>/{train,test}_meta_data.json",

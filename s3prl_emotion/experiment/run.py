@@ -12,7 +12,7 @@ from pathlib import Path
 
 from s3prl_emotion.bridge import launch
 from s3prl_emotion.bridge.experts import expert_of
-from s3prl_emotion.bridge.selection import check_upstream
+from s3prl_emotion.bridge.selection import check_has_frames, check_upstream
 from s3prl_emotion.bridge.starting import check_start
 from s3prl_emotion.bridge.translation import counted, namespace
 from s3prl_emotion.corpora import Manifest
@@ -47,8 +47,9 @@ def check(request: Request) -> None:
     if is_classical(request):
         check_classical(request)
         return
-    upstream = settle(request).training.upstream
-    check_upstream(upstream.name, upstream.checkpoint, upstream.model_config)
+    training = settle(request).training
+    check_upstream(training.upstream.name, training.upstream.checkpoint, training.upstream.model_config)
+    check_has_frames(training.upstream.name, f"-d {training.downstream}")
 
 
 def run(
@@ -72,6 +73,7 @@ def run(
     plan = settle(request)
     upstream, split = plan.training.upstream, plan.training.further["evaluate_split"]
     check_upstream(upstream.name, upstream.checkpoint, upstream.model_config)
+    check_has_frames(upstream.name, f"-d {plan.training.downstream}")
     if plan.score_again and split != "test":
         raise ConfigError(f"-m evaluate -t {split} needs -e CKPT; without it, test is scored again")
     folder = RunFolder(plan.folder)

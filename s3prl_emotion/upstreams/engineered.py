@@ -1,4 +1,4 @@
-"""Engineered features by frame behind S3PRL's upstream interface: a library computes, nothing is learned."""
+"""Engineered features by frame or utterance, behind S3PRL's upstream interface: a library computes, nothing learns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+UTTERANCE = 1 << 40
+"""Samples to a frame where there is one frame for each utterance: more than any recording has."""
+
 
 class FrameFeatures(nn.Module):
     """One layer of features without parameters. Each waveform is computed alone, so batch mates have no influence.
@@ -18,7 +21,7 @@ class FrameFeatures(nn.Module):
 
     Args:
         compute: waveform at 16 kHz, float32 ``(samples,)``, to ``(frames, width)``
-        rate: samples to a frame
+        rate: samples to a frame, or :data:`UTTERANCE`
     """
 
     keeps_float32 = True  # float16 would lose what is small, and overflow

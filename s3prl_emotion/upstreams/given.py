@@ -11,6 +11,7 @@ from s3prl_emotion.errors import UpstreamError
 Check = Callable[[str | None], None]
 """Given ``-k``; raises an UpstreamError where the upstream could not be built."""
 _CHECK = "check_given"
+_PER_UTTERANCE = "is_per_utterance"
 _Entry = TypeVar("_Entry", bound=Callable[..., Any])
 
 
@@ -33,6 +34,17 @@ def check_given(entry: Callable[..., Any], ckpt: str | None) -> None:
     check: Check | None = getattr(entry, _CHECK, None)
     if check is not None:
         check(ckpt)
+
+
+def per_utterance(entry: _Entry) -> _Entry:
+    """Mark an upstream that gives one vector for each utterance, and no frames: a decorator."""
+    setattr(entry, _PER_UTTERANCE, True)
+    return entry
+
+
+def is_per_utterance(entry: Callable[..., Any] | None) -> bool:
+    """Whether an upstream gives one vector for each utterance."""
+    return bool(getattr(entry, _PER_UTTERANCE, False))
 
 
 def check_engineered(upstream: str, ckpt: str | None, package: str, command: str) -> None:

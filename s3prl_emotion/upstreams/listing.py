@@ -22,7 +22,7 @@ from s3prl_emotion.upstreams.trust import reading_upstream
 
 # Hidden states, width, frames per second and millions of parameters. A test runs the first four; the others follow from
 # the papers' model sizes: 12 blocks of 768, 24 of 1024, at 50 Hz.
-_KNOWN: dict[str, tuple[int, int, float, float | None]] = {
+_KNOWN: dict[str, tuple[int, int, float | None, float | None]] = {
     "fbank": (1, 240, 100.0, 0.0),
     "fbank_no_cmvn": (1, 240, 100.0, 0.0),
     "mfcc": (1, 39, 100.0, 0.0),
@@ -30,6 +30,8 @@ _KNOWN: dict[str, tuple[int, int, float, float | None]] = {
     "librosa94": (1, 94, 31.25, 0.0),
     "prosody": (1, 3, 31.25, 0.0),
     "egemaps": (1, 25, 100.0, 0.0),
+    "egemaps_functionals": (1, 88, None, 0.0),  # one vector for each utterance
+    "compare_functionals": (1, 6373, None, 0.0),
     "spectrogram_16ms_4ms": (1, 129, 250.0, 0.0),
     **dict.fromkeys(
         ("hubert_base", "wav2vec2_base_960", "wavlm_base", "wavlm_base_plus", "data2vec_base"), (13, 768, 50.0, None)

@@ -81,15 +81,16 @@ def test_names_of_s3prl_and_ours(rows) -> None:
     assert sum(row.source == "s3prl" for row in rows.values()) >= 190
 
 
+FUNCTIONALS = ["egemaps_functionals", "compare_functionals"]
 KNOWN = ["fbank", "fbank_no_cmvn", "mfcc", "ge2e", "librosa94", "prosody", "egemaps", "spectrogram_16ms_4ms"]
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", [*KNOWN, *FUNCTIONALS])
 def test_known_sizes_are_those_of_the_upstream(rows, name, tmp_path, recwarn) -> None:
     from s3prl import hub
 
     checkpoint = {}
-    if name == "egemaps":
+    if name in ("egemaps", *FUNCTIONALS):
         pytest.importorskip("opensmile")
     if name == "ge2e":
         state = {f"lstm.{key}": value for key, value in torch.nn.LSTM(40, 256, 3).state_dict().items()}
@@ -100,7 +101,8 @@ def test_known_sizes_are_those_of_the_upstream(rows, name, tmp_path, recwarn) ->
     count = sum(parameter.numel() for parameter in upstream.parameters())
     row = rows[name]
     assert (row.facts.states, row.facts.width) == (len(states), states[0].shape[2])
-    assert row.facts.rate_hz == 16000 / upstream.get_downsample_rates("hidden_states")
+    rate_hz = None if name in FUNCTIONALS else 16000 / upstream.get_downsample_rates("hidden_states")
+    assert row.facts.rate_hz == rate_hz
     assert row.parameters_millions == pytest.approx(count / 1e6, abs=5e-3)
 
 

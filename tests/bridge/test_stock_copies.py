@@ -44,3 +44,20 @@ def test_a_file_that_is_no_audio_is_named(tmp_path):
     manifest = Manifest("mine", ("neu",), tmp_path.as_posix(), (Utterance("a", "a.wav", "neu", "s"),))
     with pytest.raises(AudioError, match=r"a\.wav: the file is empty"):
         stock._whole_file(manifest, manifest.utterances[0], tmp_path / "copies")
+
+
+@pytest.mark.parametrize("kind", ["GSM610", "open", "raw"])
+def test_what_other_programs_read_otherwise_is_copied(kind, tmp_path):
+    """S3PRL reads with torchaudio.load, which jumps, takes a length of 0 for none, and asks what .raw holds."""
+    path = tmp_path / ("a.raw" if kind == "raw" else "a.wav")
+    samples = 0.1 * np.random.default_rng(0).standard_normal(16000)
+    soundfile.write(tmp_path / "made.wav", samples, 16000, subtype="GSM610" if kind == "GSM610" else "PCM_16")
+    (tmp_path / "made.wav").rename(path)
+    expected = read_audio(path)
+    if kind == "open":
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + bytes(4) + content[44:])
+    manifest = Manifest("mine", ("neu",), tmp_path.as_posix(), (Utterance("a", path.name, "neu", "s"),))
+    copy = stock._whole_file(manifest, manifest.utterances[0], tmp_path / "copies")
+    assert copy.parent.name == "copies"
+    np.testing.assert_array_equal(soundfile.read(copy, dtype="float32")[0], expected)

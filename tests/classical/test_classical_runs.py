@@ -160,6 +160,48 @@ def test_predictions_of_files_are_those_of_the_run(classical, tmp_path, demo_man
     assert "a classical model is exported by copying its run folder" in capsys.readouterr().err
 
 
+def test_functionals_are_one_vector_for_each_utterance(classical, tmp_path, demo_manifest, capsys) -> None:
+    """The baseline of the field: what opensmile gives goes to the classifier as it is."""
+    opensmile = pytest.importorskip("opensmile")
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.preprocessing import StandardScaler
+
+    from s3prl_emotion.audio.preparation import WHOLE
+
+    assert classical("-u", "egemaps_functionals", "--classifier", "bayes", "--fold", "1") == 0
+    folder = RunFolder(folder_of(tmp_path, "bayes", upstream="egemaps_functionals"))
+    manifest, folds = folder.division()
+    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+    x = {
+        item.id: smile.process_signal(WHOLE.waveform(manifest.path_of(item)), 16000).to_numpy()[0].astype(np.float64)
+        for item in manifest.utterances
+    }
+    train, test = ([x[name] for name in part] for part in (folds[1].train, folds[1].test))
+    scaler = StandardScaler().fit(train)
+    model = GaussianNB().fit(scaler.transform(train), [manifest.by_id[name].label for name in folds[1].train])
+    rows, _ = read_predictions(folder.predictions)
+    assert [row.predicted for row in rows] == model.predict(scaler.transform(test)).tolist()
+    file = str(manifest.path_of(manifest.by_id[rows[0].utterance]))
+    capsys.readouterr()
+    assert main(["predict", "--run", str(folder.path), "--format", "jsonl", "--device", "cpu", file]) == 0
+    item = json.loads(capsys.readouterr().out)
+    assert list(item["probabilities"].values()) == pytest.approx(rows[0].probabilities, abs=1e-6)
+
+
+def test_functionals_have_no_frames(classical, tmp_path, demo_root, capsys) -> None:
+    """A deviation over one vector is 0, and neural heads pool frames: both are refused before anything is read."""
+    pytest.importorskip("opensmile")
+    assert classical("-u", "egemaps_functionals", "--statistics", "mean_std") == 2
+    assert "gives one vector for each utterance, and --statistics mean_std needs frames" in capsys.readouterr().err
+    for head in ("emotion_mean", "emotion_attn_corr", "emotion"):
+        words = ("-u", "compare_functionals", "-d", head, "--corpus", "demo", "--data", str(demo_root))
+        assert main(["run", *words, "--device", "cpu", "-p", str(tmp_path / "run")]) == 2
+        said = capsys.readouterr().err
+        assert f"one vector for each utterance, and -d {head} needs frames" in said
+        assert "s3prl-emotion classical -u compare_functionals" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_layer_by_layer(classical, tmp_path, capsys) -> None:
     out = tmp_path / "layers.csv"
     assert classical("--layers", "each", "--classifier", "bayes,tree", "--out", str(out)) == 0

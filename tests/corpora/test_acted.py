@@ -106,7 +106,7 @@ def test_cremad_names_texts_and_silence(tmp_path, caplog):
     assert (second.id, second.path) == ("1040_ITH_SAD_XX", "1040_ITH_SAD_X.wav")
     assert third.label == "sad"
     assert "1076_MTI_SAD_XX is silent in the corpus itself" in caplog.text
-    assert "1 wav files have no CREMA-D name" in caplog.text
+    assert "1 audio files have no CREMA-D name" in caplog.text
 
 
 def test_cremad_pointers_and_silence_in_validation(tmp_path):
@@ -180,7 +180,7 @@ def test_savee_passes_over_other_files(tmp_path, caplog):
     touch(tmp_path / "AA", "a01.wav")
     manifest, said = read("savee", tmp_path, caplog)
     assert [u.id for u in manifest.utterances] == ["DC_a01"]
-    assert "3 wav files have no SAVEE name" in said
+    assert "3 audio files have no SAVEE name" in said
 
 
 @pytest.mark.parametrize("layout", ["nested", "flat", "copied"])
@@ -210,7 +210,7 @@ def test_tess_misnamed_file_and_incomplete(tmp_path, caplog):
     manifest, said = read("tess", tmp_path, caplog)
     item = manifest.by_id["OAF_bite_neutral"]
     assert (item.path, item.text) == ("OAF_neutral/OA_bite_neutral.wav", "Say the word bite")
-    assert "1 wav files have no TESS name" in said
+    assert "1 audio files have no TESS name" in said
     assert "speaker OAF 2 of 1400; speaker YAF 0 of 1400" in said
 
 

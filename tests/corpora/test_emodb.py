@@ -39,7 +39,7 @@ def test_seven_classes(root, caplog):
     assert first.text == "Der Lappen liegt auf dem Eisschrank."
     folds = {number: {u.speaker for u in manifest.utterances if u.fold == number} for number in range(1, 6)}
     assert folds == {1: {"03", "08"}, 2: {"10", "09"}, 3: {"11", "13"}, 4: {"12", "14"}, 5: {"15", "16"}}
-    assert "1 wav files have no EMO-DB name" in caplog.text
+    assert "1 audio files have no EMO-DB name" in caplog.text
     assert "70 utterances, expected 535 (anger 10 of 127" in caplog.text
 
 

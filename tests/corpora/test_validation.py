@@ -60,6 +60,7 @@ def test_problems(manifest):
         ("cd", "sample-rate", NOTICE),
         ("stereo", "stereo", NOTICE),
         ("silent", "silent", NOTICE),
+        ("one_frame", "brief", NOTICE),
         ("padded", "zero-padded", NOTICE),
         ("infinite", "non-finite", ERROR),
         ("truncated", "corrupt", ERROR),
@@ -159,3 +160,26 @@ def test_relative_paths_are_explained(tmp_path):
     manifest = Manifest("mine", ("neu",), tmp_path.as_posix(), (Utterance("a", "gone/a.wav", "neu", "s"),))
     with pytest.raises(CorpusError, match=f"Relative paths start from {tmp_path}"):
         apply(*validate(manifest))
+
+
+def test_a_clip_that_is_far_longer_or_shorter_than_others_is_noticed(tmp_path):
+    """One of 300 s among clips of 2 s makes every batch that it is in as long; clips of usual lengths are not named."""
+    lengths_s = {"a": 2.0, "b": 1.5, "c": 2.5, "d": 6.0, "e": 0.3, "f": 2.0, "g": 39.0, "long": 300.0, "brief": 0.03}
+    for name, length_s in lengths_s.items():
+        write(tmp_path, name, noise(round(8000 * length_s)), 8000)
+    utterances = tuple(Utterance(name, f"{name}.wav", "neu", "s1") for name in lengths_s)
+    _, problems = validate(Manifest("mine", ("neu",), tmp_path.as_posix(), utterances))
+    found = {item.kind: item for item in problems if item.kind != "sample-rate"}
+    assert set(found) == {"long", "brief"}
+    assert found["long"].severity == found["brief"].severity == NOTICE
+    assert f"{tmp_path}/long.wav: lasts 300 s, where half of the clips last up to 2 s" in found["long"].message
+    assert "max_duration_s=N" in found["long"].message
+    assert f"{tmp_path}/brief.wav: lasts 0.03 s" in found["brief"].message
+
+
+def test_long_clips_among_long_ones_are_usual(tmp_path):
+    for name in ("a", "b", "c"):
+        write(tmp_path, name, noise(8000 * 60), 8000)
+    utterances = tuple(Utterance(name, f"{name}.wav", "neu", "s1") for name in "abc")
+    _, problems = validate(Manifest("mine", ("neu",), tmp_path.as_posix(), utterances))
+    assert {item.kind for item in problems} == {"sample-rate"}

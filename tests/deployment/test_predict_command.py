@@ -7,7 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from s3prl_emotion.cli import main
 from s3prl_emotion.deployment.trained import EmotionRecogniser
@@ -128,3 +130,47 @@ def test_mistakes(predict, tmp_path, capsys) -> None:
     ]:
         assert predict(*words) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (np.zeros(16000), "silent, all 16000 samples are zero"),
+        (np.full(16000, 0.5), "silent, all 16000 samples are the same, 0.5"),
+        (np.random.default_rng(0).integers(-1, 2, 16000) / 32768, "as good as silent, all samples lie between"),
+        (0.4 + 0.001 * np.random.default_rng(0).standard_normal(16000), "a constant of 0.4 with little sound"),
+        (3000 * np.random.default_rng(0).standard_normal(16000), "Integers of 16 bits are divided by 32768"),
+        (3 * np.random.default_rng(0).uniform(-1, 1, 16000), "samples up to ±3, where full scale is ±1"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_what_is_no_speech_is_said(predict, trained, made, says, capsys) -> None:
+    """The columns stay as they are: the warning goes to standard error. Arrays are looked at as files are."""
+    soundfile.write("a.wav", made, 16000, subtype="FLOAT")
+    assert predict("--format", "jsonl", "a.wav") == 0
+    captured = capsys.readouterr()
+    assert set(json.loads(captured.out)) == {"file", "predicted", "probabilities", "duration_s"}
+    assert "a.wav: " in captured.err
+    assert says in captured.err
+    assert ": what is recognised in it may mean nothing" in captured.err
+    EmotionRecogniser.load(trained, fold=1, device="cpu").predict(made.astype(np.float32))
+    said = capsys.readouterr().err
+    assert "the array: " in said
+    assert says in said
+
+
+def test_speech_is_not_commented_on(predict, trained, some_test_files, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    assert predict("--fold", "1", *files[:2]) == 0
+    assert "may mean nothing" not in capsys.readouterr().err
+
+
+def test_samples_without_a_header_are_one_error(predict, trained, some_test_files, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    Path("a.raw").write_bytes(bytes(range(256)) * 99)
+    assert predict("a.raw", files[0]) == 2
+    captured = capsys.readouterr()
+    assert "error: a.raw: not readable as audio: samples without a header" in captured.err
+    assert "1 of 2 files could not be used" in captured.err
+    assert "Traceback" not in captured.err
+    assert len(captured.out.splitlines()) == 2

@@ -301,6 +301,7 @@ def test_features_that_are_not_a_number(tmp_path: Path, demo_root: Path, monkeyp
         ("lightgbm", ("-u", "fbank_no_cmvn", "--classifier", "lightgbm"), "pip install lightgbm"),
         ("librosa", ("-u", "librosa94"), "pip install librosa"),
         ("opensmile", ("-u", "egemaps"), "pip install opensmile"),
+        ("opensmile", ("-u", "compare_functionals"), "pip install opensmile"),
     ],
 )
 def test_what_is_not_installed(package, words, says, tmp_path, demo_root, cache_root, monkeypatch, capsys) -> None:

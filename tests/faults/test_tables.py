@@ -354,7 +354,10 @@ def options(name: str, says: Sequence[str], *more: str) -> Fault:
         f"{'x' * 300}.wav,sad,s1",
         *GOOD[1:],
     ),
-    csv("a Windows path", ("C:\\data\\a.wav: no such audio file",), "C:\\data\\a.wav,sad,s1", *GOOD[1:]),
+    csv("a Windows path", ("'path': the path 'C:", "a drive of Windows"), "C:\\data\\a.wav,sad,s1", *GOOD[1:]),
+    csv("a drive and slashes", ("the path 'C:/data/a.wav' names a drive",), "C:/data/a.wav,sad,s1", *GOOD[1:]),
+    csv("a share of Windows", ("a drive of Windows",), "\\\\server\\a.wav,sad,s1", *GOOD[1:]),
+    csv("backslashes", ("has backslashes", "with slashes: 'data/a.wav'"), "data\\a.wav,sad,s1", *GOOD[1:]),
     csv("tabs in a .csv", ("row 1: columns are separated by tabs, expected commas",), head="path\tlabel\tspeaker"),
     csv(
         "semicolons",

@@ -33,6 +33,8 @@ EXAMPLES = {
     "librosa94": ("engineered",),
     "prosody": ("engineered",),
     "egemaps": ("engineered",),
+    "egemaps_functionals": ("engineered",),
+    "compare_functionals": ("engineered",),
     "spectrogram_16ms_4ms": ("engineered",),
 }
 """Of every adapter, checkpoints that it reads; engineered features have none."""
@@ -56,7 +58,8 @@ def build(path: Path, **options: Any) -> nn.Module:
 def example(adapter: str, family: str, folder: Path, made: dict[str, Path]) -> nn.Module:
     """An upstream that an adapter builds of a tiny checkpoint."""
     if family == "engineered":
-        pytest.importorskip({"egemaps": "opensmile", "spectrogram_16ms_4ms": "torchaudio"}.get(adapter, "librosa"))
+        smile = dict.fromkeys(("egemaps", "egemaps_functionals", "compare_functionals"), "opensmile")
+        pytest.importorskip({**smile, "spectrogram_16ms_4ms": "torchaudio"}.get(adapter, "librosa"))
         return entries.upstreams()[adapter]().eval()
     if family == "ge2e":
         state = {f"lstm.{name}": value for name, value in nn.LSTM(40, 256, 3).state_dict().items()}

@@ -16,6 +16,7 @@ from s3prl_emotion.bridge.selection import rate_of, states
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstream_patches.egemaps import egemaps
+from s3prl_emotion.upstream_patches.functionals import compare_functionals, egemaps_functionals
 from s3prl_emotion.upstream_patches.librosa_features import librosa94, prosody
 
 LENGTHS = (400, 1600, 23456)
@@ -78,6 +79,28 @@ def test_egemaps_is_opensmiles_own(samples: int) -> None:
     assert np.array_equal(found[len(expected) :], np.repeat(expected[-1:], max(0, further), axis=0))
 
 
+FUNCTIONALS = {egemaps_functionals: ("eGeMAPSv02", 88), compare_functionals: ("ComParE_2016", 6373)}
+
+
+@pytest.mark.parametrize("samples", [400, 960, 16000, 23456])
+@pytest.mark.parametrize("make", FUNCTIONALS, ids=lambda make: make.__name__)
+def test_functionals_are_opensmiles_own(make: Any, samples: int) -> None:
+    """One vector for each utterance, to the bit; shorter ones than a window are padded with zeros up to there."""
+    opensmile = pytest.importorskip("opensmile")
+    name, width = FUNCTIONALS[make]
+    kinds = getattr(opensmile.FeatureSet, name), opensmile.FeatureLevel.Functionals
+    heard = np.pad(voice(samples), (0, max(0, 960 - samples)))
+    expected = opensmile.Smile(*kinds).process_signal(heard, 16000).to_numpy()
+    upstream = make()
+    assert expected.shape == (1, width)
+    assert np.array_equal(features(upstream, voice(samples)), expected)
+    rate = rate_of(upstream, "hidden_states", "x")
+    given = torch.from_numpy(voice(samples))
+    for form in ("frames", "mean"):
+        found = states(upstream, given, selection="hidden_states", layer=None, rate=rate, form=form)
+        assert np.array_equal(found[0].numpy(), expected), "the mean over one vector is the vector"
+
+
 @pytest.mark.parametrize("make", HOPS, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("samples", [*LENGTHS, 0], ids=["short", "0.1 s", "odd", "silence"])
 def test_frames_are_as_many_as_the_rate_promises(make: Any, samples: int) -> None:
@@ -117,7 +140,10 @@ def test_they_are_stored_in_float32(tmp_path: Path, demo_manifest: Manifest) -> 
     assert statistics[0, 1].numpy() == pytest.approx(block[0].numpy().std(axis=0), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize(("make", "command"), [(librosa94, "librosa"), (prosody, "librosa"), (egemaps, "opensmile")])
+@pytest.mark.parametrize(
+    ("make", "command"),
+    [*((make, "librosa") for make in (librosa94, prosody)), *((make, "opensmile") for make in (egemaps, *FUNCTIONALS))],
+)
 def test_a_missing_library_is_an_error_with_its_command(monkeypatch, make: Any, command: str) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
@@ -127,7 +153,7 @@ def test_a_missing_library_is_an_error_with_its_command(monkeypatch, make: Any, 
         make()
 
 
-@pytest.mark.parametrize("make", HOPS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [*HOPS, *FUNCTIONALS], ids=lambda make: make.__name__)
 def test_a_checkpoint_would_be_ignored(make: Any) -> None:
     with pytest.raises(UpstreamError, match=r"reads no checkpoint: leave -k x\.pt out"):
         make("x.pt")

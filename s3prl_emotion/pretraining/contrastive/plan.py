@@ -15,7 +15,7 @@ from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.bridge.cache import open_cache
 from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.bridge.selection import check_upstream
+from s3prl_emotion.bridge.selection import check_has_frames, check_upstream
 from s3prl_emotion.corpora import Manifest, Utterance, corpora
 from s3prl_emotion.corpora.speech import Source, united
 from s3prl_emotion.errors import ConfigError, CorpusError
@@ -256,6 +256,7 @@ def find_upstream(wanted: Wanted) -> Upstream:
     """
     options = enter(resolve(wanted.upstream, wanted.checkpoint, wanted.model_config)).options
     check_upstream(*options)
+    check_has_frames(options[0], "pretraining")
     return Upstream(*options)
 
 

@@ -1,8 +1,8 @@
 """What S3PRL's own entries are given: one rule for where a checkpoint may come from.
 
 An entry whose name ends in ``_local`` reads a file, one in ``_url`` an address, one in ``_custom`` either; those of
-transformers (``hf_``) a folder or Hub id. An address is of http or https, also after redirections. S3PRL opens any text it
-gets, and reads some files with ``weights_only=False``; so each such entry on ``s3prl.hub`` is called through
+transformers (``hf_``) a folder or Hub id. An address is of http or https, also after redirections. S3PRL opens any text
+it gets, and reads some files with ``weights_only=False``; so each such entry on ``s3prl.hub`` is called through
 :func:`guarded`, with the very file that was checked.
 """
 

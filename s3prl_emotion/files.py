@@ -13,6 +13,7 @@ import shutil
 import socket
 import struct
 import time
+import tokenize
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,9 +22,9 @@ from typing import Any, NoReturn
 UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
     *(TypeError, ValueError),
-    *(pickle.UnpicklingError, struct.error),
+    *(pickle.UnpicklingError, struct.error, tokenize.TokenError),
 )
-"""What ``torch.load`` raises for files that are torn, are none of its own, or hold what is not allowed."""
+"""What ``torch.load`` and ``numpy.load`` raise for files that are torn, are none of its own, or hold what is not allowed."""
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40] or "host"
 _TOKEN = uuid.uuid4().hex[:8]  # of this process: a later one may have its number
 _TEMPORARY = re.compile(r"\..+\.(?P<host>\w+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})\.(?:tmp|old)")

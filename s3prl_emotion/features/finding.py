@@ -136,7 +136,7 @@ def _say_passed_over(root: Path, key: StoreKey, shape: Shape, probe: Probe) -> N
     for about in sorted(root.glob(f"{_escaped(key.title())}*/{ABOUT}")):
         try:
             content = json.loads(about.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if not isinstance(content, dict) or any(content.get(name) != getattr(key, name) for name in depends):
             continue

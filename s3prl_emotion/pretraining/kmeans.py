@@ -143,8 +143,8 @@ def read_centroids(path: Path, width: int) -> np.ndarray:
             found = np.load(path, mmap_mode="r", allow_pickle=False) if _is_npy(path) else read_joblib(path)
     except (NotReadable, *UNREADABLE) as error:
         raise RunError(
-            f"k-means {path}: {str(error)[:300] or type(error).__name__}. Expected centroids (clusters, width) saved by "
-            "numpy.save, or a k-means of scikit-learn written by joblib.dump"
+            f"k-means {path}: {str(error)[:300] or type(error).__name__}. Expected centroids (clusters, width) saved "
+            "by numpy.save, or a k-means of scikit-learn written by joblib.dump"
         ) from error
     if found.ndim != 2 or found.dtype not in (np.float32, np.float64) or not np.isfinite(found).all():
         raise RunError(

@@ -26,8 +26,8 @@ UNLABELLED = "unlabelled"
 """The label of speech of which nobody says what emotion it has; only pretraining takes such."""
 MAX_NAME = 1000
 """The longest name of anything, in characters; the bound is ours."""
-MAX_SAID = 20_000
-"""The longest text of one utterance, in characters: what is said in about half an hour; the bound is ours."""
+MAX_SAID = 100_000
+"""The longest text of one utterance, in characters: more than two hours of speech; the bound is ours."""
 _LISTS = ("train_order", "dev_order")
 
 

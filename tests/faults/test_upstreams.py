@@ -348,7 +348,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "run, no cache": ("run", *REST, "--no-cache"),
     "run, trained": ("run", *REST, "-f"),
     "sweep": ("sweep", *REST),
-    "classical": ("classical", "-c", "svm", "--corpus", "demo", "--data", "{corpus}", "--root", "{here}/runs"),
+    "classical": ("classical", "--corpus", "demo", "--data", "{corpus}", "--root", "{here}/runs"),
     "pretrain": ("pretrain", "contrastive", "--speech", "demo={corpus}", "--root", "{here}/pretrained"),
 }
 PLACES = {
@@ -395,7 +395,6 @@ def test_the_json_of_an_export_makes_s3prl_read_nothing(
     path.write_text(json.dumps(content))
     if not trusted:
         MALICIOUS["code in a value"](tmp_path / "bad.pt")
-        shutil.copy(tmp_path / "bad.pt", "bad.pt")
     argv = (
         "predict",
         "--run",
@@ -405,6 +404,8 @@ def test_the_json_of_an_export_makes_s3prl_read_nothing(
         "cpu",
         *(["--trust-checkpoint"] if trusted else []),
     )
-    says = (f"-u {name}",) if trusted else ("it is not read", "name it with -k, or add --trust-checkpoint")
-    is_missing = trusted and not name.endswith("_url") and "://" not in text
-    hold(Fault(name, argv, ("no such file",) if is_missing else says), tmp_path, capsys, **places)
+    says: tuple[str, ...] = ("it is not read", "name it with -k, or add --trust-checkpoint")
+    if trusted:
+        is_fetched = text.startswith("http") and not name.endswith("_local")
+        says = ("cannot be downloaded",) if is_fetched else ("-k ",)
+    hold(Fault(name, argv, says), tmp_path, capsys, **places)

@@ -128,6 +128,8 @@ def _place(name: str, flag: str, text: str, refresh: bool) -> Place:
     option = "-k" if flag == "ckpt" else "-g"
     is_url_entry = name.endswith("_url") and (flag == "ckpt" or flag in _parameters(name))
     if not is_url_entry and _exists(text):
+        if not Path(text).is_file() and not Path(text).is_dir():
+            raise UpstreamError(f"{option} {_shown(text)}: neither a file nor a folder")  # a pipe, or a device
         return Place(str(Path(text).absolute()), Path(text).absolute())
     address = _address(text)
     if is_url_entry:
@@ -211,10 +213,13 @@ def _check_folder(name: str, flag: str, folder: Path) -> None:
     option = "-k" if flag == "ckpt" else "-g"
     if name.startswith(_OF_TRANSFORMERS) and flag == "ckpt":
         from s3prl_emotion.upstreams._weights import read_weights, weight_files
+        from s3prl_emotion.upstreams.per_fold import folds_of, is_per_fold
         from s3prl_emotion.upstreams.pretrained import read_settings, skeleton
 
-        config = read_settings(folder)
-        skeleton(folder, config, read_weights(weight_files(folder), str(folder), peek=True))
+        whole = [folder] if not is_per_fold(str(folder)) else [folder / f"fold{n}" for n in folds_of(str(folder))]
+        for each in whole:
+            config = read_settings(each)
+            skeleton(each, config, read_weights(weight_files(each), str(each), peek=True))
         return
     raise UpstreamError(
         f"{option} {folder}: a folder, -u {name} reads a file. A folder in transformers format is an upstream by "

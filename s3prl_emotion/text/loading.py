@@ -222,6 +222,9 @@ def _check_tokenizer(path: Path, save: str) -> None:
         raise UpstreamError(f"{path}: {first_line(error)}. {save}") from error
     if not isinstance(given, dict):
         raise UpstreamError(f"{path}: expected names and values, found {json.dumps(given)[:40]}. {save}")
+    longest = given.get("model_max_length")
+    if longest is not None and (type(longest) not in (int, float) or not longest >= 1):
+        raise UpstreamError(f"{path}: model_max_length is {shown(longest)}, expected a number of 1 or more. {save}")
     if given.get("auto_map") is not None:
         raise UpstreamError(
             f"{path}: refused, because the tokenizer is code beside it (auto_map), which is not executed. {save}"

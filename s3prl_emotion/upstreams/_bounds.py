@@ -14,8 +14,22 @@ from s3prl_emotion.files import check_number_of_tensors
 
 _RATIO = 16  # torch.save does not compress; floating-point numbers that somebody compressed shrink by less
 _SMALL = 64_000_000  # bytes, which any machine has
-_COUNTS = ("layers", "depth")
-_SIZES = ("dim", "hidden", "heads", "groups", "kernel", "conv_pos", "vars", "width", "stride")
+_COUNTS = ("layers", "depth", "order")
+_SIZES = (
+    "dim",
+    "hidden",
+    "heads",
+    "groups",
+    "kernel",
+    "conv_pos",
+    "vars",
+    "width",
+    "stride",
+    "bins",
+    "ceps",
+    "n_fft",
+    "win_length",
+)
 _MANY = 200  # more layers than any model here has
 _WIDE = 100_000
 

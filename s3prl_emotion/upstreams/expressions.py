@@ -129,7 +129,11 @@ def check_s3prl_settings(path: Path) -> None:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         first = " ".join(str(error).split())[:200]
         raise UpstreamError(f"{path}: not readable as YAML or JSON with plain values: {first}") from error
-    check_expressions({"config": content} if isinstance(content, Mapping) else {}, str(path))
+    found = {"config": content} if isinstance(content, Mapping) else {}
+    check_expressions(found, str(path))
+    for key, value, _ in _walk(found):
+        if isinstance(value, Mapping):
+            check_settings_sizes(value, {}, f"{path}: {key}")
 
 
 _NOTHING = "Nothing was executed. If you trust where the file comes from, add --trust-checkpoint"

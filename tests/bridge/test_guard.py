@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import json
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,3 +206,45 @@ def test_a_record_may_name_a_file_of_known_content(evil: Path) -> None:
 def test_what_the_hub_imports_is_no_upstream() -> None:
     assert "load_and_convert_fairseq_ckpt" not in entries.upstream_names()
     assert not entries.is_upstream("load_and_convert_fairseq_ckpt")
+
+
+def test_a_device_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(UpstreamError, match="neither a file nor a folder"):
+            guard.check_given("hubert_local", place, None)
+        with pytest.raises(UpstreamError, match="neither a file nor a folder"):
+            guard.check_given("baseline_local", None, place)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kaldi: {feat_type: fbank, fbank: {num_mel_bins: 1000000000}}", "num_mel_bins is 1000000000"),
+        ("kaldi: {feat_type: mfcc, mfcc: {num_ceps: 1000000000}}", "num_ceps"),
+        ("delta: {order: 1000000}", "order is 1000000"),
+        ("distiller: {encoder_layers: 1000000}", "encoder_layers"),
+        ("a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
+         "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d]", "more than 10000 values"),
+        ("a: " + "[" * 2000, "nested more than 32 deep"),
+        ("a: 1\na: 2", "given twice"),
+        ("x" * (1 << 21), "expected at most"),
+    ],
+)  # fmt: skip
+def test_settings_that_fit_no_memory(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UpstreamError, match=says):
+        guard.check_given("baseline_local", None, str(tmp_path / "x.yaml"))
+
+
+def test_a_folder_of_transformers_is_checked(tiny_hubert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_hubert, tmp_path / "copy")
+    guard.check_given("hf_hubert_custom", str(folder), None)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 10**6}))
+    with pytest.raises(UpstreamError, match="num_hidden_layers"):
+        guard.check_given("hf_hubert_custom", str(folder), None)
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "folds" / "pretraining.json").write_text('{"per_fold": true}')
+    shutil.copytree(tiny_hubert, tmp_path / "folds" / "fold1")
+    guard.check_given("hf_hubert_custom", str(tmp_path / "folds"), None)

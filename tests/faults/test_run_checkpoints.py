@@ -139,7 +139,6 @@ ROWS = [
     *(
         led(f"{entry} of {place}", entry, place, f"-u {entry} with -k", "it is not read", by=command)
         for command in COMMANDS
-        if command not in ("export", "predict")
         for entry in ("mockingjay_url", "distiller_local", "hubert_custom")
         for place in ("file://{here}/evil.ckpt", "{here}/evil.ckpt", "HTTP://127.0.0.1:1/evil.ckpt")
     ),

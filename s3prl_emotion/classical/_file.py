@@ -16,7 +16,7 @@ import numpy as np
 
 from s3prl_emotion.classical import Choice, classifiers
 from s3prl_emotion.classical._model import Model
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.config import check_plain, from_mapping, shown
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import check_safetensors, parse_json, replacing
 from s3prl_emotion.mapping import to_mapping
@@ -27,6 +27,7 @@ MODEL_FILE = "classical.safetensors"
 FORMAT = "s3prl-emotion classical 1"
 _ASKED = 16  # training vectors whose probabilities are kept
 _TOLERANCE = 1e-6
+_LARGEST = 100_000  # of an option: as many trees would never be fitted; the bound is ours
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,10 @@ def read_model(path: Path) -> tuple[Model, About]:
     except ValueError as error:
         raise RunError(f"{path}: 'about' is not JSON: {error}") from error
     about = from_mapping(About, content, f"{path}: about")
+    check_plain(about.options, f"{path}: options")
+    for name, value in about.options.items():
+        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+            raise RunError(f"{path}: option {shown(name)} is {shown(value)}, expected at most {_LARGEST}")
     x, y, answers = arrays["x"], arrays["y"], arrays["answers"]
     classes = len(about.fitted_on.labels)
     if (

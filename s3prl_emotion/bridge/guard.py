@@ -33,7 +33,7 @@ class Place(NamedTuple):
     """One of ``-k`` and ``-g``, as S3PRL is given it, and the file or folder behind it."""
 
     given: str
-    path: Path | None = None  # None of a Hub id
+    path: Path
     is_address: bool = False
 
 
@@ -58,17 +58,16 @@ def guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **given: Any) -> Any:
-        if args:
-            given = {first: args[0], **given}
         refresh = bool(given.get("refresh", False))
+        if args and args[0] is not None:
+            args = (check_place(name, first, str(args[0]), refresh).given, *args[1:])
         for flag in ("ckpt", "model_config", "options_config"):
             if given.get(flag) is not None:
-                place = check_place(name, flag, str(given[flag]), refresh)
-                given[flag] = place.given
+                given[flag] = check_place(name, flag, str(given[flag]), refresh).given
         if "refresh" in given:
             given["refresh"] = False  # it was, before the check
         with plain_only():
-            return function(*args[1:], **given)
+            return function(*args, **given)
 
     return call
 
@@ -107,8 +106,6 @@ def check_place(name: str, flag: str, text: str, refresh: bool) -> Place:
     from s3prl_emotion.upstreams.formats import check_rate
 
     found = _place(name, flag, text, refresh)
-    if found.path is None:
-        return found
     with reading_upstream():
         if found.path.is_dir():
             _check_folder(name, flag, found.path)
@@ -116,7 +113,7 @@ def check_place(name: str, flag: str, text: str, refresh: bool) -> Place:
             try:
                 check_rate(check_s3prl_file(found.path), str(found.path))
             except UpstreamError as error:
-                again = f". It was downloaded from {text}; -r downloads it again" if found.is_address else ""
+                again = f". It was downloaded from {_shown(text)}; -r downloads it again" if found.is_address else ""
                 raise UpstreamError(f"{error}{again}") from error
         else:
             check_s3prl_settings(found.path)
@@ -140,11 +137,12 @@ def _place(name: str, flag: str, text: str, refresh: bool) -> Place:
             )
         return _fetched(name, address, refresh)
     if name.startswith(_OF_TRANSFORMERS):
-        from s3prl_emotion.upstreams.hub import is_hub_id
+        from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
 
         if not is_hub_id(text):
             raise UpstreamError(f"{option} {_shown(text)}: -u {name} reads a folder or a Hub id, which is owner/name")
-        return Place(text)
+        folder = snapshot(text, refresh)
+        return Place(str(folder), folder)
     if address is not None and name.endswith("_custom") and flag == "ckpt":
         return _fetched(name, address, refresh)
     if address is not None or "://" in text:

@@ -248,3 +248,18 @@ def test_a_folder_of_transformers_is_checked(tiny_hubert: Path, tmp_path: Path) 
     (tmp_path / "folds" / "pretraining.json").write_text('{"per_fold": true}')
     shutil.copytree(tiny_hubert, tmp_path / "folds" / "fold1")
     guard.check_given("hf_hubert_custom", str(tmp_path / "folds"), None)
+
+
+def test_a_hub_id_is_fetched_and_checked(tiny_hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(tiny_hubert, tmp_path / "copy")
+    monkeypatch.setattr("s3prl_emotion.upstreams.hub.snapshot", lambda *_: folder)
+    seen: list[tuple[Any, ...]] = []
+    call = guard.guarded("hf_hubert_custom", lambda ckpt, *more: seen.append((ckpt, *more)))
+    call("owner/name", "more")
+    assert seen == [(str(folder), "more")]
+    torch.save({"a": Touch()}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UpstreamError, match="refused"):
+        call("owner/name")
+    assert not (tmp_path / MARKER).exists()

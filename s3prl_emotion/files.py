@@ -13,6 +13,7 @@ import shutil
 import socket
 import struct
 import time
+import tokenize
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,9 +22,11 @@ from typing import Any, NoReturn
 UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
     *(TypeError, ValueError),
-    *(pickle.UnpicklingError, struct.error),
+    *(pickle.UnpicklingError, struct.error, tokenize.TokenError),
 )
-"""What ``torch.load`` raises for files that are torn, are none of its own, or hold what is not allowed."""
+"""What ``torch.load`` and ``numpy.load`` raise for files that are torn, of another kind, or hold what they must not."""
+_MOST_TENSORS = 20_000  # in one file; models here have some thousands
+_LONGEST_HEADER = 5_000_000  # bytes, which describe them
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:40] or "host"
 _TOKEN = uuid.uuid4().hex[:8]  # of this process: a later one may have its number
 _TEMPORARY = re.compile(r"\..+\.(?P<host>\w+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})\.(?:tmp|old)")
@@ -133,6 +136,30 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def check_safetensors(path: Path) -> None:
+    """Refuse a safetensors file that describes more tensors than a model has, before each is looked at.
+
+    Raises:
+        OSError: if it cannot be read
+        ValueError: saying how many there are
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"its header has {length} bytes, expected at most {_LONGEST_HEADER}")
+        check_number_of_tensors(file.read(length).count(b'"data_offsets"'))
+
+
+def check_number_of_tensors(count: int) -> None:
+    """Refuse more tensors than a model has.
+
+    Raises:
+        ValueError: saying how many there are
+    """
+    if count > _MOST_TENSORS:
+        raise ValueError(f"it holds {count} tensors, expected at most {_MOST_TENSORS}")
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number in JSON")
 
@@ -140,8 +167,9 @@ def _refuse(constant: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice[:80]!r} is given twice")
     return content
 
 

@@ -170,3 +170,12 @@ def test_a_reader_that_has_enough(command: list[str]) -> None:
     os.close(write)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+def test_a_key_that_is_given_twice_among_many() -> None:
+    """Found in one pass, not by counting each key among all."""
+    text = "{" + ",".join(f'"{number}":0' for number in range(200_000)) + ',"199999":1}'
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="key '199999' is given twice"):
+        parse_json(text)
+    assert time.monotonic() - start < 5

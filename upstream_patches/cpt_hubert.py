@@ -46,7 +46,7 @@ def _of_stage(stage: str, ckpt: str, refresh: bool) -> nn.Module:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         recipe, found = record["recipe"], record["stage"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UpstreamError(
             f"{folder / RECORD}: expected the keys recipe and stage ({type(error).__name__}: {error}); {other}"
         ) from error

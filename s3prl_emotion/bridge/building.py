@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from s3prl_emotion.bridge.entries import hub, name_upstream, upstream_names
+from s3prl_emotion.bridge.guard import check_given
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams import code
 from s3prl_emotion.upstreams.explanation import explained, not_built
-from s3prl_emotion.upstreams.expressions import check_s3prl_file, check_s3prl_settings
-from s3prl_emotion.upstreams.formats import check_rate
 from s3prl_emotion.upstreams.names import check_reads
 from s3prl_emotion.upstreams.ref import UpstreamRef
-from s3prl_emotion.upstreams.trust import is_trusting, reading_upstream, trusted_checkpoints
+from s3prl_emotion.upstreams.trust import is_trusting, name_here, trusted_checkpoints
 
 
 def enter(ref: UpstreamRef, refresh: bool = False) -> UpstreamRef:
@@ -33,7 +31,7 @@ def enter(ref: UpstreamRef, refresh: bool = False) -> UpstreamRef:
         the same
 
     Raises:
-        UpstreamError: if S3PRL would ignore ``-k`` or ``-g``, or a file of theirs would execute code
+        UpstreamError: if S3PRL would ignore ``-k`` or ``-g``, or see :func:`~s3prl_emotion.bridge.guard.check_given`
     """
     name, checkpoint, model_config = ref.options
     if ref.adapter is not None and checkpoint is not None:
@@ -42,7 +40,9 @@ def enter(ref: UpstreamRef, refresh: bool = False) -> UpstreamRef:
         name_upstream(name, adapter, checkpoint, model_config)
     elif upstream_names().get(name) is False:
         check_reads(name, checkpoint, model_config)
-        _check_for_s3prl(checkpoint, model_config, refresh)
+        check_given(name, checkpoint, model_config, refresh)
+        if ref.typed is not None:
+            name_here(*ref.options)
     return ref
 
 
@@ -102,16 +102,3 @@ def check_interface(upstream: Any, name: str) -> None:
             f"-u {name}: {type(upstream).__name__} has no get_downsample_rates(key), which says how many samples there "
             "are to a frame"
         )
-
-
-def _check_for_s3prl(checkpoint: str | None, model_config: str | None, refresh: bool) -> None:
-    """Before S3PRL's own entries read a file, also one of the web: they evaluate what its configuration says."""
-    if checkpoint is not None and checkpoint.startswith("http"):
-        with explained(f"{checkpoint}: download"):
-            download = importlib.import_module("s3prl.util.download")
-            checkpoint = str(download._urls_to_filepaths(checkpoint, refresh=refresh))
-    with reading_upstream():
-        if checkpoint is not None and Path(checkpoint).is_file():
-            check_rate(check_s3prl_file(Path(checkpoint)), checkpoint)
-        if model_config is not None and Path(model_config).is_file():
-            check_s3prl_settings(Path(model_config))

@@ -30,7 +30,17 @@ def hub() -> Any:
         if existing is not None and existing is not function:
             raise NameClashError(f"upstream {name!r} of {inspect.getfile(function)} exists in {found.__file__} already")
         setattr(found, name, function)
+    _guard(found)
     return found
+
+
+def _guard(found: Any) -> None:
+    """Put what S3PRL's own entries are given under :mod:`s3prl_emotion.bridge.guard`, once."""
+    from s3prl_emotion.bridge import guard  # which needs the names here
+
+    for name, function in list(vars(found).items()):
+        if name not in _named and not hasattr(function, "__wrapped__") and guard.is_guarded(name, function):
+            setattr(found, name, guard.guarded(name, function))
 
 
 def upstreams() -> dict[str, Callable[..., Any]]:
@@ -57,8 +67,14 @@ def upstreams() -> dict[str, Callable[..., Any]]:
 def upstream_names() -> dict[str, bool]:
     """Every ``-u`` name of S3PRL's and ours, sorted, and whether it is one of ours."""
     found, ours = hub(), upstreams()
-    theirs = {name for name in found.options() if not inspect.isclass(getattr(found, name))}  # it imports classes, too
+    theirs = {name for name in found.options() if _is_entry(getattr(found, name))}
     return {name: name in ours for name in sorted({*theirs, *ours} - _named)}
+
+
+def _is_entry(value: Any) -> bool:
+    """Whether a callable on the hub is an upstream: S3PRL's modules there import classes and converters, too."""
+    module = str(getattr(value, "__module__", ""))
+    return not inspect.isclass(value) and not (module.startswith("s3prl.") and not module.endswith(".hubconf"))
 
 
 def is_taken(name: str) -> bool:

@@ -49,8 +49,6 @@ def check_upstream(name: str, checkpoint: str | None, model_config: str | None) 
             raise UpstreamError(f"-k {checkpoint}: no such file or folder")
     if names[name]:
         check_given(upstreams()[name], checkpoint)
-    else:
-        _check_files(name, checkpoint, model_config)
 
 
 def check_has_frames(name: str, use: str) -> None:
@@ -68,20 +66,6 @@ def check_has_frames(name: str, use: str) -> None:
             f"-u {name} gives one vector for each utterance, and {use} needs frames. Classical models take it as it "
             f"is: s3prl-emotion classical -u {name}, or -d classical_<name>, with --statistics mean"
         )
-
-
-def _check_files(name: str, checkpoint: str | None, model_config: str | None) -> None:
-    """What S3PRL's own entries read are files; those of transformers models read folders too."""
-    for flag, place in (("-k", checkpoint), ("-g", model_config)):
-        if place is None or name.startswith("hf_"):
-            continue
-        if Path(place).is_dir():
-            raise UpstreamError(
-                f"{flag} {place}: a folder, -u {name} reads a file. A folder in transformers format is an upstream by "
-                f"itself: -u {place}, or -u hf_auto_custom -k {place}"
-            )
-        if flag == "-g" and not Path(place).exists():
-            raise UpstreamError(f"-g {place}: no such file")
 
 
 def _parameters(name: str) -> Mapping[str, inspect.Parameter]:

@@ -16,9 +16,9 @@ import numpy as np
 
 from s3prl_emotion.classical import Choice, classifiers
 from s3prl_emotion.classical._model import Model
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.config import check_plain, from_mapping, shown
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.files import parse_json, replacing
+from s3prl_emotion.files import check_safetensors, parse_json, replacing
 from s3prl_emotion.mapping import to_mapping
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ MODEL_FILE = "classical.safetensors"
 FORMAT = "s3prl-emotion classical 1"
 _ASKED = 16  # training vectors whose probabilities are kept
 _TOLERANCE = 1e-6
+_LARGEST = 100_000  # of an option: as many trees would never be fitted; the bound is ours
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,23 @@ def read_model(path: Path) -> tuple[Model, About]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_safetensors(path)
         with safe_open(path, framework="numpy") as file:
             told = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read as safetensors: {error}. Restore it, or run the fold again") from error
     if told.get("format") != FORMAT or set(arrays) != {"x", "y", "answers"}:
         raise RunError(f"{path}: not a classical model of this version ({FORMAT})")
     try:
-        content = parse_json(told["about"])
+        content = parse_json(told.get("about", ""))
     except ValueError as error:
         raise RunError(f"{path}: 'about' is not JSON: {error}") from error
     about = from_mapping(About, content, f"{path}: about")
+    check_plain(about.options, f"{path}: options")
+    for name, value in about.options.items():
+        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST:
+            raise RunError(f"{path}: option {shown(name)} is {shown(value)}, expected at most {_LARGEST}")
     x, y, answers = arrays["x"], arrays["y"], arrays["answers"]
     classes = len(about.fitted_on.labels)
     if (

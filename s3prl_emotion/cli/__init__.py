@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from s3prl_emotion import __version__
-from s3prl_emotion.cli._printable import PrintableFormatter, printable
+from s3prl_emotion._printable import printable
+from s3prl_emotion.cli._printable import PrintableFormatter
 from s3prl_emotion.errors import EmotionError, reason_of
 from s3prl_emotion.files import named
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli._printable import printable
 from s3prl_emotion.cli.making_options import add_making_arguments, making_of
 from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
 from s3prl_emotion.errors import ConfigError

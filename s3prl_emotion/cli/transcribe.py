@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli._printable import printable
 from s3prl_emotion.cli.run_options import corpus_options
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ConfigError

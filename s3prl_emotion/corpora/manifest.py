@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.config import from_mapping
+from s3prl_emotion.config import from_mapping, shown
 from s3prl_emotion.errors import ConfigError, CorpusError, nearest
 from s3prl_emotion.files import parse_json, write_atomically
 
@@ -27,6 +27,10 @@ UNLABELLED = "unlabelled"
 SPEAKERS_ARE = ("distinct", "strangers")
 """What may be said of a corpus' speakers: names that look alike are different people's; those whose names are not known
 are none of those whose names are."""
+MAX_NAME = 1000
+"""The longest name of anything, in characters; the bound is ours."""
+MAX_SAID = 100_000
+"""The longest text of one utterance, in characters: more than two hours of speech; the bound is ours."""
 _LISTS = ("train_order", "dev_order")
 
 
@@ -128,14 +132,16 @@ class Manifest:
             raise CorpusError(f"{self.corpus}: {len(twice)} utterance ids appear twice: {', '.join(twice[:10])}")
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise CorpusError(f"{self.corpus}: expected different class names, found {list(self.labels)}")
+        _check_lengths((self.corpus, *self.labels), "", shown(self.corpus))
         if not is_encodable(self.root):
             raise CorpusError(f"{self.corpus}: the folder's name {self.root!r} is not UTF-8. Rename it, or give a link")
         for item in self.utterances:
             if not is_encodable(item.path):
                 raise CorpusError(f"{self.corpus}: the file name {item.path!r} is not UTF-8. Rename the file")
             attributes = (part for pair in (item.attributes or {}).items() for part in pair)
-            texts = (item.id, item.label, item.speaker, item.session or "", item.text or "", *attributes)
-            if not is_encodable("".join(texts)):
+            texts = (item.id, item.label, item.speaker, item.session or "", *attributes)
+            _check_lengths(texts, item.text or "", f"{self.corpus}: {shown(item.id)}")
+            if not is_encodable("".join((*texts, item.text or ""))):
                 raise CorpusError(f"{self.corpus}: {item.id!r} has texts that are no UTF-8 (half a surrogate pair)")
         for kind, lists in (("training", self.train_order), ("dev", self.dev_order)):
             for fold, ids in lists.items():
@@ -264,6 +270,17 @@ class Manifest:
             return cls(header["corpus"], tuple(header["labels"]), folder, tuple(utterances), **lists, speakers_are=said)
         except CorpusError as error:
             raise CorpusError(f"{path}: {error}") from error
+
+
+def _check_lengths(names: Iterable[str], said: str, where: str) -> None:
+    """Refuse names and texts that no recording has, before file names and tokens are made of them."""
+    if len(said) > MAX_SAID:
+        raise CorpusError(
+            f"{where}: its text has {len(said)} characters, expected at most {MAX_SAID}: is it that of one utterance?"
+        )
+    for name in names:
+        if len(name) > MAX_NAME:
+            raise CorpusError(f"{where}: {shown(name)} has {len(name)} characters, expected at most {MAX_NAME}")
 
 
 def json_object(line: str, where: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from s3prl_emotion._printable import block, code, markdown, one_line
 from s3prl_emotion.deployment.format import TEXT_FILE, UPSTREAM_FILE, ExportConfig
 from s3prl_emotion.evaluation.comparability import headline
 from s3prl_emotion.evaluation.metrics import rates
@@ -22,8 +23,8 @@ def model_card(config: ExportConfig) -> str:
         license_name="terms-of-the-corpus-and-the-upstream",
         library_name="s3prl-emotion",
         pipeline_tag="audio-classification",
-        base_model=config.upstream.checkpoint if config.upstream.checkpoint_revision else None,
-        tags=["speech-emotion-recognition", "s3prl", config.upstream.name, config.downstream],
+        base_model=one_line(config.upstream.checkpoint or "") if config.upstream.checkpoint_revision else None,
+        tags=["speech-emotion-recognition", "s3prl", *map(one_line, (config.upstream.name, config.downstream))],
         model_name=_title(config),
         eval_results=_eval_results(config),
     )
@@ -31,7 +32,7 @@ def model_card(config: ExportConfig) -> str:
 
 
 def _title(config: ExportConfig) -> str:
-    return f"{config.downstream} on {config.upstream.name}, {config.corpus.name}"
+    return one_line(f"{config.downstream} on {config.upstream.name}, {config.corpus.name}")
 
 
 def _eval_results(config: ExportConfig) -> list[Any] | None:
@@ -45,8 +46,10 @@ def _eval_results(config: ExportConfig) -> list[Any] | None:
         EvalResult(
             task_type="audio-classification",
             task_name="speech emotion recognition",
-            dataset_type=config.corpus.name,
-            dataset_name=f"{config.corpus.name}, {len(config.labels)} classes, protocol {results.protocol.name}",
+            dataset_type=one_line(config.corpus.name),
+            dataset_name=one_line(
+                f"{config.corpus.name}, {len(config.labels)} classes, protocol {results.protocol.name}"
+            ),
             dataset_split="test",
             metric_type=rate.hub,
             metric_name=f"{rate.title}{f' ({rate.meaning})' if rate.meaning else ''}, {OF[of]}",
@@ -57,12 +60,12 @@ def _eval_results(config: ExportConfig) -> list[Any] | None:
 
 
 def _body(config: ExportConfig) -> str:
-    labels = ", ".join(config.labels)
+    labels = ", ".join(map(markdown, config.labels))
     sections = {
         "": [
             f"Recognises {len(config.labels)} emotions ({labels}) in speech. A small head, with weights for the layers "
-            f"of the upstream `{config.upstream.name}`, trained by [S3PRL](https://github.com/s3prl/s3prl) with the "
-            f"configuration `{config.downstream}` of s3prl-emotion. {_upstream(config)}{_text(config)}",
+            f"of the upstream {code(config.upstream.name)}, trained by [S3PRL](https://github.com/s3prl/s3prl) with "
+            f"the configuration {code(config.downstream)} of s3prl-emotion. {_upstream(config)}{_text(config)}",
             *_pretrained(config),
         ],
         "How to use": [
@@ -74,7 +77,7 @@ def _body(config: ExportConfig) -> str:
         "Limitations": _limitations(config),
         "Licence": _licence(config),
     }
-    parts = [f"# {_title(config)}"]
+    parts = [f"# {markdown(_title(config))}"]
     for title, paragraphs in sections.items():
         parts += [f"## {title}"] if title else []
         parts += paragraphs
@@ -85,16 +88,16 @@ def _upstream(config: ExportConfig) -> str:
     use = config.upstream
     if use.fine_tuned:
         weights = f"The upstream was fine-tuned; its weights are in `{UPSTREAM_FILE}`"
-        weights += "" if use.checkpoint is None else f", its architecture comes with `-k {use.checkpoint}`"
+        weights += "" if use.checkpoint is None else f", its architecture comes with {code(f'-k {use.checkpoint}')}"
         return f"{weights}."
     if use.checkpoint is None:
         return "The upstream was frozen and is not part of this folder."
-    known = "" if use.checkpoint_sha256 is None else f" (SHA-256 `{use.checkpoint_sha256}`)"
+    known = "" if use.checkpoint_sha256 is None else f" (SHA-256 {code(use.checkpoint_sha256)})"
     if use.checkpoint_revision is not None:
-        known = f" (on the Hub, commit `{use.checkpoint_revision}`)"
+        known = f" (on the Hub, commit {code(use.checkpoint_revision)})"
     return (
-        f"The upstream was frozen and is not part of this folder: its checkpoint is `{use.checkpoint}`{known}; where "
-        "it is not found by itself, `load(..., checkpoint=PATH)` names its place."
+        f"The upstream was frozen and is not part of this folder: its checkpoint is {code(use.checkpoint)}{known}; "
+        "where it is not found by itself, `load(..., checkpoint=PATH)` names its place."
     )
 
 
@@ -102,17 +105,17 @@ def _text(config: ExportConfig) -> str:
     """The text encoder of heads that read what is said."""
     if config.text is None or config.modelrc.text is None:
         return ""
-    known = "" if config.text.encoder_sha256 is None else f" (SHA-256 `{config.text.encoder_sha256}`)"
+    known = "" if config.text.encoder_sha256 is None else f" (SHA-256 {code(config.text.encoder_sha256)})"
     if config.text.encoder_revision is not None:
-        known = f" (on the Hub, commit `{config.text.encoder_revision}`)"
+        known = f" (on the Hub, commit {code(config.text.encoder_revision)})"
     if config.modelrc.text.trainable:
         state = f"was trained with the heads; its weights are in `{TEXT_FILE}`, its tokenizer and settings come from"
     else:
         state = "was frozen and is not part of this folder: it is"
     heard = "alone: nothing of the speech enters" if not config.modelrc.text.speech else "beside the speech"
     return (
-        f" The heads read what is said, {heard}. The text encoder {state} `{config.text.encoder}`{known}; where it is "
-        "not found by itself, `load(..., text_encoder=PATH)` names its place. Texts are given, or heard by a speech "
+        f" The heads read what is said, {heard}. The text encoder {state} {code(config.text.encoder)}{known}; where it "
+        "is not found by itself, `load(..., text_encoder=PATH)` names its place. Texts are given, or heard by a speech "
         "recogniser."
     )
 
@@ -128,19 +131,22 @@ def _pretrained(config: ExportConfig) -> list[str]:
     if start is None:
         return []
     settings = None if config.results is None else config.results.settings
-    record = {} if settings is None else settings.further.get("pretrained", {})
-    heard = ", ".join(f"`{name}`" for name in record.get("speech", ())) or "speech that its own folder names"
+    found = {} if settings is None else settings.further.get("pretrained", {})
+    record = found if isinstance(found, dict) else {}
+    speech = record.get("speech", ())
+    names = speech if isinstance(speech, (list, tuple)) else [speech]
+    heard = ", ".join(code(str(name)) for name in names) or "speech that its own folder names"
     kept = "stayed as they were" if start.frozen else "were trained on"
     pairs = {
         "labels": " Its pairs came from emotion labels: an upper bound, no pretraining without labels.",
         "random": " Its pairs came from random clusters: a control.",
-    }.get(record.get("clusters", ""), "")
+    }.get(str(record.get("clusters", "")), "")
     transductive = (
         " It heard audio of test folds, without labels (transductive)." if record.get("inductive") is False else ""
     )
     return [
-        f"Layer weights, projector and pooling started from a pretrained head (SHA-256 `{start.sha256}`, recipe "
-        f"{record.get('recipe', 'unknown')}, on {heard}) and {kept}.{pairs}{transductive}"
+        f"Layer weights, projector and pooling started from a pretrained head (SHA-256 {code(str(start.sha256))}, "
+        f"recipe {markdown(str(record.get('recipe', 'unknown')))}, on {heard}) and {kept}.{pairs}{transductive}"
     ]
 
 
@@ -148,7 +154,9 @@ def _audio(config: ExportConfig) -> str:
     cut = "" if config.max_duration_s is None else f"As in training, the first {config.max_duration_s:g} s are used. "
     trimmed = "As in training, digital zeros at both ends are left out. " if config.trim_zeros else ""
     clean = (
-        "" if config.preparation is None else f"As in training, recordings are cleaned first: {config.preparation}. "
+        ""
+        if config.preparation is None
+        else f"As in training, recordings are cleaned first: {markdown(config.preparation)}. "
     )
     return cut + trimmed + clean
 
@@ -169,22 +177,23 @@ def _results(config: ExportConfig) -> list[str]:
     if config.results.is_pooled and config.results.headline is not None:
         held += (
             " The figures to quote are those over the predictions of all folds together (pooled), not the means over "
-            f"folds: {config.results.headline.reason}."
+            f"folds: {markdown(str(config.results.headline.reason))}."
         )
     return [
-        f"Protocol `{protocol.name}`: each fold is tested once, with the checkpoint that {protocol.selection} "
-        f"selected; dev: {protocol.dev}. {held}",
-        f"```text\n{table}\n```",
-        f"```text\n{confusion_table(config.results)}\n```",
+        f"Protocol {code(protocol.name)}: each fold is tested once, with the checkpoint that "
+        f"{markdown(str(protocol.selection))} selected; dev: {markdown(str(protocol.dev))}. {held}",
+        block(table),
+        block(confusion_table(config.results)),
     ]
 
 
 def _limitations(config: ExportConfig) -> list[str]:
     return [
-        f"- Trained on one corpus ({config.corpus.name}) and tested on it only. Corpora of emotional speech are mostly "
-        "acted or elicited, with few speakers, one language and clean recordings; expect lower accuracy elsewhere.\n"
-        f"- One of {', '.join(config.labels)} is always answered, whatever is heard: other emotions, mixtures, noise, "
-        "music and silence too. Probabilities are not calibrated.\n"
+        f"- Trained on one corpus ({markdown(config.corpus.name)}) and tested on it only. Corpora of emotional speech "
+        "are mostly acted or elicited, with few speakers, one language and clean recordings; expect lower accuracy "
+        "elsewhere.\n"
+        f"- One of {', '.join(map(markdown, config.labels))} is always answered, whatever is heard: other emotions, "
+        "mixtures, noise, music and silence too. Probabilities are not calibrated.\n"
         "- Labels are what listeners or actors took an utterance for, not what a speaker felt.\n"
         "- Made for research. Not for diagnosis or therapy, surveillance, hiring, or any decision about a person.",
     ]
@@ -192,11 +201,11 @@ def _limitations(config: ExportConfig) -> list[str]:
 
 def _licence(config: ExportConfig) -> list[str]:
     corpus = config.corpus
-    terms = "not known to s3prl-emotion" if corpus.licence is None else corpus.licence
-    cited = "" if corpus.citation is None else f" Citation: {corpus.citation}."
-    versions = ", ".join(f"{name} {value}" for name, value in (config.versions or {}).items() if value)
+    terms = "not known to s3prl-emotion" if corpus.licence is None else markdown(corpus.licence)
+    cited = "" if corpus.citation is None else f" Citation: {markdown(corpus.citation)}."
+    versions = ", ".join(markdown(f"{name} {value}") for name, value in (config.versions or {}).items() if value)
     return [
-        f"These weights were learned from {corpus.name} on {config.upstream.name}: the terms of both apply. Licence of "
-        f"the corpus: {terms}.{cited}",
+        f"These weights were learned from {markdown(corpus.name)} on {markdown(config.upstream.name)}: the terms of "
+        f"both apply. Licence of the corpus: {terms}.{cited}",
         f"Exported with {versions}.",
     ]

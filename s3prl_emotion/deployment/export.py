@@ -39,7 +39,7 @@ from s3prl_emotion.deployment.parts import FoldParts, Parts
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
-from s3prl_emotion.files import clean_up, stale, temporary_beside, write_atomically
+from s3prl_emotion.files import check_safetensors, clean_up, stale, temporary_beside, write_atomically
 from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.record import read_json
 
@@ -247,10 +247,11 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 def _load(path: Path, fold: int) -> dict[str, Tensor]:
     prefix = f"fold{fold}."
     try:
+        check_safetensors(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
             tensors = {name.removeprefix(prefix): file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise RunError(f"{path}: missing or torn ({error}); export or download it again") from error
     if not tensors:
         raise RunError(f"{path}: holds nothing of fold {fold}, which {CONFIG_FILE} lists; export or download it again")

@@ -22,7 +22,7 @@ from s3prl_emotion.config import Reading, from_mapping, shown
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Trunk
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.files import parse_json, write_atomically
+from s3prl_emotion.files import check_safetensors, parse_json, write_atomically
 from s3prl_emotion.mapping import to_mapping
 
 NO_WEIGHTS = hashlib.blake2b(digest_size=16).hexdigest()
@@ -98,8 +98,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     """
     path = folder / WEIGHTS
     try:
+        check_safetensors(path)
         weights = dict(load_file(path))
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{path}: cannot be read: {str(error).splitlines()[0]}. Export it again") from error
     bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
     if bad:

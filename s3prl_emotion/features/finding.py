@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import time
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.management import ROOT_LOCK, clear_leftovers
 from s3prl_emotion.features.store import ABOUT, SCHEMA, Shape, Store, StoreKey, read_about
 from s3prl_emotion.features.writing import unwritable
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import UNREADABLE, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +101,11 @@ def _answers(folder: Path, probe: Probe) -> str | None:
         return f"its {PROBE} cannot be read ({error.strerror or error})"
     if hashlib.sha256(content).hexdigest() != read_about(folder)[2]:
         return f"its {PROBE} is damaged"
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        stored = tuple(file[name] for name in file.files)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            stored = tuple(file[name] for name in file.files)
+    except (*UNREADABLE, zipfile.BadZipFile):
+        return f"its {PROBE} is damaged"
     before, now = ([item.shape for item in items] for items in (stored, probe))
     if before != now:
         return f"the upstream now gives {now} states for the probe, not {before}"
@@ -132,7 +136,7 @@ def _say_passed_over(root: Path, key: StoreKey, shape: Shape, probe: Probe) -> N
     for about in sorted(root.glob(f"{_escaped(key.title())}*/{ABOUT}")):
         try:
             content = json.loads(about.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if not isinstance(content, dict) or any(content.get(name) != getattr(key, name) for name in depends):
             continue

@@ -50,7 +50,7 @@ def _info(folder: Path) -> StoreInfo:
     about, lock = folder / ABOUT, folder / ".lock"
     try:
         content = json.loads(about.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         content = {}
     size = sum(path.stat().st_size for path in folder.glob("data-*.bin"))
     entries = sum(path.read_bytes().count(b"\n") for path in folder.glob("index-*.jsonl") if path.is_file())

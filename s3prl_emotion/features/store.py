@@ -242,7 +242,7 @@ def read_about(folder: Path) -> tuple[StoreKey, Shape, str]:
         if key.dtype not in DTYPES or min(asdict(shape).values()) < 1:
             raise ValueError(f"dtype {key.dtype!r}, {shape}")
         return key, shape, str(content["probe_sha256"])
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RunError(f"{about}: not readable ({error}); delete the folder {folder}") from error
 
 

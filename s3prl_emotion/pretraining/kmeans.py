@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.files import UNREADABLE
 from s3prl_emotion.pretraining._joblib import NotReadable, read_joblib
 from s3prl_emotion.pretraining.settings import KMeansSettings
 
@@ -138,13 +139,14 @@ def read_centroids(path: Path, width: int) -> np.ndarray:
     if not path.is_file():
         raise RunError(f"k-means {path}: no such file")
     try:
-        found = np.load(path, allow_pickle=False) if _is_npy(path) else read_joblib(path)
-    except (NotReadable, ValueError, EOFError, OSError) as error:
+        with np.errstate(over="ignore"):
+            found = np.load(path, mmap_mode="r", allow_pickle=False) if _is_npy(path) else read_joblib(path)
+    except (NotReadable, *UNREADABLE) as error:
         raise RunError(
-            f"k-means {path}: {error}. Expected centroids (clusters, width) saved by numpy.save, or a k-means of "
-            "scikit-learn written by joblib.dump"
+            f"k-means {path}: {str(error)[:300] or type(error).__name__}. Expected centroids (clusters, width) saved "
+            "by numpy.save, or a k-means of scikit-learn written by joblib.dump"
         ) from error
-    if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).all():
+    if found.ndim != 2 or found.dtype not in (np.float32, np.float64) or not np.isfinite(found).all():
         raise RunError(
             f"k-means {path}: expected finite centroids (clusters, width), found {found.dtype} {found.shape}"
         )
@@ -153,7 +155,7 @@ def read_centroids(path: Path, width: int) -> np.ndarray:
             f"k-means {path}: its centroids have width {found.shape[1]}, the hidden states have {width}: it belongs to "
             "another model"
         )
-    return np.ascontiguousarray(found, dtype=np.float32)
+    return np.array(found, dtype=np.float32, order="C")
 
 
 def _is_npy(path: Path) -> bool:

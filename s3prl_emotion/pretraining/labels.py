@@ -16,7 +16,7 @@ import numpy as np
 
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import UNREADABLE, write_atomically
 from s3prl_emotion.pretraining.frames import Framing
 
 SCHEMA = 1
@@ -74,7 +74,7 @@ class PseudoLabels:
             rows = [(str(name), int(count)) for name, count in content["utterances"]]
             flat = np.load(folder / VALUES, allow_pickle=False)
             classes = int(content["classes"])
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        except UNREADABLE as error:
             raise RunError(
                 f"{folder}: frame labels cannot be read ({error}). Run the stage that makes them again"
             ) from error

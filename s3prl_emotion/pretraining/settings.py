@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from s3prl_emotion.config import from_mapping, read_yaml
+from s3prl_emotion.config import from_mapping, read_yaml, shown
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.pretraining.masks import MaskSettings
 
@@ -208,6 +208,8 @@ def _parsed(text: str) -> dict[str, Any]:
             found = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             found = {"null": None, "true": True, "false": False}.get(value, value)
+        except (MemoryError, RecursionError):
+            raise ConfigError(f"-o {key}=...: {shown(value)} is nested too deeply to be a value") from None
         for name in reversed(names):
             found = {name: found}
         result = merged(result, found)

@@ -300,7 +300,7 @@ def audit_once(
     try:
         if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["of"] == of:
             return read(path)
-    except (ValueError, TypeError, KeyError, ProtocolError):
+    except (ValueError, TypeError, KeyError, RecursionError, ProtocolError):
         pass  # of an earlier version, or damaged: made again
     findings = audit(manifest, folds, protocol, [data.read() for data in pretraining])
     write(findings, path, of)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from s3prl_emotion.evaluation.metrics import measures, rates
 from s3prl_emotion.evaluation.published import rate_of
+from s3prl_emotion.reporting.layout import Rows
 
 COLUMNS = (
     *("block", "kind", "key", "name", "metric", "value", "ci95_low", "ci95_high", "std_folds", "std_seeds", "folds"),
@@ -32,7 +32,7 @@ def comparison_csv(comparison: Mapping[str, Any]) -> str:
     ``folds`` holds ``number:rate`` parted by blanks; lists are parted by ``; ``.
     """
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", restval="")
+    writer = Rows(buffer, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
     for block in comparison["blocks"]:
         for row in (*_systems(block), *_published(block), *_differences(block)):

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from s3prl_emotion._printable import markdown
 from s3prl_emotion.evaluation.comparability import say_folds
 from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.evaluation.published import rate_of
-from s3prl_emotion.reporting.layout import WIDTH, interval, p_value, percent, tabulated, wrap
+from s3prl_emotion.reporting.layout import WIDTH, interval, listed, p_value, percent, tabulated, wrap
 from s3prl_emotion.reporting.table import SUPERB_HEAD
 
 
@@ -58,7 +59,7 @@ class _Page:
         self.parts: list[str] = []
 
     def heading(self, text: str) -> None:
-        self.parts.append(f"## {text}" if self.markdown else f"{text}\n{'=' * len(text)}")
+        self.parts.append(f"## {markdown(text)}" if self.markdown else f"{text}\n{'=' * len(text)}")
 
     def add(self, *lines: str) -> None:
         """A paragraph; in Markdown several lines are a list."""
@@ -67,7 +68,7 @@ class _Page:
         if not self.markdown:
             self.parts.append("\n".join(map(wrap, lines)))
         else:
-            self.parts.append(lines[0] if len(lines) == 1 else "\n".join(f"- {line}" for line in lines))
+            self.parts.append(markdown(lines[0]) if len(lines) == 1 else listed(lines))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table whose first cells are ``KEY name``.

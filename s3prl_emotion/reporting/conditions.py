@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from s3prl_emotion.evaluation.conditions import METHODS, Row
 from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.evaluation.systems import System
-from s3prl_emotion.reporting.layout import interval, p_value, percent, tabulated, wrap
+from s3prl_emotion.reporting.layout import Rows, interval, listed, p_value, percent, tabulated, wrap
 
 SHOWN = ("ua", "wa")
 COLUMNS = (
@@ -69,13 +68,13 @@ def _row(row: Row, name: str) -> list[str]:
 
 
 def _lines(lines: Sequence[str], markdown: bool) -> str:
-    return "\n".join(f"- {line}" for line in lines) if markdown else "\n".join(map(wrap, lines))
+    return listed(lines) if markdown else "\n".join(map(wrap, lines))
 
 
 def robustness_csv(found: Sequence[Robustness]) -> str:
     """One rate of one condition per row; rates are fractions."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", restval="")
+    writer = Rows(buffer, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
     for item in found:
         results = item.system.results

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from s3prl_emotion._printable import markdown as plain
 from s3prl_emotion.evaluation.groups import METHODS, Gap, Group, Grouping
 from s3prl_emotion.evaluation.metrics import columns
-from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
+from s3prl_emotion.reporting.layout import Rows, interval, listed, percent, tabulated, wrap
 
 SHOWN = ("ua", "wa")
 COLUMNS = (
@@ -26,7 +26,7 @@ def groupings_text(groupings: Sequence[Grouping], markdown: bool = False) -> str
 
 def _parts(grouping: Grouping, markdown: bool) -> list[str]:
     title = f"By {grouping.by}: {_name(grouping)}"
-    heading = f"## {title}" if markdown else wrap(title)
+    heading = f"## {plain(title)}" if markdown else wrap(title)
     one = _is_of_recalls(grouping)
     titles = {"ua": "recall"} if one else {name: columns()[name].title for name in SHOWN}
     flagged = not one and any(group.lacking for group in grouping.groups)
@@ -93,13 +93,13 @@ def _flags(grouping: Grouping, flagged: bool) -> list[str]:
 
 
 def _lines(lines: Sequence[str], markdown: bool) -> str:
-    return "\n".join(f"- {line}" for line in lines) if markdown else "\n".join(map(wrap, lines))
+    return listed(lines) if markdown else "\n".join(map(wrap, lines))
 
 
 def groupings_csv(groupings: Sequence[Grouping]) -> str:
     """One number per row, rates as fractions; ``kind`` is ``group``, ``not told``, or ``gap`` (``HIGH minus LOW``)."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", restval="")
+    writer = Rows(buffer, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
     for grouping in groupings:
         results = grouping.system.results

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from s3prl_emotion._printable import cell
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 
 COLUMNS = (
@@ -67,5 +68,5 @@ def ladder_csv(rows: Sequence[Any]) -> str:
             given = {**row.published, **({"ua_plus_wa": sum(row.published.values())} if row.published else {})}
             source = "; ".join(map(str, row.folders))
             about = [row.protocol, row.rung.title, row.rung.upstream or "speech", row.rung.downstream]
-            writer.writerow([*about, metric, value, low, high, given.get(metric, ""), source])
+            writer.writerow(map(cell, [*about, metric, value, low, high, given.get(metric, ""), source]))
     return buffer.getvalue().rstrip("\n")

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from s3prl_emotion._printable import cell
 from s3prl_emotion.evaluation.comparability import corpus_title
 from s3prl_emotion.evaluation.layers import OfLayer, systems
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
@@ -52,7 +53,7 @@ def layers_csv(found: Sequence[OfLayer]) -> str:
         numbers = [text for name in RATES for text in _cells(*_figures(results, name))]
         about = [results.upstream, results.downstream, results.seed, results.corpus_name or results.corpus]
         of = "pooled" if results.is_pooled else "mean"
-        writer.writerow([*about, results.protocol.name, item.layer, of, *numbers, item.folder])
+        writer.writerow(map(cell, [*about, results.protocol.name, item.layer, of, *numbers, item.folder]))
     return buffer.getvalue()
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
+
+from s3prl_emotion._printable import cell, markdown
 
 WIDTH = 100
 
 
 def tabulated(headers: Sequence[str], rows: Sequence[Sequence[str]], style: str = "simple") -> str:
     """Cells as a table, the first column to the left; ``style`` is one of tabulate's, such as ``github``."""
+    if style == "github":
+        headers, rows = list(map(markdown, headers)), [list(map(markdown, row)) for row in rows]
     align = ["left", *["right"] * (len(headers) - 1)]
     table = tabulate(rows, headers=headers, tablefmt=style, colalign=align, disable_numparse=True)
     return "\n".join(line.rstrip() for line in table.splitlines())
@@ -38,6 +43,24 @@ def p_value(p: float | None) -> str:
 def or_dash(value: Any) -> str:
     """A value as text; a dash for None."""
     return "-" if value is None else str(value)
+
+
+class Rows(csv.DictWriter):  # type: ignore[type-arg]
+    """Rows of a report in CSV, without formulas in the names that others chose."""
+
+    def writerow(self, rowdict: Mapping[Any, Any]) -> Any:
+        """One row."""
+        return super().writerow({key: cell(value) for key, value in rowdict.items()})
+
+    def writerows(self, rowdicts: Iterable[Mapping[Any, Any]]) -> None:
+        """Several."""
+        for row in rowdicts:
+            self.writerow(row)
+
+
+def listed(lines: Sequence[str]) -> str:
+    """Lines as a list in Markdown."""
+    return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
 def wrap(text: str) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING, AutoTokenizer
 
-from s3prl_emotion.errors import ConfigError, UpstreamError
-from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.config import shown
+from s3prl_emotion.corpora.manifest import MAX_SAID
+from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
+from s3prl_emotion.files import checkpoint_sha256, parse_json
 from s3prl_emotion.upstreams._weights import read_weights, weight_files
 from s3prl_emotion.upstreams.files import misfit
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES, is_hub_id, snapshot, snapshot_source
@@ -25,6 +27,10 @@ VOCABULARIES = (
     *("sentencepiece.bpe.model", "bpe.codes"),
 )
 """Files that tokenizers keep their words in: one of them must be there."""
+_OF_TOKENIZER = frozenset(
+    {*VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"}
+)
+_MOST_BYTES = 64 << 20  # of each; those of a quarter of a million tokens have 35 MB
 TEXT_ENCODER = "text encoder"
 _UNUSED = ("pooler", "lm_head", "cls", "classifier", "predictions", "generator_", "discriminator_", "vocab_", "head")
 """Beginnings of the names of what sits on a text encoder, or is computed after its last hidden state."""
@@ -50,7 +56,13 @@ class TextSource:
         return int(self.config.hidden_size)
 
     def tokens(self, text: str) -> tuple[list[int], int]:
-        """Token ids of a text, special ones included, at most ``max_tokens``; and how many there would be uncut."""
+        """Token ids of a text, special ones included, at most ``max_tokens``; and how many there would be uncut.
+
+        Raises:
+            RunError: if the text is longer than what one utterance says
+        """
+        if len(text) > MAX_SAID:
+            raise RunError(f"the text {shown(text)} has {len(text)} characters, expected at most {MAX_SAID}")
         with quiet():
             whole = self.tokenizer(text, truncation=False)["input_ids"]
             ids = whole
@@ -188,6 +200,9 @@ def read_tokenizer(folder: Path) -> Any:
     save = f"Save it there: AutoTokenizer.from_pretrained(WHERE IT COMES FROM).save_pretrained({str(folder)!r})"
     if not any((folder / name).is_file() for name in VOCABULARIES):
         raise UpstreamError(f"{folder}: the tokenizer's files are missing (none of {', '.join(VOCABULARIES)}). {save}")
+    large = [item.name for item in folder.iterdir() if item.name in _OF_TOKENIZER and item.stat().st_size > _MOST_BYTES]
+    if large:
+        raise UpstreamError(f"{folder / large[0]}: larger than {_MOST_BYTES >> 20} MB, which no tokenizer is. {save}")
     _check_tokenizer(folder / "tokenizer_config.json", save)
     try:
         with quiet():
@@ -202,11 +217,14 @@ def _check_tokenizer(path: Path, save: str) -> None:
     if not path.is_file():
         return
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UpstreamError(f"{path}: {first_line(error)}. {save}") from error
     if not isinstance(given, dict):
         raise UpstreamError(f"{path}: expected names and values, found {json.dumps(given)[:40]}. {save}")
+    longest = given.get("model_max_length")
+    if longest is not None and (type(longest) not in (int, float) or not longest >= 1):
+        raise UpstreamError(f"{path}: model_max_length is {shown(longest)}, expected a number of 1 or more. {save}")
     if given.get("auto_map") is not None:
         raise UpstreamError(
             f"{path}: refused, because the tokenizer is code beside it (auto_map), which is not executed. {save}"

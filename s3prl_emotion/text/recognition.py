@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from transformers import (
 )
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
+from s3prl_emotion.config import shown
 from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError, UpstreamError
+from s3prl_emotion.files import parse_json
 from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer, weights_of
 from s3prl_emotion.upstreams.files import misfit
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, quiet, read_settings, skeleton
@@ -29,6 +32,17 @@ logger = logging.getLogger(__name__)
 
 DEFAULT = "openai/whisper-base"
 """That of arXiv 2312.11503."""
+_GENERATION: dict[str, tuple[float, float]] = {
+    "num_beams": (1, 64),
+    "num_beam_groups": (1, 1),
+    "num_return_sequences": (1, 1),
+    **dict.fromkeys(("max_length", "max_new_tokens"), (1, 10_000)),
+    **dict.fromkeys(("num_assistant_tokens", "prompt_lookup_num_tokens"), (1, 100)),
+}
+"""Settings of generation with the smallest and largest number that fits any memory; the bounds are ours."""
+_FROM_HUB = ("penalty_alpha", "dola_layers", "force_words_ids", "constraints", "custom_generate")
+_LARGEST = 1_000_000  # of any other number
+_MOST_VALUES = 10_000
 _UNUSED = ("masked_spec_embed", "quantizer", "project_q", "project_hid")
 """Beginnings of names of what only pretraining needs."""
 
@@ -135,9 +149,13 @@ class SpeechRecogniser:
         path = folder / "generation_config.json"
         if path.is_file():
             try:
+                parse_json(path.read_text(encoding="utf-8"))
                 self._model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
             except BROKEN as error:
                 raise UpstreamError(f"{path}: {first_line(error)}. Copy or download it again") from error
+        _check_generation(
+            getattr(self._model, "generation_config", None), path if path.is_file() else folder / "config.json"
+        )
         if language is None:
             return {}
         settings = getattr(self._model, "generation_config", None)
@@ -150,6 +168,30 @@ class SpeechRecogniser:
         if language not in codes:
             raise ConfigError(f"--language {language}: expected one of {', '.join(codes)}")
         return {"language": language, "task": "transcribe"}
+
+
+def _check_generation(settings: Any, path: Path) -> None:
+    """Refuse what would fill the memory, write several texts of one utterance, or is code from the Hub.
+
+    Raises:
+        UpstreamError: naming file and key
+    """
+    for name, value in (settings.to_dict() if settings is not None else {}).items():
+        least, most = _GENERATION.get(name, (-math.inf, _LARGEST))
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in _GENERATION and not is_number and value is not None:
+            raise UpstreamError(f"{path}: {name} is {shown(value)}, expected a number")
+        if is_number and not least <= value <= most:
+            raise UpstreamError(
+                f"{path}: {name} is {shown(value)}, expected {f'{least} to' if least > 0 else 'at most'} {most}"
+            )
+        if name in _FROM_HUB and value:
+            raise UpstreamError(
+                f"{path}: {name} is {shown(value)}: transformers has that as code from the Hub, which is not executed. "
+                "Leave it out"
+            )
+        if isinstance(value, (list, tuple, dict)) and len(value) > _MOST_VALUES:
+            raise UpstreamError(f"{path}: {name} holds {len(value)} values, expected at most {_MOST_VALUES}")
 
 
 def _kind(folder: Path, config: Any) -> tuple[str, Any]:

@@ -10,11 +10,26 @@ from typing import Any
 import torch
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.files import check_number_of_tensors
 
 _RATIO = 16  # torch.save does not compress; floating-point numbers that somebody compressed shrink by less
 _SMALL = 64_000_000  # bytes, which any machine has
-_COUNTS = ("layers", "depth")
-_SIZES = ("dim", "hidden", "heads", "groups", "kernel", "conv_pos", "vars", "width", "stride")
+_COUNTS = ("layers", "depth", "order")
+_SIZES = (
+    "dim",
+    "hidden",
+    "heads",
+    "groups",
+    "kernel",
+    "conv_pos",
+    "vars",
+    "width",
+    "stride",
+    "bins",
+    "ceps",
+    "n_fft",
+    "win_length",
+)
 _MANY = 200  # more layers than any model here has
 _WIDE = 100_000
 
@@ -27,9 +42,11 @@ def check_archive(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(item.file_size for item in archive.infolist())
+            entries = archive.infolist()
+            unpacked = sum(item.file_size for item in entries)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
         return  # torch says what is wrong with it
+    _check_number(len(entries), str(path))
     size = path.stat().st_size
     if unpacked > _RATIO * size + _SMALL:
         raise UpstreamError(
@@ -44,7 +61,8 @@ def check_tensors(content: Any, where: str) -> None:
     Raises:
         UpstreamError: naming the tensor
     """
-    for name, tensor in _tensors(content):
+    for count, (name, tensor) in enumerate(_tensors(content), start=1):
+        _check_number(count, where)
         if tensor.layout != torch.strided or tensor.is_quantized:
             kind = "quantised" if tensor.is_quantized else "sparse"
             raise UpstreamError(
@@ -57,6 +75,13 @@ def check_tensors(content: Any, where: str) -> None:
             raise UpstreamError(
                 f"{where}: refused, {name} claims {tuple(tensor.shape)} values, and {stored} bytes of it are stored"
             )
+
+
+def _check_number(count: int, where: str) -> None:
+    try:
+        check_number_of_tensors(count)
+    except ValueError as error:
+        raise UpstreamError(f"{where}: refused, {error}") from error
 
 
 def check_settings_sizes(settings: Mapping[Any, Any], weights: Mapping[Any, Any], where: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from s3prl_emotion.config import shown
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.files import check_number_of_tensors, parse_json
 from s3prl_emotion.upstreams.files import first_keys, load
+
+_LONGEST_NAME = 255  # of a file
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -34,12 +37,16 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _parts(index: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        weight_map = parse_json(index.read_text(encoding="utf-8"))["weight_map"]
+        check_number_of_tensors(len(weight_map))
+        names = sorted(set(weight_map.values()))
+        strange = [name for name in names if name != Path(name).name or len(name) > _LONGEST_NAME or "\0" in name]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UpstreamError(f"{index}: expected weight_map with the parts of the weights: {error}") from error
-    strange = [name for name in names if name != Path(name).name]
     if strange or not names:
-        raise UpstreamError(f"{index}: weight_map must name files beside it, found {strange[:3] or 'none'}")
+        raise UpstreamError(
+            f"{index}: weight_map must name files beside it, found {shown(strange[:3]) if strange else 'none'}"
+        )
     absent = [name for name in names if not (index.parent / name).is_file()]
     if absent:
         raise UpstreamError(

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import yaml
 
+from s3prl_emotion._yaml import load_yaml
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams._bounds import check_archive, check_settings_sizes, check_tensors
 from s3prl_emotion.upstreams.files import TORN, is_trusted, refusal
@@ -124,11 +125,15 @@ def check_s3prl_settings(path: Path) -> None:
     if is_trusted():
         return
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         first = " ".join(str(error).split())[:200]
         raise UpstreamError(f"{path}: not readable as YAML or JSON with plain values: {first}") from error
-    check_expressions({"config": content} if isinstance(content, Mapping) else {}, str(path))
+    found = {"config": content} if isinstance(content, Mapping) else {}
+    check_expressions(found, str(path))
+    for key, value, _ in _walk(found):
+        if isinstance(value, Mapping):
+            check_settings_sizes(value, {}, f"{path}: {key}")
 
 
 _NOTHING = "Nothing was executed. If you trust where the file comes from, add --trust-checkpoint"

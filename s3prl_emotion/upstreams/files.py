@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.files import check_safetensors
 from s3prl_emotion.upstreams._bounds import check_archive, check_tensors
 
 UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -203,6 +204,7 @@ def _is_plain_pickle(path: Path, head: bytes) -> bool:
 
 def _safetensors(path: Path, peek: bool) -> dict[str, Any]:
     try:
+        check_safetensors(path)
         if not peek:
             return dict(load_file(path))
         with safe_open(path, framework="pt") as file:

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s3prl_emotion.bridge.entries import upstreams
+from s3prl_emotion.bridge.guard import TAKES_CHECKPOINT
 from s3prl_emotion.errors import UpstreamError
-
-TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
-"""Endings of S3PRL's names that read ``-k``."""
 
 
 class HubNames(NamedTuple):

@@ -7,12 +7,11 @@ pretraining that must not hear what a fold tests on is another one for every fol
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.files import checkpoint_sha256, parse_json
 from s3prl_emotion.upstreams.ref import UpstreamRef
 
 INDEX = "pretraining.json"
@@ -28,8 +27,8 @@ def is_per_fold(checkpoint: str | None) -> bool:
     if index is None or not index.is_file():
         return False
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = parse_json(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UpstreamError(f"{index}: not valid JSON: {error}") from error
     return isinstance(content, dict) and content.get("per_fold") is True
 

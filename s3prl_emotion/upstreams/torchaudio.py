@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from s3prl_emotion._yaml import load_yaml
 from s3prl_emotion.errors import UpstreamError, nearest
 from s3prl_emotion.upstreams.batching import encoded
 from s3prl_emotion.upstreams.files import check_fit, first_keys, load
@@ -152,7 +153,7 @@ def architecture(weights: Mapping[str, Tensor], path: Path, settings: Path | Non
 
 def _read(settings: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        content = load_yaml(settings.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UpstreamError(f"{settings}: cannot be read: {error}") from error
     known = {

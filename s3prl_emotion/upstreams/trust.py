@@ -9,6 +9,21 @@ from contextvars import ContextVar
 
 _trusted: ContextVar[bool] = ContextVar("trusted", default=False)
 _SWITCH = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_PLAIN = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_ON = ("1", "y", "yes", "true")
+
+
+_named: set[tuple[str, str | None, str | None]] = set()
+
+
+def name_here(name: str, checkpoint: str | None, model_config: str | None) -> None:
+    """Remember what a user named in this process: S3PRL's name, ``-k`` and ``-g``."""
+    _named.add((name, checkpoint, model_config))
+
+
+def is_named_here(name: str, checkpoint: str | None, model_config: str | None) -> bool:
+    """Whether a record names what the user named as well, so that nothing is read that nobody asked for."""
+    return (name, checkpoint, model_config) in _named
 
 
 def is_trusting() -> bool:
@@ -44,3 +59,23 @@ def reading_upstream() -> Iterator[None]:
             del os.environ[_SWITCH]
         else:
             os.environ[_SWITCH] = before
+
+
+@contextlib.contextmanager
+def plain_only() -> Iterator[None]:
+    """While S3PRL reads a file that the user named, unless it is trusted: ``torch.load`` builds plain values only.
+
+    torch's switch of that name is stronger than the ``weights_only=False`` that S3PRL writes in some places.
+    """
+    before = os.environ.get(_PLAIN)
+    if _trusted.get() or os.environ.get(_SWITCH, "0").lower() in _ON:
+        yield
+        return
+    os.environ[_PLAIN] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PLAIN]
+        else:
+            os.environ[_PLAIN] = before

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
+from s3prl_emotion.bridge.guard import TAKES_CHECKPOINT
+from s3prl_emotion.config import shown
 from s3prl_emotion.errors import RunError, UpstreamError
 from s3prl_emotion.upstreams.dropped import dropped
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
 from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef
 from s3prl_emotion.upstreams.resolution import adapter_for
-from s3prl_emotion.upstreams.trust import is_trusting
+from s3prl_emotion.upstreams.trust import is_named_here, is_trusting
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +36,10 @@ def verify(recorded: UpstreamRef, places: Places = WHERE_THEY_WERE) -> UpstreamR
 
     Raises:
         RunError: if a file is missing, or its SHA-256 is not the recorded one
-        UpstreamError: if it cannot be had from the Hub, or nothing here reads it
+        UpstreamError: if it cannot be had from the Hub, nothing here reads it, or a file is named by the record alone
     """
+    if not is_trusting():
+        _check_named(recorded, places)
     ref = dataclasses.replace(
         recorded,
         checkpoint=verified("-k", recorded.checkpoint, places.checkpoint, recorded.name),
@@ -101,6 +105,26 @@ def verified(
     # A resumed training writes it down: let it not depend on the working directory.
     place = str(Path(place).absolute()) if Path(place).exists() else place
     return dataclasses.replace(source, found=place, revision=None)
+
+
+def _check_named(recorded: UpstreamRef, places: Places) -> None:
+    """Refuse what a record alone would make S3PRL download or read.
+
+    A record may name an entry of S3PRL's that has its own checkpoint, one of our adapters, and a file of known content.
+    """
+    is_theirs = upstream_names().get(recorded.name) is False and recorded.name.endswith(TAKES_CHECKPOINT)
+    if not is_theirs or is_named_here(*recorded.options):
+        return
+    for flag, source, given in (
+        ("-k", recorded.checkpoint, places.checkpoint),
+        ("-g", recorded.model_config, places.model_config),
+    ):
+        if source is not None and given is None and source.sha256 is None:
+            raise UpstreamError(
+                f"this head names -u {recorded.name} with {flag} {shown(source.given)}, and nothing says what should "
+                f"be in it: it is not read. If you know where it comes from, name it with {flag}, or add "
+                "--trust-checkpoint"
+            )
 
 
 def _local(place: str) -> str:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import entries, selection
+from s3prl_emotion.bridge import entries
+from s3prl_emotion.bridge.guard import check_given
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams import names
 
@@ -100,9 +101,9 @@ def test_a_folder_where_a_file_is_expected(tmp_path) -> None:
     with pytest.raises(
         UpstreamError, match=rf"-k {tmp_path}: a folder, -u hubert_local reads a file.*hf_auto_custom -k"
     ):
-        selection.check_upstream("hubert_local", str(tmp_path), None)
+        check_given("hubert_local", str(tmp_path), None)
     with pytest.raises(UpstreamError, match=r"-g nowhere: no such file"):
-        selection.check_upstream("baseline_local", None, "nowhere")
+        check_given("baseline_local", None, "nowhere")
 
 
 @pytest.fixture

@@ -95,6 +95,10 @@ def test_another_fit_than_the_one_that_was_scored_is_told(written: Path, caplog:
         (lambda path: changed(path, y=np.full(40, 4)), "vectors, labels and answers do not fit each other"),
         (lambda path: changed(path, x=np.ones((3, 3))), "vectors, labels and answers do not fit each other"),
         (lambda path: retold(path, classifier="forrest"), "unknown classifier 'forrest'"),
+        (
+            lambda path: retold(path, options={"n_estimators": 10**9}),
+            "option 'n_estimators' is 1000000000, expected at",
+        ),
         (lambda path: retold(path, options={"trees": 3}), "forest cannot be fitted with {'trees': 3}"),
         (lambda path: retold(path, seed=-1), "forest cannot be fitted"),
         (lambda path: retold(path, color="red"), "about: unknown key 'color'"),

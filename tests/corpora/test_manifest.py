@@ -105,3 +105,16 @@ def test_files_that_are_no_manifest(tmp_path, content, words):
         Manifest.read(tmp_path / "m.jsonl")
     with pytest.raises(CorpusError, match=r"absent\.jsonl: no such manifest"):
         Manifest.read(tmp_path / "absent.jsonl")
+
+
+@pytest.mark.parametrize("name", ["id", "label", "speaker", "session", "text", "attributes"])
+def test_texts_that_no_recording_has(manifest, tmp_path, name):
+    long = "x" * 200_000
+    changed = dataclasses.replace(UTTERANCES[0], **{name: {"group": long} if name == "attributes" else long})
+    with pytest.raises(CorpusError, match=r"mine: .* has 200000 characters, expected at most") as caught:
+        dataclasses.replace(manifest, utterances=(changed, UTTERANCES[1]))
+    assert len(str(caught.value)) < 400
+    with pytest.raises(CorpusError, match="has 200000 characters"):
+        dataclasses.replace(manifest, corpus=long)
+    with pytest.raises(CorpusError, match="has 200000 characters"):
+        dataclasses.replace(manifest, labels=(*manifest.labels, long))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,57 @@ def test_an_export_holds_the_record_as_the_run_does(tmp_path: Path) -> None:
         ConfigError, match=r"config\.json\.results: folds\[0\]\.wa: expected a fraction in \[0, 1\], found 70"
     ):
         from_mapping(ExportConfig, content, "config.json")
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "![x](https://h/x.png)",
+    "```\n<b>out</b>",
+    "` <i>code</i> `",
+    "a\n---\nlicense: mit",
+    "a\n# Heading\n- item",
+    "\\[a](javascript:1)",
+    "<javascript:alert(1)>",
+    "a|b",
+    "&#106;avascript:",
+    "\x1b[31m\u202e",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_names_of_others_are_shown_as_they_are(tmp_path: Path, text: str) -> None:
+    """In a card nothing of a label, corpus or upstream begins a tag, a link, a block or another key."""
+    record = make_run(tmp_path, entangled=True)
+    plain = _config(record)
+    assert plain.results is not None
+    results = dataclasses.replace(
+        plain.results,
+        upstream=text,
+        downstream=text,
+        corpus=text,
+        protocol=dataclasses.replace(plain.results.protocol, name=text, selection=text, dev=text),
+    )
+    card = model_card(
+        dataclasses.replace(
+            plain,
+            upstream=dataclasses.replace(plain.upstream, name=text, checkpoint=text, checkpoint_sha256=text),
+            downstream=text,
+            labels=(text, *plain.labels[1:]),
+            corpus=CorpusFacts(text, text, text),
+            preparation=text,
+            results=results,
+            versions={text: text},
+        )
+    )
+    page = ModelCard(card)
+    assert page.data.license == "other"
+    reader = pytest.importorskip("markdown_it")
+    tokens = reader.MarkdownIt("commonmark", {"html": True}).enable("table").parse(page.text)
+    inner = [child for token in tokens for child in (token, *(token.children or ()))]
+    assert [token.content for token in inner if token.type in ("html_block", "html_inline")] == []
+    links = {str(token.attrs.get("href") or token.attrs.get("src")) for token in inner if token.attrs}
+    assert {link for link in links - {"None"} if "s3prl" not in link} == set()
+    assert sum(token.type == "heading_open" for token in tokens) == 5
+    assert not any(unicodedata.category(letter) in ("Cc", "Cf") and letter != "\n" for letter in card)

@@ -21,7 +21,7 @@ from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.deployment import trained as module
 from s3prl_emotion.deployment.recognised import Recognised
 from s3prl_emotion.deployment.trained import EmotionRecogniser
-from s3prl_emotion.errors import RunError
+from s3prl_emotion.errors import RunError, UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef, place_of
 from s3prl_emotion.upstreams.verification import check_same_name, verify
@@ -235,7 +235,9 @@ def test_the_upstreams_checkpoint_must_be_the_same(tiny_hubert, tmp_path, caplog
     with pytest.raises(RunError, match="trained on fbank without -k; leave it out"):
         verify(UpstreamRef("fbank"), Places(copy))
     url = UpstreamRef("wav2vec2_url", Source("https://host.test/a.pt"))
-    assert place_of(verify(url).checkpoint) == "https://host.test/a.pt"
+    with pytest.raises(UpstreamError, match=r"names -u wav2vec2_url with -k .*: it is not read"):
+        verify(url)
+    assert place_of(verify(url, Places("https://host.test/a.pt")).checkpoint) == "https://host.test/a.pt"
     assert place_of(verify(url, Places(copy)).checkpoint) == str(copy)
     assert "not checked" in caplog.text
 

@@ -44,6 +44,19 @@ def checkpoint(name: str, change: Callable[[Content], object], *says: str, by: s
     return Fault(f"{by}: {name}", COMMANDS[by], (".ckpt", *says), make)
 
 
+def led(name: str, entry: str, place: str, *says: str, by: str) -> Fault:
+    """A checkpoint of a good run that names one of S3PRL's entries, and a file with code in it."""
+
+    def make(here: Path) -> None:
+        torch.save({"Settings": Touch()}, here / "evil.ckpt")
+        for path in (here / "run" / "fold1").glob("*.ckpt"):
+            content = torch.load(path, weights_only=True)
+            content["Args"].upstream, content["Args"].upstream_ckpt = entry, place.format(here=here)
+            torch.save(content, path)
+
+    return Fault(f"{by}: {name}", COMMANDS[by], says, make)
+
+
 def raw(name: str, content: bytes, *says: str, by: str = "evaluate") -> Fault:
     """A file that is none of torch's."""
 
@@ -123,6 +136,12 @@ def _scheduled(**more: object) -> Callable[[Content], None]:
 
 WITH_CODE = f"linear_schedule_with_warmup if {CODE} else get_linear_schedule_with_warmup"
 ROWS = [
+    *(
+        led(f"{entry} of {place}", entry, place, f"-u {entry} with -k", "it is not read", by=command)
+        for command in COMMANDS
+        for entry in ("mockingjay_url", "distiller_local", "hubert_custom")
+        for place in ("file://{here}/evil.ckpt", "{here}/evil.ckpt", "HTTP://127.0.0.1:1/evil.ckpt")
+    ),
     # --- code, through every command ----------------------------------------------------------------------------------
     *(
         checkpoint(name, change, *says, by=command)

@@ -341,3 +341,71 @@ def test_settings_beside_torchaudios_file(name: str, places: dict[str, Path], tm
 )
 def test_names_and_options(fault: Fault, places: dict[str, Path], tmp_path, capsys) -> None:
     hold(fault, tmp_path, capsys, **places)
+
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "run": ("run", *REST),
+    "run, no cache": ("run", *REST, "--no-cache"),
+    "run, trained": ("run", *REST, "-f"),
+    "sweep": ("sweep", *REST),
+    "classical": ("classical", "--corpus", "demo", "--data", "{corpus}", "--root", "{here}/runs"),
+    "pretrain": ("pretrain", "contrastive", "--speech", "demo={corpus}", "--root", "{here}/pretrained"),
+}
+PLACES = {
+    "a file's address": "file://{here}/bad.pt",
+    "another spelling": "FILE://{here}/bad.pt",
+    "after a blank": " file://{here}/bad.pt",
+    "one stroke": "file:{here}/bad.pt",
+    "in brackets": "<URL:file://{here}/bad.pt>",
+    "urllib's own": "local_file://{here}/bad.pt",
+    "data": "data:application/octet-stream;base64,gAJ9Lg==",
+    "ftp": "ftp://127.0.0.1:1/bad.pt",
+    "no host": "http:///{here}/bad.pt",
+    "a path": "{here}/bad.pt",
+}
+
+
+@table(
+    *(
+        Fault(f"{command}: {entry}: {place}", (*COMMANDS[command], "-u", entry, "-k", text), (f"-u {entry} downloads",))
+        for command in COMMANDS
+        for entry in (("mockingjay_url", "distiller_url") if command == "run" else ("mockingjay_url",))
+        for place, text in PLACES.items()
+    )
+)
+def test_where_an_entry_that_downloads_is_led(fault: Fault, places: dict[str, Path], tmp_path, capsys) -> None:
+    MALICIOUS["code in a value"](tmp_path / "bad.pt")
+    hold(fault, tmp_path, capsys, **places)
+
+
+@pytest.mark.parametrize(
+    "name", ["mockingjay_url", "distiller_url", "mockingjay_local", "hubert_custom", "wavlm_local"]
+)
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("text", ["file://{here}/bad.pt", "{here}/bad.pt", "bad.pt", "http://127.0.0.1:1/bad.pt"])
+def test_the_json_of_an_export_makes_s3prl_read_nothing(
+    name: str, text: str, trusted: bool, places: dict[str, Path], tmp_path, capsys
+) -> None:
+    from s3prl_emotion.cli import main
+
+    assert main(["export", str(places["run"]), "--out", str(tmp_path / "head"), "--device", "cpu"]) == 0
+    path = tmp_path / "head" / "config.json"
+    content = json.loads(path.read_text())
+    content["upstream"] |= {"name": name, "checkpoint": text.format(here=tmp_path), "checkpoint_sha256": None}
+    path.write_text(json.dumps(content))
+    if not trusted:
+        MALICIOUS["code in a value"](tmp_path / "bad.pt")
+    argv = (
+        "predict",
+        "--run",
+        "{here}/head",
+        "{audio}",
+        "--device",
+        "cpu",
+        *(["--trust-checkpoint"] if trusted else []),
+    )
+    says: tuple[str, ...] = ("it is not read", "name it with -k, or add --trust-checkpoint")
+    if trusted:
+        is_fetched = text.startswith("http") and not name.endswith("_local")
+        says = ("cannot be downloaded",) if is_fetched else ("-k ",)
+    hold(Fault(name, argv, says), tmp_path, capsys, **places)

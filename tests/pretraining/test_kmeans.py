@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -143,6 +145,7 @@ def test_nothing_is_executed(frames: np.ndarray, tmp_path: Path) -> None:
         (b"\x80\x04", "not readable as a file of joblib"),
         (pickle.dumps({"a": 1}), "holds no k-means: cluster_centers_ is missing"),
         (b"\x93NUMPY\x01\x00garbage", "Expected centroids"),
+        (b"\x93NUMPY\x01\x00\x08\x00{'a': ((", "Expected centroids"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -159,3 +162,97 @@ def test_a_file_that_is_cut_off_or_missing(frames: np.ndarray, tmp_path: Path) -
         kmeans.read_centroids(tmp_path / "km.bin", 6)
     with pytest.raises(RunError, match=r"nothing.bin: no such file"):
         kmeans.read_centroids(tmp_path / "nothing.bin", 6)
+
+
+_HEAD = b"\x80\x02csklearn.cluster\nKMeans\n)R}U\x10cluster_centers_"
+_END = b"sb."
+_FLOAT = b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+_OBJECT = _FLOAT.replace(b"U\x02f8", b"U\x02O8")
+_DEEP = b"\x80\x02}" + b")" + b"\x85" * 90_000
+
+
+def _wrapped(shape: bytes, dtype: bytes = _FLOAT, data: bytes = b"") -> bytes:
+    head = b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)R}(U\x08subclasscnumpy\nndarray\nU\x05shape" + shape
+    return _HEAD + head + b"U\x05orderU\x01CU\x05dtype" + dtype + b"ub" + data + _END
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(_HEAD + b"cnumpy\nndarray\n(K\x02K\x02\x86" + _FLOAT + b"tR" + _END, "no array of", id="memory"),
+        pytest.param(_HEAD + b"cnumpy\nndarray\n(K\x02\x85" + _OBJECT + b"tR" + _END, "no array of", id="addresses"),
+        pytest.param(_wrapped(b"K\x02K\x02\x86", _OBJECT, bytes(32)), "holds objects", id="objects"),
+        pytest.param(_wrapped(b"K\x02K\x02\x86", _FLOAT.replace(b"f8", b"f9"), bytes(36)), "no array", id="f9"),
+        pytest.param(_wrapped(b"K\x02K\x02\x86", _FLOAT.replace(b"f8", b"V8"), bytes(36)), "no numbers", id="V8"),
+        pytest.param(_wrapped(b"K\x02K\x02\x86", b"U\x02f8", bytes(36)), "a str stands for a _Made", id="a text"),
+        pytest.param(_wrapped(b"J\xff\xff\xff\x7fK\x02\x86"), "has the shape", id="long"),
+        pytest.param(_wrapped(b"J\xff\xff\xff\xffK\x02\x86"), "has the shape", id="negative"),
+        pytest.param(_wrapped(b"\x8a\x10" + b"\x7f" * 16 + b"K\x02\x86"), "has the shape", id="endless"),
+        pytest.param(_wrapped(b"K\x02K\x02\x86"), "cut off", id="cut"),
+        pytest.param(_wrapped(b"G" + bytes(8) + b"K\x02\x86"), "has the shape", id="a float for a length"),
+        pytest.param(_DEEP + b"K\x01s.", "a tuple stands for a str", id="a deep key"),
+        pytest.param(_DEEP + b".", "holds no k-means", id="a deep value"),
+        pytest.param(b"\x80\x02" + b"N" * 200_000, "more than 100000 instructions", id="many"),
+        pytest.param(b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f.", "not readable|no k-means|takes more", id="a frame"),
+        pytest.param(b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "not readable", id="bytes without end"),
+        pytest.param(b"\x80\x02\x82\x01.", "the instruction EXT1", id="an extension"),
+        pytest.param(b"\x80\x02U\x01aQ.", "the instruction BINPERSID", id="a persistent id"),
+        pytest.param(b"\x80\x02(U\x01aiposix\nsystem\n.", "the instruction INST", id="an instance"),
+        pytest.param(b"\x80\x02(cposix\nsystem\no.", "imports posix.system", id="a function"),
+        pytest.param(b"\x80\x02csklearn.\x1b[31m\nx\n0cposix\x1b\nsystem\n.", r"imports posix\\x1b", id="an escape"),
+        pytest.param(b"\x80\x02R.", "takes more values than it gives", id="an empty stack"),
+        pytest.param(b"\x80\x02h\x07.", "KeyError", id="no such memo"),
+    ],
+)
+def test_a_file_made_by_hand(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "km.bin").write_bytes(content)
+    with pytest.raises(RunError, match=message) as caught:
+        kmeans.read_centroids(tmp_path / "km.bin", 2)
+    assert "km.bin" in str(caught.value)
+
+
+def test_an_npy_file_that_claims_more_than_it_holds(tmp_path: Path) -> None:
+    for shape in ((1 << 40, 4), (1 << 62, 4), (1 << 80, 4), (-4, 4)):
+        with (tmp_path / "c.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+            file.write(bytes(64))
+        with pytest.raises(RunError, match=r"c.npy"):
+            kmeans.read_centroids(tmp_path / "c.npy", 4)
+
+
+_FUZZ = """
+import random, sys
+from pathlib import Path
+from s3prl_emotion.errors import RunError
+from s3prl_emotion.pretraining.kmeans import read_centroids
+folder = Path(sys.argv[1])
+path = folder / "changed.bin"
+generator, read = random.Random(0), 0
+for source in sorted(folder.glob("km*.bin")):
+    whole = source.read_bytes()
+    for _ in range(1000):
+        changed = bytearray(whole)
+        for _ in range(generator.choice((1, 1, 2, 8, 40))):
+            place = generator.randrange(len(changed))
+            if generator.random() < 0.2:
+                del changed[place : place + generator.randrange(1, 9)]
+            else:
+                changed[place] = generator.choice((generator.randrange(256), *b".RbsuatNK}](\\x85\\x93\\x8c\\x81"))
+        path.write_bytes(changed)
+        try:
+            read_centroids(path, 6)
+            read += 1
+        except RunError as error:
+            assert "changed.bin" in str(error)
+print("read", read)
+"""
+
+
+def test_thousands_of_changed_files_end_no_process(frames: np.ndarray, tmp_path: Path) -> None:
+    theirs = _sklearn(frames)
+    for protocol in (2, 4):
+        joblib.dump(theirs, tmp_path / f"km{protocol}.bin", protocol=protocol)
+    (tmp_path / "km0.bin").write_bytes(_wrapped(b"K\x02K\x06\x86", data=bytes(96)))
+    ended = subprocess.run([sys.executable, "-c", _FUZZ, tmp_path], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("read ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,44 @@ def test_the_longest_come_first(small) -> None:
     assert [len(batch) for batch in batches] == [4, 4, 1]
     durations = [item.duration_s for batch in batches for item in batch]
     assert durations == sorted(durations, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"num_beams": 1_000_000}, "num_beams is 1000000, expected 1 to 64"),
+        ({"num_beams": 0}, "num_beams is 0"),
+        ({"num_beams": -5}, "num_beams"),
+        ({"num_return_sequences": 1000}, "num_return_sequences"),
+        ({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5}, "num_beam_groups"),
+        ({"max_length": 10**9}, "max_length is 1000000000, expected 1 to 10000"),
+        ({"max_new_tokens": 10**9}, "max_new_tokens"),
+        ({"max_new_tokens": "many"}, "between instances of 'str' and 'int'"),
+        ({"penalty_alpha": 0.6, "top_k": 4}, "penalty_alpha"),
+        ({"dola_layers": "high"}, "dola_layers"),
+        ({"prompt_lookup_num_tokens": 10**6}, "prompt_lookup_num_tokens"),
+        ({"top_k": 10**9}, "top_k"),
+        ({"suppress_tokens": list(range(20_000))}, "suppress_tokens holds 20000 values"),
+        ({"custom_generate": "somebody/code"}, "custom_generate"),
+        ({"min_length": 10**12}, "min_length"),
+    ],
+)
+def test_settings_of_generation_that_fit_no_memory(
+    whisper: Path, tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    folder = shutil.copytree(whisper, tmp_path / "spoilt")
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UpstreamError, match=says) as caught:
+        SpeechRecogniser(str(folder), "cpu")
+    assert "generation_config.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"num_beams": ' + "[" * 50_000, '{"num_beams": 1, "num_beams": 2}', "[]", "{"]
+)
+def test_settings_of_generation_that_are_none(whisper: Path, tmp_path: Path, text: str) -> None:
+    folder = shutil.copytree(whisper, tmp_path / "spoilt")
+    (folder / "generation_config.json").write_text(text)
+    with pytest.raises(UpstreamError, match=r"generation_config.json: "):
+        SpeechRecogniser(str(folder), "cpu")

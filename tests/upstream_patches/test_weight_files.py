@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from spoiling import FIRST, WEIGHTS, Fault, build, check
 
 import s3prl_emotion
+from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.files import load
 from s3prl_emotion.upstreams.hub import snapshot
 
 
@@ -120,3 +123,51 @@ FILES = (
     *("pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"),
     *("model_old.safetensors", "pytorch_model_old.bin"),
 )
+
+
+def _many(count: int) -> bytes:
+    """A safetensors file of so many tensors of no values."""
+    header = ",".join(f'"t{number}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for number in range(count))
+    return (len(header) + 2).to_bytes(8, "little") + b"{" + header.encode() + b"}"
+
+
+def test_more_tensors_than_a_model_has(good, tmp_path) -> None:
+    """Each would be compared with every name of the model: minutes, for a file of some megabytes."""
+    folder = shutil.copytree(good["hubert-layer"], tmp_path / "many")
+    start = time.monotonic()
+    for count, says in (
+        (300_000, r"its header has \d+ bytes"),
+        (60_000, "it holds 60000 tensors, expected at most 20000"),
+    ):
+        (folder / "model.safetensors").write_bytes(_many(count))
+        for peek in (False, True):
+            with pytest.raises(UpstreamError, match=says):
+                load(folder / "model.safetensors", peek)
+        with pytest.raises(UpstreamError, match=says):
+            facts(folder)
+    assert time.monotonic() - start < 10
+    (folder / "model.safetensors").unlink()
+    for legacy in (False, True):
+        content = {f"t{number}": torch.zeros(0) for number in range(20_001)}
+        torch.save(content, folder / "pytorch_model.bin", _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(UpstreamError, match=r"refused, it holds 200[0-9]+ tensors"):
+            facts(folder)
+
+
+def test_an_index_of_more_tensors_than_a_model_has(good, tmp_path) -> None:
+    folder = shutil.copytree(good["hubert-layer"], tmp_path / "many")
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    for text, says in (
+        (
+            json.dumps({"weight_map": {f"t{number}": f"{number}.safetensors" for number in range(20_001)}}),
+            "20001 tensors",
+        ),
+        (json.dumps({"weight_map": {"a": "x" * 5000}}), "must name files beside it"),
+        (json.dumps({"weight_map": {"a": "x\0y"}}), "must name files beside it"),
+        ('{"weight_map": {"a": "x", "a": "y"}}', "'a' is given twice"),
+        ("[" * 100_000, "nested too deeply"),
+    ):
+        index.write_text(text)
+        with pytest.raises(UpstreamError, match=says):
+            facts(folder)

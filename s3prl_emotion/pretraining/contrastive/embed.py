@@ -11,7 +11,7 @@ import numpy as np
 
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.files import write_atomically
+from s3prl_emotion.files import UNREADABLE, write_atomically
 from s3prl_emotion.pretraining.contrastive.encoders import Encoder, encoders
 from s3prl_emotion.pretraining.contrastive.plan import Plan
 from s3prl_emotion.pretraining.labels import save_array
@@ -104,7 +104,7 @@ def read_folder(folder: Path, speech: Manifest) -> np.ndarray:
     ids = read_json(folder / ABOUT, "embeddings").get("ids")
     try:
         vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise RunError(f"{path}: cannot be read ({error}). Remove {folder}, and embed again") from error
     if not isinstance(ids, list) or vectors.ndim != 2 or len(vectors) != len(ids) or vectors.dtype != np.float32:
         raise RunError(f"{path}: does not fit {ABOUT} beside it. Remove {folder}, and embed again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion._printable import code, markdown
 from s3prl_emotion.downstream.pretrained import read_about
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import export as shared
@@ -76,7 +77,7 @@ def _card(record: dict[str, Any], utterances: int, what: str) -> str:
     if record["corpus"] is None:
         said = "No corpus was divided: whether a test set was heard is told by `pretraining.jsonl`."
     elif record["inductive"]:
-        said = f"It did not hear what {for_whom} of protocol `{record['protocol']}` tests on."
+        said = f"It did not hear what {for_whom} of protocol {code(record['protocol'])} tests on."
     else:
         said = "It heard the whole corpus, test audio included, without its labels (transductive)."
     metrics = record["lineage"][-1]["metrics"]
@@ -86,25 +87,30 @@ def _card(record: dict[str, Any], utterances: int, what: str) -> str:
         "random": "random clusters: a control, which knows nothing of emotion",
         "labels": "emotion labels: an upper bound, no pretraining without labels",
     }[record["clusters"]]
+    speech = ", ".join(map(code, record["speech"]))
+    start = f"s3prl-emotion run -u {record['upstream']['name']} -d emotion_contrastive --pretrained FOLDER ..."
     lines = [
         *("---", "library_name: s3prl-emotion", "tags:", "- speech-emotion-recognition", "- contrastive", "---", ""),
-        f"# Pretrained head: {what} of `{record['upstream']['name']}`",
+        f"# Pretrained head: {what} of {code(record['upstream']['name'])}",
         "",
         f"Layer weights, projection and pooling, pretrained by contrast within each speaker ({PAPER}; the settings are "
-        f"ours) on {utterances} utterances of {', '.join(f'`{name}`' for name in record['speech'])} for {for_whom}. "
+        f"ours) on {utterances} utterances of {speech} for {for_whom}. "
         f"Pairs come from {by}. {said}",
         *(["", "Made with demo settings: it shows that the recipe works, and nothing else."] if record["demo"] else []),
         "",
-        f"Start from it with `s3prl-emotion run -u {record['upstream']['name']} -d emotion_contrastive --pretrained "
-        "FOLDER ...`.",
+        f"Start from it with {code(start)}.",
         "",
         "## Lineage",
         "",
-        f"- upstream: `{record['upstream']['name']}`, SHA-256 `{record['upstream']['checkpoint']}`",
+        f"- upstream: {code(record['upstream']['name'])}, SHA-256 `{record['upstream']['checkpoint']}`",
     ]
     for item in record["lineage"]:
         lines.append(f"- `{item['stage']}`")
-        lines += [f"    - input {name}: SHA-256 `{value}`" for name, value in item["inputs"].items() if value]
+        lines += [
+            f"    - input {markdown(name)}: SHA-256 {code(str(value))}"
+            for name, value in item["inputs"].items()
+            if value
+        ]
     lines += [
         "",
         f"Step {metrics['best_step']} of {metrics['steps']}: dev loss {dev['loss']:.4f}, untrained "

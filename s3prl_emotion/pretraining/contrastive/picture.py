@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from s3prl_emotion._printable import one_line
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.files import write_atomically
 
@@ -20,6 +21,7 @@ MOST = 24
 COLUMNS = 5
 _MARKERS = "osD^vP*X"
 _UNKNOWN = "#999999"
+_LONGEST = 60
 _NONE = "."
 
 
@@ -57,14 +59,14 @@ def draw(path: Path, panels: Sequence[Panel]) -> None:
         figure = Figure(figsize=(2.6 * columns, 2.6 * rows + 0.8), layout="constrained")
         for number, panel in enumerate(chosen):
             axes = figure.add_subplot(rows, columns, number + 1)
-            axes.set_title(panel.title, fontsize=9)
+            axes.set_title(_plain(panel.title), fontsize=9)
             axes.set_xticks([])
             axes.set_yticks([])
             for place, emotion, cluster in zip(projected(panel.vectors), panel.emotions, panel.clusters, strict=True):
                 axes.plot(*place, _marker(cluster), color=colours[emotion], markersize=5, alpha=0.8)
         known = [*emotions, None] if any(None in panel.emotions for panel in chosen) else emotions
         used = sorted({cluster for panel in chosen for cluster in panel.clusters})
-        handles = [_handle("o", colours[name], name or "unlabelled") for name in known]
+        handles = [_handle("o", colours[name], _plain(name or "unlabelled")) for name in known]
         handles += [_handle(_marker(number), "black", _name(number)) for number in used]
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8)
@@ -104,6 +106,11 @@ def _marker(cluster: int) -> str:
 
 def _name(cluster: int) -> str:
     return "in no cluster" if cluster < 0 else f"cluster {cluster}"
+
+
+def _plain(name: str) -> str:
+    """A name that somebody else chose; matplotlib would set what stands between dollars as a formula."""
+    return one_line(name)[:_LONGEST].replace("$", r"\$")
 
 
 def _handle(marker: str, colour: Any, label: str) -> Any:

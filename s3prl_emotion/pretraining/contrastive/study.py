@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import logging
@@ -27,7 +26,7 @@ from s3prl_emotion.pretraining.contrastive import export, recipe
 from s3prl_emotion.pretraining.contrastive.plan import Plan
 from s3prl_emotion.pretraining.settings import override_of
 from s3prl_emotion.reporting.comparison_text import comparison_text
-from s3prl_emotion.reporting.layout import percent, tabulated, wrap
+from s3prl_emotion.reporting.layout import Rows, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results
 
@@ -201,7 +200,7 @@ def printed(plan: Plan, points: list[Point]) -> str:
 
 def _csv(plan: Plan, points: list[Point]) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer = Rows(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for point in points:
         folder = folder_of(plan, point)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion._printable import code, markdown
 from s3prl_emotion.pretraining import export
 from s3prl_emotion.pretraining.flea.plan import RECIPE, Plan
 from s3prl_emotion.pretraining.lineage import Stage
@@ -79,19 +80,19 @@ def _card(record: dict[str, Any], utterances: int) -> str:
         *("---", "library_name: transformers", "tags:", "- speech-emotion-recognition", "- hubert", "---", ""),
         f"# HuBERT after stage `{record['stage']}` of {PAPER}",
         "",
-        f"Pretrained further on {utterances} utterances of `{record['corpus']}` for {fold} of protocol "
-        f"`{record['protocol']}`. {said}",
+        f"Pretrained further on {utterances} utterances of {code(record['corpus'])} for {fold} of protocol "
+        f"{code(record['protocol'])}. {said}",
         *(["", "Made with demo settings: it shows that the recipe works, and nothing else."] if record["demo"] else []),
         "",
         f"Use it with `s3prl-emotion run -u {record['stage']}_hubert -k FOLDER ...`, or transformers' `HubertModel`.",
         "",
         "## Lineage",
         "",
-        f"- base: `{record['base']['name']}`, SHA-256 `{record['base']['sha256']}`",
+        f"- base: {code(record['base']['name'])}, SHA-256 `{record['base']['sha256']}`",
     ]
     for item in record["lineage"]:
         lines.append(f"- `{item['stage']}`: {_told(item)}")
-        lines += [f"    - input {name}: SHA-256 `{value}`" for name, value in item["inputs"].items()]
+        lines += [f"    - input {markdown(name)}: SHA-256 {code(str(value))}" for name, value in item["inputs"].items()]
     lines += ["", "`pretraining.json` holds all settings and figures, `pretraining.jsonl` what was heard."]
     return "\n".join(lines) + "\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import logging
 import re
@@ -17,7 +16,7 @@ from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finet
 from s3prl_emotion.pretraining.flea.cluster import Cell
 from s3prl_emotion.pretraining.flea.plan import Plan
 from s3prl_emotion.pretraining.processes import processes
-from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
+from s3prl_emotion.reporting.layout import Rows, interval, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results
 
@@ -149,7 +148,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer = Rows(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
     write_atomically(path, buffer.getvalue())

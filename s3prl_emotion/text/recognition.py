@@ -21,7 +21,8 @@ from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer, weights_of
-from s3prl_emotion.upstreams.files import misfit
+from s3prl_emotion.upstreams._weights import own_part
+from s3prl_emotion.upstreams.files import check_finite, misfit
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.transformers import read_extractor
 
@@ -76,7 +77,8 @@ class SpeechRecogniser:
         if tokenizer.pad_token is None:  # batches need one; what pads is masked, or after the end
             tokenizer.pad_token = tokenizer.eos_token
         state = weights_of(folder)
-        skeleton(folder, self._config, state, mapping)
+        state = own_part(state, skeleton(folder, self._config, state, mapping), str(folder), _UNUSED)
+        check_finite(state, str(folder))
         with preserved_random_state():
             self._model, report = filled(mapping, self._config, state, str(folder))
         _check_fit(f"{folder} ({self._config.model_type})", report)

@@ -1,15 +1,27 @@
-"""Which files of a folder in transformers format hold the weights, and what is in them."""
+"""Which files of a folder in transformers format hold the weights, and which of the weights are the model's."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.files import first_keys, load
+from s3prl_emotion.upstreams.files import first_keys, load, say_left_out, unwrapped
+
+_RENAMED = {
+    ".weight_g": ".parametrizations.weight.original0",
+    ".weight_v": ".parametrizations.weight.original1",
+    ".gamma": ".weight",
+    ".beta": ".bias",
+}
+"""Endings of names in older files, and those that transformers reads them as."""
+_ADAPTED = (".lora_A.", ".lora_B.", ".lora_embedding_A", ".base_layer.", ".modules_to_save.", ".ia3_l.")
+"""Parts of names that peft gives to the weights of an adapter, and to those that it changes."""
+MERGE = "merge_and_unload()"
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -35,7 +47,7 @@ def weight_files(folder: Path) -> list[Path]:
 def _parts(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UpstreamError(f"{index}: expected weight_map with the parts of the weights: {error}") from error
     strange = [name for name in names if name != Path(name).name]
     if strange or not names:
@@ -52,10 +64,108 @@ def _parts(index: Path) -> list[Path]:
 def read_weights(files: Sequence[Path], where: str, peek: bool = False) -> dict[str, Tensor]:
     """Names and tensors of several files; see :func:`load` for ``peek``.
 
+    A training's checkpoint gives what :func:`~s3prl_emotion.upstreams.files.unwrapped` finds in it.
+
     Raises:
-        UpstreamError: if a file is broken, or holds anything else
+        UpstreamError: if a file is broken, holds anything else, or two hold a tensor of one name
     """
-    state = {name: value for file in files for name, value in load(file, peek).items()}
-    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
+    state: dict[str, Tensor] = {}
+    for file in files:
+        content = unwrapped(load(file, peek), str(file))
+        twice = [str(name) for name in content if name in state]
+        if twice:
+            raise UpstreamError(
+                f"{file}: {first_keys(dict.fromkeys(twice))} is in another part too. Save the model again"
+            )
+        state.update(content)
+    if not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
         raise UpstreamError(f"{where}: expected names and tensors only, found keys {first_keys(state)}")
+    adapted = [name for name in state if any(part in name for part in _ADAPTED)]
+    if adapted:
+        raise UpstreamError(
+            f"{where}: refused, because {adapted[0]} is of an adapter (peft), which is not loaded. Merge it into its "
+            f"base where peft is installed, and save that: model.{MERGE}.save_pretrained(FOLDER)"
+        )
     return state
+
+
+def own_part(
+    weights: Mapping[str, Tensor], model: nn.Module, where: str, optional: Iterable[str] = ()
+) -> dict[str, Tensor]:
+    """The weights of a model among all that a file holds, under the model's own names.
+
+    The model may be a part of a larger one, so that a prefix is before its names: one under which every weight is
+    there. What is outside is no part of it; the log names that. Where no prefix is, the first parts of names tell. If
+    no prefix holds the whole model, nothing is left out, so that what is missing and surplus shows.
+
+    Args:
+        weights: names and tensors of the file; nothing is looked at but shapes, if they are on the ``meta`` device
+        model: the bare model, which may be on the ``meta`` device
+        where: for the message
+        optional: beginnings of names that the file may lack
+
+    Raises:
+        UpstreamError: if the file holds several such models with other weights, or one of another kind
+    """
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    places: dict[str, dict[str, str]] = {}  # by prefix: own name to the file's
+    for name in weights:
+        full = _modern(name, own)
+        starts = [0, *(index + 1 for index, letter in enumerate(full) if letter == ".")]
+        for start in starts:
+            if full[start:] in own:
+                places.setdefault(full[:start], {})[full[start:]] = name
+    unneeded = (*optional, "\0")
+    needed = {name for name, _ in model.named_parameters() if not name.startswith(unneeded)}
+    needed |= {name for name in own if name.endswith((".running_mean", ".running_var"))}
+    whole = [prefix for prefix, found in places.items() if needed <= set(found)]
+    fitting = [prefix for prefix in whole if all(weights[places[prefix][name]].shape == own[name] for name in needed)]
+    whole = fitting or whole
+    if not whole:
+        prefix = max(places, key=lambda item: (len(places[item]), -len(item)), default="")
+        if 2 * len(places.get(prefix, {})) < len(needed):
+            return dict(weights)
+        found = {name: own_name for own_name, name in places[prefix].items()}
+        return {found.get(name, name.removeprefix(prefix)): value for name, value in weights.items()}
+    prefix = whole[0]
+    for other in whole[1:]:
+        pairs = [(weights[places[prefix][name]], weights[places[other][name]]) for name in needed]
+        if any(one.device.type != "meta" and not torch.equal(one, two) for one, two in pairs):
+            raise UpstreamError(
+                f"{where}: holds {len(whole)} such models with different weights, under "
+                f"{' and '.join(repr(item) for item in whole[:5])}. Save the one that you mean: "
+                "torch.save(model.PART.state_dict(), PATH)"
+            )
+    _check_kind(prefix, model, where)
+    found = {name: own_name for own_name, name in places[prefix].items()}
+    last = prefix.rstrip(".").rpartition(".")[2]
+    is_all = bool(prefix) and last in (str(model.base_model_prefix), "encoder")  # a class of transformers' is below
+    firsts = {name.partition(".")[0] for name in own}
+    kept = {
+        name: found.get(name, name.removeprefix(prefix))
+        for name in weights
+        if name.startswith(prefix) and (is_all or name.removeprefix(prefix).partition(".")[0] in firsts)
+    }
+    say_left_out(where, [name for name in weights if name not in kept])
+    return {own_name: weights[name] for name, own_name in kept.items()}
+
+
+def _modern(name: str, own: Mapping[str, object]) -> str:
+    for old, new in _RENAMED.items():
+        if name.endswith(old) and name not in own:
+            return f"{name.removesuffix(old)}{new}"
+    return name
+
+
+def _check_kind(prefix: str, model: nn.Module, where: str) -> None:
+    """Refuse what transformers' name for another kind of model is before: wav2vec 2.0 has the names of a HuBERT."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    last = prefix.rstrip(".").rpartition(".")[2]
+    kind = str(model.config.model_type)  # type: ignore[union-attr]
+    own = {str(model.base_model_prefix), kind, kind.replace("-", "_"), "encoder"}
+    if last not in own and last in {name.replace("-", "_") for name in CONFIG_MAPPING_NAMES}:
+        raise UpstreamError(
+            f"{where}: its names begin with {prefix}, as those of a {last!r} do, and its config.json is of a {kind!r}. "
+            "Take the config.json of that model"
+        )

@@ -313,7 +313,7 @@ def test_torchaudios_models_in_other_forms(tmp_path, form: str) -> None:
 def test_torchaudios_model_twice_is_refused(tmp_path) -> None:
     path = tiny.make("torchaudio-layer", tmp_path)
     change(path, lambda content: content.update(under("teacher.", content)))
-    with pytest.raises(UpstreamError, match="holds 2 encoders, under '' and 'teacher.'"):
+    with pytest.raises(UpstreamError, match=r"holds 2 encoders, under '' and 'teacher\.'"):
         build(path)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from transformers import (
     MODEL_FOR_CTC_MAPPING,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
@@ -21,7 +23,7 @@ from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer, weights_of
-from s3prl_emotion.upstreams._weights import own_part
+from s3prl_emotion.upstreams._weights import own_part, read_weights
 from s3prl_emotion.upstreams.files import check_finite, misfit
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.transformers import read_extractor
@@ -79,6 +81,7 @@ class SpeechRecogniser:
         state = weights_of(folder)
         state = own_part(state, skeleton(folder, self._config, state, mapping), str(folder), _UNUSED)
         check_finite(state, str(folder))
+        _check_language(folder, tokenizer, state)
         with preserved_random_state():
             self._model, report = filled(mapping, self._config, state, str(folder))
         _check_fit(f"{folder} ({self._config.model_type})", report)
@@ -174,6 +177,22 @@ def _check_fit(where: str, report: dict[str, Any]) -> None:
             "Name a checkpoint that was fine-tuned with CTC"
         )
     misfit(where, missing, surplus, shapes)
+
+
+def _check_language(folder: Path, tokenizer: Any, state: Mapping[str, Tensor]) -> None:
+    """Refuse letters of one language for weights of another: MMS has adapters of each in files beside the model."""
+    language = getattr(tokenizer, "target_lang", None)
+    path = folder / f"adapter.{language}.safetensors"
+    if not isinstance(language, str) or path.parent != folder or not path.is_file():
+        return
+    adapter = read_weights([path], str(path))
+    other = [name for name, value in adapter.items() if name not in state or not torch.equal(state[name], value)]
+    if other:
+        raise UpstreamError(
+            f"{folder}: its tokenizer writes {language!r}, and its weights are of another language: {other[0]} is not "
+            f"that of {path.name}. Save it with that: AutoModelForCTC.from_pretrained(WHERE IT COMES FROM, "
+            f"target_lang={language!r}, ignore_mismatched_sizes=True).save_pretrained({str(folder)!r})"
+        )
 
 
 def _is_unused(name: str) -> bool:

@@ -19,6 +19,8 @@ _RENAMED = {
     ".beta": ".bias",
 }
 """Endings of names in older files, and those that transformers reads them as."""
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch.compile, FSDP and activation checkpointing put into names, also in their midst."""
 _ADAPTED = (".lora_A.", ".lora_B.", ".lora_embedding_A", ".base_layer.", ".modules_to_save.", ".ia3_l.")
 """Parts of names that peft gives to the weights of an adapter, and to those that it changes."""
 MERGE = "merge_and_unload()"
@@ -108,53 +110,71 @@ def own_part(
         UpstreamError: if the file holds several such models with other weights, or one of another kind
     """
     own = {name: value.shape for name, value in model.state_dict().items()}
-    places: dict[str, dict[str, str]] = {}  # by prefix: own name to the file's
-    for name in weights:
-        full = _modern(name, own)
-        starts = [0, *(index + 1 for index, letter in enumerate(full) if letter == ".")]
-        for start in starts:
-            if full[start:] in own:
-                places.setdefault(full[:start], {})[full[start:]] = name
-    unneeded = (*optional, "\0")
-    needed = {name for name, _ in model.named_parameters() if not name.startswith(unneeded)}
+    modern = _modern(weights, own)
+    places = _places(modern, own)
+    needed = {name for name, _ in model.named_parameters() if not name.startswith((*optional, "\0"))}
     needed |= {name for name in own if name.endswith((".running_mean", ".running_var"))}
     whole = [prefix for prefix, found in places.items() if needed <= set(found)]
-    fitting = [prefix for prefix in whole if all(weights[places[prefix][name]].shape == own[name] for name in needed)]
-    whole = fitting or whole
     if not whole:
         prefix = max(places, key=lambda item: (len(places[item]), -len(item)), default="")
         if 2 * len(places.get(prefix, {})) < len(needed):
             return dict(weights)
-        found = {name: own_name for own_name, name in places[prefix].items()}
-        return {found.get(name, name.removeprefix(prefix)): value for name, value in weights.items()}
+        return {modern[name].removeprefix(prefix): value for name, value in weights.items()}
+
+    def held(prefix: str, name: str) -> Tensor:
+        return weights[places[prefix][name]]
+
+    whole = [item for item in whole if all(held(item, name).shape == own[name] for name in needed)] or whole
     prefix = whole[0]
-    for other in whole[1:]:
-        pairs = [(weights[places[prefix][name]], weights[places[other][name]]) for name in needed]
-        if any(one.device.type != "meta" and not torch.equal(one, two) for one, two in pairs):
-            raise UpstreamError(
-                f"{where}: holds {len(whole)} such models with different weights, under "
-                f"{' and '.join(repr(item) for item in whole[:5])}. Save the one that you mean: "
-                "torch.save(model.PART.state_dict(), PATH)"
-            )
+    if not all(_is_same(held(prefix, name), held(other, name)) for other in whole[1:] for name in needed):
+        raise UpstreamError(
+            f"{where}: holds {len(whole)} such models with different weights, under "
+            f"{' and '.join(map(repr, whole[:5]))}. Save the one that you mean: "
+            "torch.save(model.PART.state_dict(), PATH)"
+        )
     _check_kind(prefix, model, where)
-    found = {name: own_name for own_name, name in places[prefix].items()}
     last = prefix.rstrip(".").rpartition(".")[2]
     is_all = bool(prefix) and last in (str(model.base_model_prefix), "encoder")  # a class of transformers' is below
     firsts = {name.partition(".")[0] for name in own}
     kept = {
-        name: found.get(name, name.removeprefix(prefix))
-        for name in weights
-        if name.startswith(prefix) and (is_all or name.removeprefix(prefix).partition(".")[0] in firsts)
+        name: full.removeprefix(prefix)
+        for name, full in modern.items()
+        if full.startswith(prefix) and (is_all or full.removeprefix(prefix).partition(".")[0] in firsts)
     }
     say_left_out(where, [name for name in weights if name not in kept])
     return {own_name: weights[name] for name, own_name in kept.items()}
 
 
-def _modern(name: str, own: Mapping[str, object]) -> str:
-    for old, new in _RENAMED.items():
-        if name.endswith(old) and name not in own:
-            return f"{name.removesuffix(old)}{new}"
-    return name
+def _modern(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
+    """Names as torch and transformers write them today, without what wraps modules."""
+    renamed = {old: new for old, new in _RENAMED.items() if not any(name.endswith(old) for name in own)}
+    found = {}
+    for name in names:
+        full = f".{name}"
+        for wrapper in _WRAPPERS:
+            full = full.replace(f".{wrapper}", ".")
+        for old, new in renamed.items():
+            full = f"{full.removesuffix(old)}{new}" if full.endswith(old) else full
+        found[name] = full.removeprefix(".")
+    return found
+
+
+def _places(modern: Mapping[str, str], own: Mapping[str, object]) -> dict[str, dict[str, str]]:
+    """By what is before a model's names in a file: its names, and the file's."""
+    depth = max((name.count(".") for name in own), default=0) + 1
+    places: dict[str, dict[str, str]] = {}
+    for name, full in modern.items():
+        parts = full.rsplit(".", depth)
+        for start in range(len(parts)):
+            tail = ".".join(parts[start:])
+            if tail in own:
+                places.setdefault(full.removesuffix(tail), {})[tail] = name
+    return places
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal; without memory, whether their shapes are."""
+    return one.shape == other.shape if one.device.type == "meta" else torch.equal(one, other)
 
 
 def _check_kind(prefix: str, model: nn.Module, where: str) -> None:
@@ -167,5 +187,5 @@ def _check_kind(prefix: str, model: nn.Module, where: str) -> None:
     if last not in own and last in {name.replace("-", "_") for name in CONFIG_MAPPING_NAMES}:
         raise UpstreamError(
             f"{where}: its names begin with {prefix}, as those of a {last!r} do, and its config.json is of a {kind!r}. "
-            "Take the config.json of that model"
+            f"Take the config.json of that model; if they are of a {kind!r} all the same, save model.PART.state_dict()"
         )

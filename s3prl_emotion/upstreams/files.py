@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """torch's own switch; ``--trust-checkpoint`` sets it while an upstream is built."""
 
-NESTED = ("state_dict", "model_state_dict", "model")
-"""Keys under which trainings save the weights of their model, Lightning's among them."""
+NESTED = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
+"""Keys under which trainings save the weights of their model, Lightning's and DeepSpeed's among them."""
 _SHOWN = 10
 _ENOUGH = 10_000  # instructions of a pickle, to call it one
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
@@ -91,7 +91,7 @@ def unwrapped(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         UpstreamError: if there are weights under several keys
     """
-    for _ in NESTED:  # one in another, at most
+    for _ in NESTED:  # one in another
         inner = [key for key in NESTED if isinstance(content.get(key), Mapping) and content[key]]
         if len(inner) > 1:
             raise UpstreamError(

@@ -89,6 +89,21 @@ FORMS: dict[str, Callable[[State], Any]] = {
         "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}],
         "hyper_parameters": {"lr": 1e-4},
     },
+    "DeepSpeed": lambda state: {"module": under("module.", state), "buffer_names": [], "dp_world_size": 2},
+    "FSDP": lambda state: {
+        "_fsdp_wrapped_module."
+        + name.replace("layers.1.", "layers.1._fsdp_wrapped_module._checkpoint_wrapped_module."): value
+        for name, value in state.items()
+    },
+    "the encoder compiled": lambda state: {
+        name.replace("encoder.layers", "encoder._orig_mod.layers"): value for name, value in state.items()
+    },
+    "the names of older torch": lambda state: {
+        f"model.{name}".replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): value
+        for name, value in state.items()
+    },
     "the same twice": lambda state: {**under("model.", state), **under("encoder_of_loss.", state)},
 }
 

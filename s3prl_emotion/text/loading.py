@@ -15,7 +15,7 @@ from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING, AutoTokeniz
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.upstreams._weights import own_part, read_weights, weight_files
-from s3prl_emotion.upstreams.files import check_finite, misfit, say_left_out
+from s3prl_emotion.upstreams.files import check_numbers, misfit, say_left_out
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES, is_hub_id, snapshot, snapshot_source
 from s3prl_emotion.upstreams.pretrained import filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.ref import Source
@@ -144,7 +144,7 @@ def load_encoder(opened: TextSource) -> nn.Module:
     state = weights_of(folder)
     kind = MODEL_MAPPING[type(opened.config)]
     state = own_part(state, skeleton(folder, opened.config, state), str(folder), _UNUSED)
-    check_finite(state, str(folder))
+    check_numbers(state, str(folder))
     model, report = filled(kind, opened.config, state, str(folder))
     prefix = f"{kind.base_model_prefix}."
 

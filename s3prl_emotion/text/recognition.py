@@ -24,7 +24,7 @@ from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer, weights_of
 from s3prl_emotion.upstreams._weights import own_part, read_weights
-from s3prl_emotion.upstreams.files import check_finite, misfit
+from s3prl_emotion.upstreams.files import check_numbers, misfit
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.transformers import read_extractor
 
@@ -80,7 +80,7 @@ class SpeechRecogniser:
             tokenizer.pad_token = tokenizer.eos_token
         state = weights_of(folder)
         state = own_part(state, skeleton(folder, self._config, state, mapping), str(folder), _UNUSED)
-        check_finite(state, str(folder))
+        check_numbers(state, str(folder))
         _check_language(folder, tokenizer, state)
         with preserved_random_state():
             self._model, report = filled(mapping, self._config, state, str(folder))

@@ -141,6 +141,9 @@ def own_part(
         for name, full in modern.items()
         if full.startswith(prefix) and (is_all or full.removeprefix(prefix).partition(".")[0] in firsts)
     }
+    if len(set(kept.values())) < len(kept):
+        full = next(full for full in kept.values() if list(kept.values()).count(full) > 1)
+        raise UpstreamError(f"{where}: {full} is there twice, under an older name too. Save model.state_dict() again")
     say_left_out(where, [name for name in weights if name not in kept])
     return {own_name: weights[name] for name, own_name in kept.items()}
 

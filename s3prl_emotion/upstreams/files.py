@@ -183,18 +183,23 @@ def check_fit(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where
     misfit(where, [name for name in own if name not in weights], extra, shapes)
 
 
-def check_finite(weights: Mapping[str, torch.Tensor], where: str | Path) -> None:
-    """Refuse weights with values that are no numbers, from which every state would be none.
+def check_numbers(weights: Mapping[str, torch.Tensor], where: str | Path) -> None:
+    """Refuse weights that are not finite, from which no state would be, and those of 8 bits or complex ones.
 
     Raises:
         UpstreamError: naming the tensor
     """
-    bad = next((name for name, value in weights.items() if not bool(torch.isfinite(value).all())), None)
-    if bad is not None:
-        raise UpstreamError(
-            f"{where}: {bad} holds values that are not finite (NaN or infinity): is the file damaged, or from a "
-            "training that diverged? Take another checkpoint"
-        )
+    for name, value in weights.items():
+        if value.dtype.itemsize == 1 or value.is_complex():
+            raise UpstreamError(
+                f"{where}: {name} is of {str(value.dtype).removeprefix('torch.')}, expected floating-point numbers of "
+                "16 bits or more; quantised weights are not read. Save model.float().state_dict()"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise UpstreamError(
+                f"{where}: {name} holds values that are not finite (NaN or infinity): is the file damaged, or from a "
+                "training that diverged? Take another checkpoint"
+            )
 
 
 def say_left_out(where: str | Path, names: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError, nearest
 from s3prl_emotion.upstreams.batching import encoded
-from s3prl_emotion.upstreams.files import check_finite, check_fit, first_keys, load, say_left_out, unwrapped
+from s3prl_emotion.upstreams.files import check_fit, check_numbers, first_keys, load, say_left_out, unwrapped
 
 _FIRST = "encoder.transformer.layers.0.attention.k_proj.weight"
 _PARTS = ("feature_extractor.", "encoder.")
@@ -233,7 +233,7 @@ class TorchaudioUpstream(nn.Module):
         weights = encoder_weights(load(path), path)
         self.architecture = architecture(weights, path, settings)
         self.model = checked_model(self.architecture, weights, path)
-        check_finite(weights, path)
+        check_numbers(weights, path)
         self.model.load_state_dict({name: weights[name] for name in self.model.state_dict()})
         self.model.float()
         self.padding_changes_features = self.architecture.arguments["extractor_mode"] == "group_norm"

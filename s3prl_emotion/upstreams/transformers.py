@@ -13,7 +13,7 @@ from transformers import MODEL_MAPPING, AutoFeatureExtractor
 
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams._weights import own_part, read_weights, weight_files
-from s3prl_emotion.upstreams.files import check_finite, misfit, say_left_out
+from s3prl_emotion.upstreams.files import check_numbers, misfit, say_left_out
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, read_settings, skeleton
 
 SAMPLE_RATE = 16000
@@ -177,7 +177,7 @@ def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
     kind = model_class(config)
     state = read_weights(files, where)
     state = own_part(state, skeleton(folder, config, state, kind), where, _OPTIONAL)
-    check_finite(state, where)
+    check_numbers(state, where)
     say_left_out(folder, [path.name for path in folder.glob("adapter.*.safetensors")])  # of languages, as MMS has them
     model, report = filled(kind, config, state, where)
     _check_fit(where, config.model_type, kind.base_model_prefix, report)

@@ -154,7 +154,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a table without end": (_config(max_source_positions=10**15), "max_source_positions"),
     "model_type null": (_config(model_type=None), "bad"),
     "model_type a list": (_config(model_type=["hubert"]), "bad"),
-    "model_type a text model": (_config(model_type="bert"), "do not fit"),
+    "model_type a text model": (_config(model_type="bert"), "is no speech encoder"),
     "a lone surrogate": (_config(model_type="\ud800"), "lone surrogate"),
     "a lone surrogate in a name": (lambda content: {**content, "\udfff": 1}, "lone surrogate"),
     "code beside it": (_config(auto_map={"AutoModel": "own.C"}, model_type="own"), "auto_map"),

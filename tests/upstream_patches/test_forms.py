@@ -264,6 +264,20 @@ WRONG: dict[str, tuple[Callable[[State], Any], str]] = {
         lambda state: under("module.", {**state, "encoder.layer_norm.bias": torch.full((16,), torch.nan)}),
         "encoder.layer_norm.bias holds values that are not finite",
     ),
+    "a tensor under its older name too": (
+        lambda state: {**state, "encoder.pos_conv_embed.conv.weight_g": torch.zeros(1, 1, 16)},
+        "encoder.pos_conv_embed.conv.parametrizations.weight.original0 is there twice, under an older name too",
+    ),
+    **{
+        f"numbers of {kind}": (
+            lambda state, kind=kind: {
+                **state,
+                "encoder.layer_norm.bias": state["encoder.layer_norm.bias"].to(getattr(torch, kind)),
+            },
+            f"encoder.layer_norm.bias is of {kind}, expected floating-point numbers of 16 bits or more",
+        )
+        for kind in ("int8", "bool", "float8_e4m3fn", "complex64")
+    },
     "an adapter beside its base": (
         lambda state: {**state, "encoder.layers.0.attention.q_proj.lora_A.default.weight": torch.zeros(2, 16)},
         "is of an adapter (peft), which is not loaded. Merge it",

@@ -50,7 +50,8 @@ def read_settings(folder: Path) -> Any:
                 f"{folder}: refused, because the model is code beside its config.json (auto_map), which is not "
                 "executed; kinds that transformers itself knows are read"
             ) from error
-        raise UpstreamError(f"{folder}/config.json: {first_line(error).rstrip('.')}{hint(folder)}") from error
+        other = "" if given.get("model_type") else hint(folder)  # it is of another library
+        raise UpstreamError(f"{folder}/config.json: {first_line(error).rstrip('.')}{other}") from error
     if given.get("auto_map"):
         logger.warning(
             "%s: config.json names code beside it (auto_map), which is not executed: read as transformers' own %r",

@@ -118,7 +118,8 @@ def test_every_line_of_a_block_is_a_command() -> None:
 @pytest.mark.parametrize("line", ON_A_USERS_CORPUS)
 def test_commands_on_a_users_corpus_stop_at_its_place_only(line: str, tmp_path, capsys, tiny_hubert) -> None:
     shutil.copytree(tiny_hubert, tmp_path / "upstreams" / "my_hubert")
-    arguments = [str(tiny_hubert) if word == "path/to/folder" else word for word in _arguments(line)]
+    places = {"path/to/folder": tiny_hubert, "path/to/trained.ckpt": tiny_hubert / "model.safetensors"}
+    arguments = [str(places.get(word, word)) for word in _arguments(line)]
     device = ["--device", "cpu"] if arguments[0] == "run" else []
     assert main([*arguments, *device]) == 2
     default = "five" if arguments[0] in ("study", "ladder") else "iemocap"

@@ -69,6 +69,7 @@ def open_cache(
     checkpoints: tuple[str | None, str | None],
     form: Form,
     preparation: Preparation = WHOLE,
+    title: str | None = None,
 ) -> CachedUpstream:
     """Store what is missing of a manifest's hidden states, and return the upstream that reads them.
 
@@ -79,6 +80,7 @@ def open_cache(
         checkpoints: SHA-256 of ``-k`` and ``-g``
         form: what is stored of every layer: all frames, or statistics over time
         preparation: of each utterance, from the times that the manifest has for it
+        title: the upstream in messages, where the user gave it another name
 
     Raises:
         ConfigError: with a trainable upstream, whose hidden states change
@@ -89,8 +91,9 @@ def open_cache(
             "-f trains the upstream, so its hidden states change with every step: no cache; leave --cache out"
         )
     upstream = build(ref_of(args), args.device, args.upstream_refresh)
-    rate = rate_of(upstream, args.upstream_feature_selection, args.upstream)
-    loud = probe_states(upstream, args, rate)
+    title = title or args.upstream
+    rate = rate_of(upstream, args.upstream_feature_selection, title)
+    loud = probe_states(upstream, argparse.Namespace(**{**vars(args), "upstream": title}), rate)
     check_selection(args, loud.shape[0])
     every_frame = functools.partial(
         states,
@@ -99,7 +102,7 @@ def open_cache(
         layer=args.upstream_layer_selection,
         rate=rate,
     )
-    probe = behaviour(every_frame, loud, args.device, args.upstream)
+    probe = behaviour(every_frame, loud, args.device, title)
     compute = functools.partial(every_frame, form=form)
     key = StoreKey(
         upstream=args.upstream,
@@ -114,6 +117,7 @@ def open_cache(
         source_sha256=source_sha256(args.upstream),
     )
     store = find_store(options.root, key, Shape(probe[0].shape[0], probe[0].shape[2], rate), probe)
+    store.title = title
     utterances = utterances_of(manifest, preparation)
     extract(store, utterances, compute, args.device, options.limit_bytes)
     keys = [item.key for item in utterances]

@@ -116,8 +116,9 @@ def probe_states(upstream: nn.Module, args: argparse.Namespace, rate: int) -> Te
         )
     finite = torch.isfinite(found).all(dim=2).all(dim=1)
     if not bool(finite.all()):
+        of = "" if args.upstream_ckpt in (None, args.upstream) else f" ({args.upstream_ckpt})"
         raise UpstreamError(
-            f"-u {args.upstream}: its states of a second of noise are not finite, first in layer "
+            f"-u {args.upstream}{of}: its states of a second of noise are not finite, first in layer "
             f"{int((~finite).nonzero()[0])}: is its checkpoint damaged, or its precision too low?"
         )
     return found

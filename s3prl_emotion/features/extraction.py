@@ -117,13 +117,13 @@ def make_room(store: Store, needed: int, limit_bytes: int | None) -> None:
                 total -= info.bytes
         if total > limit_bytes:
             raise RunError(
-                f"hidden states of {store.key.upstream} need {human(needed)} more in {root}, {human(total)} in all, "
+                f"hidden states of {store.title} need {human(needed)} more in {root}, {human(total)} in all, "
                 f"above --cache-limit {human(limit_bytes)}. Raise it, use --cache-dtype float16, or --no-cache"
             )
     free = shutil.disk_usage(store.folder).free
     if needed > free:
         raise RunError(
-            f"hidden states of {store.key.upstream} need {human(needed)} in {root}, where {human(free)} are free. Make "
+            f"hidden states of {store.title} need {human(needed)} in {root}, where {human(free)} are free. Make "
             "room (`s3prl-emotion cache ls`), name another disk with --cache-root DIR, or use --no-cache"
         )
     logger.info("hidden states need %s in %s (%s free)", human(needed), root, human(free))

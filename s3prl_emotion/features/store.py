@@ -109,6 +109,7 @@ class Store:
         self.folder = folder
         self._lock = _hold(folder)
         self.key, self.shape, _ = read_about(folder)
+        self.title = self.key.upstream  # in messages
         self.layers, self.width, self.rate = self.shape.layers, self.shape.width, self.shape.rate
         self.dtype = DTYPES[self.key.dtype]
         self._files: list[Path] = []

@@ -54,10 +54,10 @@ class Writer:
         if not bool(torch.isfinite(stored).all()):
             largest = float(states.abs().max())
             raise RunError(
-                f"hidden states of {store.key.upstream} are not finite in {store.key.dtype} (largest magnitude "
+                f"hidden states of {store.title} are not finite in {store.key.dtype} (largest magnitude "
                 f"{largest:g}); use --cache-dtype float32"
                 if np.isfinite(largest)
-                else f"hidden states of {store.key.upstream} are not finite: check the audio and the checkpoint"
+                else f"hidden states of {store.title} are not finite: check the audio and the checkpoint"
             )
         content = stored.contiguous().cpu().numpy().tobytes()
         offset, frames = -(-self._end // ALIGNMENT) * ALIGNMENT, int(states.shape[1])

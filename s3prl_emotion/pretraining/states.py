@@ -69,7 +69,8 @@ def hidden_states(
     args = arguments.arguments(
         upstream="hf_auto_custom", upstream_ckpt=str(folder), upstream_layer_selection=single, device=device
     )
-    cached = open_cache(args, manifest, options, (checkpoint_sha256(str(folder)), None), form="frames")
+    hashes = (checkpoint_sha256(str(folder)), None)
+    cached = open_cache(args, manifest, options, hashes, form="frames", title=str(folder))
     held = tuple(range(blocks + 1)) if single is None else (single,)
     return StoredStates(cached.store, tuple(cached.keys), held)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from s3prl_emotion.config import shown
 from s3prl_emotion.corpora.manifest import MAX_SAID
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
 from s3prl_emotion.files import checkpoint_sha256, parse_json
-from s3prl_emotion.upstreams._weights import read_weights, weight_files
-from s3prl_emotion.upstreams.files import misfit
+from s3prl_emotion.upstreams._weights import own_part, read_weights, weight_files
+from s3prl_emotion.upstreams.files import check_numbers, misfit, say_left_out
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES, is_hub_id, snapshot, snapshot_source
 from s3prl_emotion.upstreams.pretrained import filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.ref import Source
@@ -133,6 +134,7 @@ def open_encoder(encoder: str | Source, max_tokens: int | None = None) -> TextSo
     tokenizer = read_tokenizer(folder)
     weights = weights_of(folder, peek=True)
     model = skeleton(folder, config, weights)
+    _say_modules(folder)
     if len(tokenizer) > int(config.vocab_size):
         raise UpstreamError(
             f"{folder}: its tokenizer has {len(tokenizer)} tokens, the encoder {config.vocab_size}: they are not of "
@@ -152,8 +154,9 @@ def load_encoder(opened: TextSource) -> nn.Module:
     """
     folder = Path(opened.source.place)
     state = weights_of(folder)
-    skeleton(folder, opened.config, state)
     kind = MODEL_MAPPING[type(opened.config)]
+    state = own_part(state, skeleton(folder, opened.config, state), str(folder), _UNUSED)
+    check_numbers(state, str(folder))
     model, report = filled(kind, opened.config, state, str(folder))
     prefix = f"{kind.base_model_prefix}."
 
@@ -170,6 +173,14 @@ def load_encoder(opened: TextSource) -> nn.Module:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model.float()  # type: ignore[no-any-return]
+
+
+def _say_modules(folder: Path) -> None:
+    """Name what sentence-transformers would compute after the transformer."""
+    with contextlib.suppress(OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        modules = parse_json((folder / "modules.json").read_text(encoding="utf-8"))
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        say_left_out(folder / "modules.json", [kind[:50] for kind in kinds if kind != "Transformer"])
 
 
 def _text_settings(folder: Path) -> Any:

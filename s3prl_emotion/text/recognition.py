@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from transformers import (
     MODEL_FOR_CTC_MAPPING,
     MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING,
@@ -24,7 +26,8 @@ from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.files import parse_json
 from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer, weights_of
-from s3prl_emotion.upstreams.files import misfit
+from s3prl_emotion.upstreams._weights import own_part, read_weights
+from s3prl_emotion.upstreams.files import check_numbers, misfit
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.transformers import read_extractor
 
@@ -90,7 +93,9 @@ class SpeechRecogniser:
         if tokenizer.pad_token is None:  # batches need one; what pads is masked, or after the end
             tokenizer.pad_token = tokenizer.eos_token
         state = weights_of(folder)
-        skeleton(folder, self._config, state, mapping)
+        state = own_part(state, skeleton(folder, self._config, state, mapping), str(folder), _UNUSED)
+        check_numbers(state, str(folder))
+        _check_language(folder, tokenizer, state)
         with preserved_random_state():
             self._model, report = filled(mapping, self._config, state, str(folder))
         _check_fit(f"{folder} ({self._config.model_type})", report)
@@ -214,6 +219,22 @@ def _check_fit(where: str, report: dict[str, Any]) -> None:
             "Name a checkpoint that was fine-tuned with CTC"
         )
     misfit(where, missing, surplus, shapes)
+
+
+def _check_language(folder: Path, tokenizer: Any, state: Mapping[str, Tensor]) -> None:
+    """Refuse letters of one language for weights of another: MMS has adapters of each in files beside the model."""
+    language = getattr(tokenizer, "target_lang", None)
+    path = folder / f"adapter.{language}.safetensors"
+    if not isinstance(language, str) or path.parent != folder or not path.is_file():
+        return
+    adapter = read_weights([path], str(path))
+    other = [name for name, value in adapter.items() if name not in state or not torch.equal(state[name], value)]
+    if other:
+        raise UpstreamError(
+            f"{folder}: its tokenizer writes {language!r}, and its weights are of another language: {other[0]} is not "
+            f"that of {path.name}. Save it with that: AutoModelForCTC.from_pretrained(WHERE IT COMES FROM, "
+            f"target_lang={language!r}, ignore_mismatched_sizes=True).save_pretrained({str(folder)!r})"
+        )
 
 
 def _is_unused(name: str) -> bool:

@@ -42,15 +42,15 @@ def facts(path: Path) -> Facts:
 def _transformers(folder: Path) -> Facts:
     from s3prl_emotion.upstreams._weights import read_weights, weight_files
     from s3prl_emotion.upstreams.pretrained import skeleton
-    from s3prl_emotion.upstreams.transformers import check_names, read_config, read_extractor
+    from s3prl_emotion.upstreams.transformers import check_names, model_class, read_config, read_extractor
 
     config = read_config(folder)
     extractor = read_extractor(folder, config)
     weights = read_weights(weight_files(folder), str(folder), peek=True)
-    model: Any = skeleton(folder, config, weights)
+    model: Any = skeleton(folder, config, weights, model_class(config))
     check_names(str(folder), model, weights)
     if config.model_type == "whisper":
-        model, rate = model.get_encoder(), 2 * extractor.hop_length
+        rate = 2 * extractor.hop_length
     elif config.model_type == "wav2vec2-bert":
         rate = 160 * extractor.stride
     else:
@@ -61,19 +61,14 @@ def _transformers(folder: Path) -> Facts:
 
 
 def _torchaudio(content: Mapping[str, Any], path: Path) -> Facts:
-    from s3prl_emotion.upstreams.torchaudio import (
-        HEADS,
-        architecture,
-        checked_model,
-        encoder_weights,
-    )
+    from s3prl_emotion.upstreams.torchaudio import architecture, checked_model, encoder_weights
 
     weights = encoder_weights(content, path)
     found = architecture(weights, path, settings_file(path))
     size = found.arguments["encoder_num_layers"] + 1, found.arguments["encoder_embed_dim"]
     with torch.device("meta"):
         checked_model(found, weights, path)
-    total = sum(value.numel() for name, value in weights.items() if not name.startswith(HEADS))
+    total = sum(value.numel() for value in weights.values())
     return Facts(*size, SAMPLE_RATE / found.downsample_rate, total)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import pickletools
@@ -20,9 +21,13 @@ from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import check_safetensors
 from s3prl_emotion.upstreams._bounds import check_archive, check_tensors
 
+logger = logging.getLogger(__name__)
+
 UNPICKLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """torch's own switch; ``--trust-checkpoint`` sets it while an upstream is built."""
 
+NESTED = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
+"""Keys under which trainings save the weights of their model, Lightning's and DeepSpeed's among them."""
 _SHOWN = 10
 _ENOUGH = 10_000  # instructions of a pickle, to call it one
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
@@ -78,6 +83,25 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
             f"{path}: holds a {type(content).__name__}, expected names and tensors: save model.state_dict()"
         )
     check_tensors(content, str(path))
+    return dict(content)
+
+
+def unwrapped(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The names and tensors in a training's checkpoint; what is no such checkpoint comes back as it is.
+
+    Raises:
+        UpstreamError: if there are weights under several keys
+    """
+    for _ in NESTED:  # one in another
+        inner = [key for key in NESTED if isinstance(content.get(key), Mapping) and content[key]]
+        if len(inner) > 1:
+            raise UpstreamError(
+                f"{where}: holds weights under {' and '.join(inner)}. Save those that you mean: "
+                "torch.save(model.state_dict(), PATH)"
+            )
+        if not inner:
+            break
+        content = content[inner[0]]
     return dict(content)
 
 
@@ -142,25 +166,49 @@ def misfit(where: str, missing: Iterable[str], surplus: Iterable[str], shapes: I
         )
 
 
-def check_fit(
-    model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str, ignored: Iterable[str] = ()
-) -> None:
+def check_fit(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: str) -> None:
     """Check that weights are those of a model, all of them and nothing else; see :func:`misfit`.
 
     Args:
         model: would take the weights; it may lie on the ``meta`` device
         weights: names and tensors
         where: file and model, for the message
-        ignored: beginnings of names that the model may lack
     """
     own = model.state_dict()
-    extra = [name for name in weights if name not in own and not name.startswith(tuple(ignored))]
+    extra = [name for name in weights if name not in own]
     shapes = [
         f"{name} (file {tuple(weights[name].shape)}, model {tuple(value.shape)})"
         for name, value in own.items()
         if name in weights and weights[name].shape != value.shape
     ]
     misfit(where, [name for name in own if name not in weights], extra, shapes)
+
+
+def check_numbers(weights: Mapping[str, torch.Tensor], where: str | Path) -> None:
+    """Refuse weights that are not finite, from which no state would be, and those of 8 bits or complex ones.
+
+    Raises:
+        UpstreamError: naming the tensor
+    """
+    for name, value in weights.items():
+        if value.dtype.itemsize == 1 or value.is_complex():
+            raise UpstreamError(
+                f"{where}: {name} is of {str(value.dtype).removeprefix('torch.')}, expected floating-point numbers of "
+                "16 bits or more; quantised weights are not read. Save model.float().state_dict()"
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise UpstreamError(
+                f"{where}: {name} holds values that are not finite (NaN or infinity): is the file damaged, or from a "
+                "training that diverged? Take another checkpoint"
+            )
+
+
+def say_left_out(where: str | Path, names: Iterable[str]) -> None:
+    """Name in one line of the log what a file holds beside the encoder."""
+    left = sorted(names)
+    more = f", ... ({len(left)} in all)" if len(left) > _SHOWN else ""
+    if left:
+        logger.info("%s: left out, no part of the encoder: %s%s", where, ", ".join(left[:_SHOWN]), more)
 
 
 def settings_file(path: Path) -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams._bounds import check_settings_sizes
 from s3prl_emotion.upstreams.dropped import FILE_SUFFIXES
 from s3prl_emotion.upstreams.expressions import check_expressions
-from s3prl_emotion.upstreams.files import first_keys, load
+from s3prl_emotion.upstreams.files import first_keys, load, unwrapped
 
 SAMPLE_RATE = 16000
 
@@ -22,7 +24,9 @@ KNOWN = (
 _CONVERTED = {"task_cfg", "model_cfg", "model_weight"}
 _TORCHAUDIO = "encoder.transformer.layers.0."
 _RATES = ("sample_rate", "sampling_rate")
-_TRANSFORMERS = ("encoder.layers.0.attention.", "encoder.layers.0.self_attn.")
+_TRANSFORMERS = ("layers.0.attention.", "layers.0.self_attn.")
+_ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+"""What peft writes; transformers would load it over the model."""
 
 
 def adapter_of(path: Path) -> str:
@@ -43,9 +47,10 @@ def adapter_of(path: Path) -> str:
     if family is not None:
         check_settings(content, family, str(path))
         return "s3prl_converted"
-    if any(_TORCHAUDIO in str(name) for name in content):
+    inner = unwrapped(content, str(path))
+    if any(_TORCHAUDIO in str(name) for name in inner):
         return "torchaudio_custom"
-    raise UpstreamError(f"{path}: {_unknown(content)}")
+    raise UpstreamError(f"{path}: {_unknown(content, inner)}")
 
 
 def check_folder(folder: Path) -> None:
@@ -54,13 +59,56 @@ def check_folder(folder: Path) -> None:
     Raises:
         UpstreamError: saying what lies there instead of ``config.json``
     """
+    _check_adapters(folder)
     if (folder / "config.json").is_file():
         return
     inside = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-    weights = [name for name in inside if name.endswith(FILE_SUFFIXES)]
     found = f"it holds {', '.join(inside[:8])}" if inside else "it is empty"
-    hint = f". To use a single file, name it: {folder / weights[0]}" if weights else ""
-    raise UpstreamError(f"{folder}: expected a folder in transformers format, config.json is missing; {found}{hint}")
+    raise UpstreamError(
+        f"{folder}: expected a folder in transformers format, config.json is missing; {found}{hint(folder)}"
+    )
+
+
+def _check_adapters(folder: Path) -> None:
+    found = [name for name in _ADAPTERS if (folder / name).is_file()]
+    if not found:
+        return
+    base = "BASE"
+    with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError):
+        given = json.loads((folder / _ADAPTERS[0]).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        base = json.dumps(given)[:100] if isinstance(given, str) and given else base
+    raise UpstreamError(
+        f"{folder}: refused, because {' and '.join(found)} {'is' if len(found) == 1 else 'are'} an adapter (peft) that "
+        "changes a base model, and adapters are not loaded. Merge it into its base where peft is installed, and name "
+        f"OUT: PeftModel.from_pretrained(MODEL.from_pretrained({base}), {str(folder)!r}).merge_and_unload()"
+        ".save_pretrained(OUT), with MODEL the class that was adapted; copy the other JSON files there. If it is "
+        "merged already, move these files away"
+    )
+
+
+def hint(folder: Path) -> str:
+    """What to name instead of a folder that is not in transformers format, for messages; empty if nothing is known."""
+    inside = sorted(item.name for item in folder.iterdir())
+    if "snapshots" in inside and folder.name.startswith("models--"):
+        commits = sorted(item.name for item in (folder / "snapshots").iterdir() if item.is_dir())
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            main = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+            commits = [main] if main in commits else commits
+        which = " or ".join(str(folder / "snapshots" / commit) for commit in commits[:5])
+        return (
+            f". It is the Hub's cache of one model: name the snapshot in it, {which or 'of which there is none here'}"
+        )
+    weights = [name for name in inside if name.endswith(FILE_SUFFIXES)]
+    if "hyperparams.yaml" in inside:
+        files = " or ".join(str(folder / name) for name in weights[:5]) or "FILE"
+        return (
+            f". It is a folder of SpeechBrain: give the folder of the model that its encoder was trained from, and its "
+            f"weights beside it: -u FOLDER -k {files}"
+        )
+    parts = sorted(item.parent.name for item in folder.glob("*/config.json"))
+    if parts:
+        return f". To use a model in it, name its folder: {' or '.join(str(folder / part) for part in parts[:5])}"
+    return f". To use a single file, name it: {folder / weights[0]}" if weights else ""
 
 
 def converted_family(content: Mapping[str, Any]) -> str | None:
@@ -126,11 +174,15 @@ def check_rate(content: Mapping[Any, Any], where: str) -> None:
                 )
 
 
-def _unknown(content: Mapping[str, Any]) -> str:
+def _unknown(content: Mapping[str, Any], inner: Mapping[str, Any]) -> str:
     keys = f"keys {first_keys(content)}"
+    names = "" if set(inner) == set(content) else f"; in it: {first_keys(inner)}"
+    if any(part in name for name in map(str, inner) for part in _TRANSFORMERS):
+        return (
+            f"a state dict of a transformers model ({keys}{names}) without its configuration. Put config.json and "
+            "preprocessor_config.json of that model into a folder, and give both: -u FOLDER -k FILE"
+        )
     if "pytorch-lightning_version" in content or {"state_dict", "epoch"} <= set(content):
-        inner = content.get("state_dict")
-        names = f"; in state_dict: {first_keys(inner)}" if isinstance(inner, Mapping) else ""
         return (
             f"a checkpoint of a Lightning training ({keys}{names}). Save the encoder alone, in one of the known "
             f"formats: {KNOWN}"
@@ -140,9 +192,4 @@ def _unknown(content: Mapping[str, Any]) -> str:
             f"a checkpoint of fairseq ({keys}). Convert it where fairseq is installed: "
             "python -m s3prl.upstream.hubert.convert (or wav2vec2, data2vec)"
         )
-    if any(part in name for name in map(str, content) for part in _TRANSFORMERS):
-        return (
-            f"a state dict of a transformers model ({keys}) without its configuration. Put it into a folder with "
-            "config.json and preprocessor_config.json, or give both: -u FOLDER -k FILE"
-        )
-    return f"no known format ({keys}). Known: {KNOWN}"
+    return f"no known format ({keys}{names}). Known: {KNOWN}"

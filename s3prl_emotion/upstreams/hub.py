@@ -9,6 +9,7 @@ from s3prl_emotion.errors import UpstreamError
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SETTINGS = ["config.json", "preprocessor_config.json", "processor_config.json", "pretraining*.json*"]
+_BESIDE = ["adapter_config.json", "modules.json"]  # say that the model is more than its weights
 _SAFETENSORS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
 TOKENIZER_FILES = (
     *(
@@ -48,7 +49,7 @@ def snapshot(hub_id: str, refresh: bool = False, revision: str | None = None, fu
         return Path(snapshot_download(hub_id, revision=revision, force_download=refresh, allow_patterns=patterns))
 
     try:
-        settings = [*_SETTINGS, *further]
+        settings = [*_SETTINGS, *_BESIDE, *further]
         folder = fetch(settings + _SAFETENSORS)
         if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
             folder = fetch(settings + _TORCH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from transformers.utils import logging as transformers_logging
 
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams._bounds import check_settings_sizes
-from s3prl_emotion.upstreams.formats import check_folder
+from s3prl_emotion.upstreams.formats import check_folder, hint
+
+logger = logging.getLogger(__name__)
 
 BROKEN = (
     *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, SafetensorError),
@@ -36,19 +39,28 @@ def read_settings(folder: Path) -> Any:
         UpstreamError: if it is missing, broken, of an unknown kind, or asks for code
     """
     check_folder(folder)
-    _check_values(folder / "config.json")
+    given = _checked_values(folder / "config.json")
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config.dtype = torch.float32  # weights are taken as they are in the file, not in what it names
+        config.return_dict = True
     except BROKEN as error:
         if "auto_map" in (folder / "config.json").read_text(encoding="utf-8", errors="replace"):
             raise UpstreamError(
                 f"{folder}: refused, because the model is code beside its config.json (auto_map), which is not "
                 "executed; kinds that transformers itself knows are read"
             ) from error
-        raise UpstreamError(f"{folder}/config.json: {first_line(error)}") from error
+        other = "" if given.get("model_type") else hint(folder)  # it is of another library
+        raise UpstreamError(f"{folder}/config.json: {first_line(error).rstrip('.')}{other}") from error
+    if given.get("auto_map"):
+        logger.warning(
+            "%s: config.json names code beside it (auto_map), which is not executed: read as transformers' own %r",
+            *(folder, config.model_type),
+        )
+    return config
 
 
-def _check_values(path: Path) -> None:
+def _checked_values(path: Path) -> dict[str, Any]:
     """What transformers would take as it stands, and fail on later, or never come back from."""
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
@@ -69,14 +81,28 @@ def _check_values(path: Path) -> None:
         is_table = name.startswith("max_") and name.endswith(("positions", "embeddings"))
         if is_table and type(value) in (int, float) and not 1 <= value <= _LONGEST_TABLE:
             raise UpstreamError(f"{path}: {name} is {value}, expected 1 to {_LONGEST_TABLE}")
+    for name, value in _nested(given):
         if name in ("attn_implementation", "_attn_implementation") and "/" in str(value):
             raise UpstreamError(
                 f"{path}: refused, because {name} is {json.dumps(value)[:60]}: code from the Hub, which is not executed"
             )
-    if given.get("quantization_config") is not None:
+        if name in ("quantization_config", "compression_config") and value is not None:
+            raise UpstreamError(f"{path}: {name} is given; quantised weights are not read. Save them as float32")
+    other = given.get("transformers_weights")
+    if other not in (None, "model.safetensors"):
         raise UpstreamError(
-            f"{path}: quantization_config is given; quantised weights are not read. Save them as float32"
+            f"{path}: transformers_weights is {json.dumps(other)[:60]}, and weights are read from model.safetensors "
+            "or pytorch_model.bin alone. Give that file this name, and delete the setting"
         )
+    return given
+
+
+def _nested(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values, those of settings in settings too."""
+    for name, value in settings.items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from _nested(value)
 
 
 def skeleton(folder: Path, config: Any, weights: Mapping[str, Tensor], kind: Any = None) -> nn.Module:

@@ -24,7 +24,7 @@ class WhisperUpstream(nn.Module):
     ``round(samples / 320)`` frames. A longer one is run in consecutive windows that do not see each other.
 
     Args:
-        encoder: what was loaded; of the model, the decoder is dropped
+        encoder: what was loaded
 
     Raises:
         UpstreamError: if feature extractor and model do not fit
@@ -32,7 +32,7 @@ class WhisperUpstream(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.model = encoder.model.get_encoder()  # type: ignore[operator]
+        self.model = encoder.model
         self.extractor = encoder.extractor
         self.window_frames = int(encoder.config.max_source_positions)
         self.stride = 2 * int(self.extractor.hop_length)  # the second convolution has stride 2

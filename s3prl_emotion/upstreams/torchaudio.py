@@ -16,11 +16,11 @@ from torch.nn.utils.rnn import pad_sequence
 from s3prl_emotion._yaml import load_yaml
 from s3prl_emotion.errors import UpstreamError, nearest
 from s3prl_emotion.upstreams.batching import encoded
-from s3prl_emotion.upstreams.files import check_fit, first_keys, load
+from s3prl_emotion.upstreams.files import check_fit, check_numbers, first_keys, load, say_left_out, unwrapped
 
-HEADS = ("aux.", "mask_generator.", "logit_generator.")
-"""What torchaudio's models for fine-tuning and for HuBERT pretraining have beside the encoder."""
-
+_FIRST = "encoder.transformer.layers.0.attention.k_proj.weight"
+_PARTS = ("feature_extractor.", "encoder.")
+"""Of the encoder; models for fine-tuning and for HuBERT pretraining have others beside it."""
 _STRIDES = {(10, 3, 3, 3, 3, 2, 2): (5, 2, 2, 2, 2, 2, 2)}  # of every published model with these kernels
 _HEADS = {(768, 12): 12, (1024, 24): 16, (1280, 48): 16, (1920, 48): 16}
 """Attention heads by width and layers, in ``torchaudio.models`` (``wav2vec2_base`` to ``wav2vec2_xlsr_2b``)."""
@@ -54,14 +54,25 @@ def encoder_weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]
     Raises:
         UpstreamError: if the file holds another kind of model
     """
+    content = unwrapped(content, str(path))
     other = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if other:
         raise UpstreamError(
             f"{path}: expected names and tensors only, {', '.join(other[:5])} is none: save a state dict"
         )
-    weights = {str(name).removeprefix("wav2vec2."): value for name, value in content.items()}
-    if not any(name.startswith("encoder.transformer.layers.0.") for name in weights):
+    prefixes = [name.removesuffix(_FIRST) for name in map(str, content) if f".{name}".endswith(f".{_FIRST}")]
+    if not prefixes:
         raise UpstreamError(f"{path}: no state dict of torchaudio's wav2vec 2.0 or HuBERT: keys {first_keys(content)}")
+    if len(prefixes) > 1:
+        raise UpstreamError(
+            f"{path}: holds {len(prefixes)} encoders, under {' and '.join(map(repr, prefixes[:5]))}. Save the one that "
+            "you mean: torch.save(model.PART.state_dict(), PATH)"
+        )
+    starts = tuple(f"{prefixes[0]}{part}" for part in _PARTS)
+    weights = {
+        str(name).removeprefix(prefixes[0]): value for name, value in content.items() if str(name).startswith(starts)
+    }
+    say_left_out(path, [str(name) for name in content if not str(name).startswith(starts)])
     if any("gru_rel_pos" in name or "rel_attn_embed" in name for name in weights):
         raise UpstreamError(f"{path}: torchaudio's WavLM is not read; take WavLM in transformers' or S3PRL's format")
     conv = "encoder.transformer.pos_conv_embed.conv."
@@ -203,7 +214,7 @@ def checked_model(found: Architecture, weights: dict[str, Tensor], path: Path) -
     if f"{conv}weight_g" in model.state_dict():  # torchaudio before 2.1
         for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
             weights[f"{conv}{old}"] = weights.pop(f"{conv}parametrizations.weight.{new}")
-    check_fit(model, weights, f"{path} (torchaudio)", HEADS)
+    check_fit(model, weights, f"{path} (torchaudio)")
     return model
 
 
@@ -223,6 +234,7 @@ class TorchaudioUpstream(nn.Module):
         weights = encoder_weights(load(path), path)
         self.architecture = architecture(weights, path, settings)
         self.model = checked_model(self.architecture, weights, path)
+        check_numbers(weights, path)
         self.model.load_state_dict({name: weights[name] for name in self.model.state_dict()})
         self.model.float()
         self.padding_changes_features = self.architecture.arguments["extractor_mode"] == "group_norm"

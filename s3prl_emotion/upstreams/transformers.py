@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoFeatureExtractor
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams._weights import read_weights, weight_files
-from s3prl_emotion.upstreams.files import misfit
+from s3prl_emotion.upstreams._weights import own_part, read_weights, weight_files
+from s3prl_emotion.upstreams.files import check_numbers, misfit, say_left_out
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, read_settings, skeleton
-
-logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
 
-HEADS = (
-    *("lm_head", "classifier", "projector", "layer_weights", "quantizer", "project_q", "project_hid", "final_proj"),
-    *("masked_spec_embed", "label_embeddings_concat", "label_embs_concat", "speaker_proj", "tdnn", "objective"),
-    *("feature_extractor_xvec", "ctc_proj", "dropout_features", "layer_norm_for_extract", "decoder", "proj_out"),
+WAVEFORM_KINDS = (
+    *("hubert", "wav2vec2", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "wav2vec2-conformer"),
+    *("sew", "sew-d"),
 )
-"""Beginnings of the names of what sits on an encoder, or beside it, for pretraining and fine-tuning."""
-
+"""Types of transformers whose bare model maps a waveform to states, each tested against transformers."""
 _EXTRACTORS = {
     "whisper": ("WhisperFeatureExtractor", ("sampling_rate", "feature_size")),
     "wav2vec2-bert": ("SeamlessM4TFeatureExtractor", ("sampling_rate", "num_mel_bins", "stride")),
 }
 _WAVEFORM_EXTRACTOR = ("Wav2Vec2FeatureExtractor", ("sampling_rate", "do_normalize"))
-_RENAMED = {
-    ".weight_g": ".parametrizations.weight.original0",
-    ".weight_v": ".parametrizations.weight.original1",
-    ".gamma": ".weight",
-    ".beta": ".bias",
-}
-"""Endings of names in older files, and those that transformers reads them as."""
+_OPTIONAL = ("masked_spec_embed",)
+"""Beginnings of names of what spec-augment alone uses."""
+_BOOKKEEPING = ("feature_extractor_type", "processor_class", "_processor_class", "transformers_version")
 
 
 @dataclass(frozen=True)
@@ -59,16 +49,14 @@ def read_config(folder: Path) -> Any:
         UpstreamError: if it is missing, broken, of an unknown kind, or no speech encoder
     """
     config = read_settings(folder)
-    is_speech = config.model_type in _EXTRACTORS or getattr(config, "conv_stride", None) is not None
-    if not is_speech or not hasattr(config, "num_hidden_layers") or type(config) not in MODEL_MAPPING:
+    if config.model_type not in (*WAVEFORM_KINDS, *_EXTRACTORS):
         raise UpstreamError(
             f"{folder}: {config.model_type!r} is no speech encoder with hidden states that is known here. Known: "
-            "encoders of waveforms (hubert, wav2vec2, wavlm, data2vec-audio, unispeech-sat, ...), whisper, "
-            "wav2vec2-bert"
+            f"encoders of waveforms ({', '.join(WAVEFORM_KINDS)}), {', '.join(_EXTRACTORS)}"
         )
-    for name, value in (("layerdrop", 0.0), ("encoder_layerdrop", 0.0), ("dtype", torch.float32)):
+    for name in ("layerdrop", "encoder_layerdrop"):
         if hasattr(config, name):
-            setattr(config, name, value)
+            setattr(config, name, 0.0)
     return config
 
 
@@ -81,39 +69,84 @@ def read_extractor(folder: Path, config: Any) -> Any:
     kind, settings = _EXTRACTORS.get(config.model_type, _WAVEFORM_EXTRACTOR)
     example = ", ".join(f"{name}=..." for name in settings)
     save = f"Save the model's feature extractor there: {kind}({example}).save_pretrained({str(folder)!r})"
-    found = [folder / name for name in ("preprocessor_config.json", "processor_config.json")]
-    found = [path for path in found if path.is_file()]
-    if not found:
+    files = _extractor_files(folder)
+    if not files:
         raise UpstreamError(
             f"{folder}: preprocessor_config.json is missing, which says how waveforms are normalised, and at which "
             f"sampling rate. {save}"
         )
-    given: Any = None
+    path, given = files[0], {}
     try:
-        given = json.loads(found[0].read_text(encoding="utf-8"))
-        given = given.get("feature_extractor", given) if isinstance(given, dict) else given
-        if not isinstance(given, dict):
-            raise UpstreamError(f"{found[0]}: expected names and values, found {json.dumps(given)[:40]}. {save}")
+        given, *others = [_extractor_settings(file) for file in files]
         absent = [name for name in settings if name not in given]
         if absent:
-            raise UpstreamError(f"{found[0]}: {' and '.join(absent)} missing. {save}")
-        _check_types(given, found[0])
+            raise UpstreamError(f"{path}: {' and '.join(absent)} missing. {save}")
+        _check_types(given, path)
         extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
+        for file, other in zip(files[1:], others, strict=True):
+            _check_agreement(extractor, path, type(extractor).from_dict(dict(other)), file, other)
     except BROKEN as error:
-        if isinstance(given, dict) and "auto_map" in given:
+        if "auto_map" in given:
             raise UpstreamError(
-                f"{found[0]}: refused, because the feature extractor is code beside it (auto_map), which is not "
+                f"{path}: refused, because the feature extractor is code beside it (auto_map), which is not "
                 f"executed. {save}"
             ) from error
-        raise UpstreamError(f"{found[0]}: {first_line(error)}. {save}") from error
+        raise UpstreamError(f"{path}: {first_line(error)}. {save}") from error
     if any(not hasattr(extractor, name) for name in settings):
-        raise UpstreamError(f"{found[0]}: {type(extractor).__name__} does not fit {config.model_type}. {save}")
+        raise UpstreamError(f"{path}: {type(extractor).__name__} does not fit {config.model_type}. {save}")
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UpstreamError(
-            f"{found[0]}: the feature extractor asks for {extractor.sampling_rate} Hz, expected {SAMPLE_RATE}: "
+            f"{path}: the feature extractor asks for {extractor.sampling_rate} Hz, expected {SAMPLE_RATE}: "
             "S3PRL gives waveforms at 16 kHz"
         )
     return extractor
+
+
+def _extractor_files(folder: Path) -> list[Path]:
+    """The files with settings of the feature extractor, first the one that transformers reads."""
+    nested, own = folder / "processor_config.json", folder / "preprocessor_config.json"
+    has_settings = nested.is_file() and bool(_nested(_read_json(nested)))
+    return [path for path in ((nested, own) if has_settings else (own,)) if path.is_file()]
+
+
+def _extractor_settings(path: Path) -> dict[str, Any]:
+    content = _read_json(path)
+    given = _nested(content) if path.name == "processor_config.json" else content
+    if not isinstance(given, dict):
+        raise UpstreamError(f"{path}: expected names and values, found {json.dumps(given)[:40]}")
+    return given
+
+
+def _nested(content: Any) -> Any:
+    """The settings of the feature extractor among those of a processor, where transformers looks for them."""
+    return content.get("feature_extractor", content.get("audio_processor")) if isinstance(content, dict) else None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UpstreamError(f"{path}: {first_line(error)}. Copy or download it again") from error
+
+
+def _check_agreement(extractor: Any, path: Path, other: Any, file: Path, given: Mapping[str, Any]) -> None:
+    """Refuse a second file with other settings: which of them the model was trained with is not known."""
+    names = [name for name in type(extractor)().to_dict() if name not in _BOOKKEEPING]
+    one, two = extractor.to_dict(), other.to_dict()
+    differing = [
+        f"{name} is {json.dumps(one.get(name), default=str)} in {path.name} and "
+        f"{json.dumps(two.get(name), default=str)} in {file.name}"
+        for name in names
+        if one.get(name) != two.get(name)
+    ]
+    kind = given.get("feature_extractor_type")
+    if kind not in (None, type(extractor).__name__):
+        differing.append(f"{path.name} is for a {type(extractor).__name__}, {file.name} for a {kind}")
+    if differing:
+        raise UpstreamError(
+            f"{path.parent}: {path.name}, which transformers reads, and {file.name} disagree: {'; '.join(differing)}. "
+            "Delete the one that the model was not trained with"
+        )
 
 
 def _check_types(given: dict[str, Any], path: Path) -> None:
@@ -141,13 +174,23 @@ def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
     extractor = read_extractor(folder, config)
     files = weight_files(folder) if weights is None else [weights]
     where = str(folder if weights is None else weights)
-    # Names and pickles are checked here; transformers maps names of older and of fine-tuned models.
+    kind = model_class(config)
     state = read_weights(files, where)
-    skeleton(folder, config, state)
-    kind = MODEL_MAPPING[type(config)]
+    state = own_part(state, skeleton(folder, config, state, kind), where, _OPTIONAL)
+    check_numbers(state, where)
+    say_left_out(folder, [path.name for path in folder.glob("adapter.*.safetensors")])  # of languages, as MMS has them
     model, report = filled(kind, config, state, where)
     _check_fit(where, config.model_type, kind.base_model_prefix, report)
     return Encoder(model.float(), config, extractor)
+
+
+def model_class(config: Any) -> Any:
+    """The class whose weights an upstream needs: of Whisper, the encoder."""
+    if config.model_type != "whisper":
+        return MODEL_MAPPING[type(config)]
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    return WhisperEncoder
 
 
 def layers_of(model: nn.Module, inputs: Tensor, **given: Any) -> tuple[Tensor, ...]:
@@ -167,24 +210,16 @@ def layers_of(model: nn.Module, inputs: Tensor, **given: Any) -> tuple[Tensor, .
 
 
 def _check_fit(where: str, kind: str, prefix: str, report: dict[str, Any]) -> None:
-    """Complain about missing, surplus and misshapen weights; name heads that are left out."""
+    """Complain about missing, surplus and misshapen weights."""
 
-    def plain(name: str) -> str:
-        return name.removeprefix(f"{prefix}.")
+    def plain(names: Iterable[str]) -> list[str]:
+        found = (str(name).removeprefix(f"{prefix}.") for name in names)
+        return [name for name in found if not name.startswith(_OPTIONAL)]
 
-    # A masking embedding is used by spec-augment only; of Whisper, only the encoder is.
-    unused = ("masked_spec_embed", *(("decoder",) if kind == "whisper" else ()))
-    missing = [plain(name) for name in report["missing_keys"] if not plain(name).startswith(unused)]
-    surplus = [plain(name) for name in report["unexpected_keys"]]
-    heads = [name for name in surplus if name.startswith(HEADS)]
     shapes = [
-        f"{plain(name)} (file {tuple(given)}, model {tuple(expected)})"
-        for name, given, expected in report["mismatched_keys"]
-        if not plain(name).startswith(unused)
+        f"{name} (file {tuple(given)}, model {tuple(expected)})" for name, given, expected in report["mismatched_keys"]
     ]
-    misfit(f"{where} ({kind})", missing, [name for name in surplus if name not in heads], shapes)
-    if heads:
-        logger.info("%s: left out, no part of the encoder: %s", where, ", ".join(sorted(heads)[:10]))
+    misfit(f"{where} ({kind})", plain(report["missing_keys"]), plain(report["unexpected_keys"]), plain(shapes))
 
 
 def check_names(where: str, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -198,18 +233,10 @@ def check_names(where: str, model: nn.Module, weights: Mapping[str, Tensor]) -> 
     Raises:
         UpstreamError: naming what is missing, surplus or of another shape
     """
-    prefix = str(model.base_model_prefix)
-
-    def plain(name: str) -> str:
-        for old, new in _RENAMED.items():
-            name = f"{name.removesuffix(old)}{new}" if name.endswith(old) else name
-        return name.removeprefix(f"{prefix}.")
-
-    given = {plain(name): value for name, value in weights.items()}
-    own = {plain(name): value for name, value in model.state_dict().items()}
-    needed = {plain(name) for name, _ in model.named_parameters()}
+    given = own_part(weights, model, where, _OPTIONAL)
+    own = model.state_dict()
     report = {
-        "missing_keys": sorted(needed - set(given)),
+        "missing_keys": sorted({name for name, _ in model.named_parameters()} - set(given)),
         "unexpected_keys": sorted(set(given) - set(own)),
         "mismatched_keys": [
             (name, value.shape, own[name].shape)
@@ -217,4 +244,4 @@ def check_names(where: str, model: nn.Module, weights: Mapping[str, Tensor]) -> 
             if name in own and value.shape != own[name].shape
         ],
     }
-    _check_fit(where, str(model.config.model_type), prefix, report)  # type: ignore[union-attr]
+    _check_fit(where, str(model.config.model_type), str(model.base_model_prefix), report)  # type: ignore[union-attr]

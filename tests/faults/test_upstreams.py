@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from faults.campaign import CANARY, Fault, hold, payload, table
 from faults.payloads import BROKEN, MALICIOUS, Make
@@ -153,7 +154,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a table without end": (_config(max_source_positions=10**15), "max_source_positions"),
     "model_type null": (_config(model_type=None), "bad"),
     "model_type a list": (_config(model_type=["hubert"]), "bad"),
-    "model_type a text model": (_config(model_type="bert"), "do not fit"),
+    "model_type a text model": (_config(model_type="bert"), "is no speech encoder"),
     "a lone surrogate": (_config(model_type="\ud800"), "lone surrogate"),
     "a lone surrogate in a name": (lambda content: {**content, "\udfff": 1}, "lone surrogate"),
     "code beside it": (_config(auto_map={"AutoModel": "own.C"}, model_type="own"), "auto_map"),
@@ -409,3 +410,76 @@ def test_the_json_of_an_export_makes_s3prl_read_nothing(
         is_fetched = text.startswith("http") and not name.endswith("_local")
         says = ("cannot be downloaded",) if is_fetched else ("-k ",)
     hold(Fault(name, argv, says), tmp_path, capsys, **places)
+
+
+def _state(places: dict[str, Path]) -> dict[str, Any]:
+    return dict(load_file(places["hubert"] / "model.safetensors"))
+
+
+def _poisoned(state: dict[str, Any]) -> dict[str, Any]:
+    name = next(name for name in sorted(state) if name.endswith("layer_norm.weight"))
+    return {**state, name: torch.full_like(state[name], float("nan"))}
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("run", "-u", "{here}/bad", *REST),
+        ("run", "-u", "hf_auto_custom", "-k", "{here}/bad", *REST),
+        ("run", "-u", "{hubert}", "-k", "{here}/bad/model.safetensors", *REST),
+        ("pretrain", "flea", "--demo", "-u", "{here}/bad", "-p", "{here}/flea", "--cache-root", "{here}/cache"),
+    ],
+    ids=["path", "hf_auto_custom", "weights beside a folder", "base of FLEA"],
+)
+def test_weights_that_are_not_finite(argv: tuple[str, ...], places: dict[str, Path], tmp_path, capsys) -> None:
+    """Named as the user named them, with the tensor."""
+    shutil.copytree(places["hubert"], tmp_path / "bad")
+    save_file(_poisoned(_state(places)), tmp_path / "bad" / "model.safetensors")
+    said = hold(Fault("NaN", argv, (f"{tmp_path}/bad", "layer_norm.weight holds values")), tmp_path, capsys, **places)
+    assert "hf_auto_custom" not in said.rpartition("error: ")[2]
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "an adapter beside it": (
+        lambda bad: (bad / "adapter_config.json").write_text("{}"),
+        ("adapter_config.json is an adapter (peft)", "merge_and_unload()"),
+    ),
+    "settings that disagree": (
+        lambda bad: (bad / "processor_config.json").write_text(
+            '{"feature_extractor": {"sampling_rate": 16000, "do_normalize": true, "padding_value": 3.0}}'
+        ),
+        ("processor_config.json, which transformers reads, and preprocessor_config.json disagree", "padding_value"),
+    ),
+    "a deep processor": (
+        lambda bad: (bad / "processor_config.json").write_text('{"feature_extractor": ' + DEEP + "}"),
+        ("processor_config.json",),
+    ),
+    "a SpeechT5": (
+        lambda bad: (bad / "config.json").write_text('{"model_type": "speecht5"}'),
+        ("'speecht5' is no speech encoder",),
+    ),
+}
+
+
+@pytest.mark.parametrize("entry", ["path", "dropped", "hf_auto_custom"])
+@pytest.mark.parametrize("name", FOLDERS)
+def test_what_lies_in_a_folder(name: str, entry: str, places: dict[str, Path], tmp_path, capsys) -> None:
+    change, says = FOLDERS[name]
+    folder = tmp_path / ("upstreams/bad" if entry == "dropped" else "bad")
+    shutil.copytree(places["hubert"], folder)
+    change(folder)
+    argv = {"dropped": ("-u", "bad"), "path": ("-u", str(folder))}.get(
+        entry, ("-u", "hf_auto_custom", "-k", str(folder))
+    )
+    hold(Fault(name, ("run", *argv, *REST), (*says, "bad")), tmp_path, capsys, **places)
+
+
+@pytest.mark.parametrize("form", ["module.", "backbone.", "Lightning"])
+def test_a_trainings_checkpoint_runs(form: str, places: dict[str, Path], tmp_path, capsys) -> None:
+    """Beside the folder that it was trained from, with a head of its own."""
+    prefix = "model.encoder." if form == "Lightning" else form
+    state = {f"{prefix}{name}": value for name, value in _state(places).items()} | {"model.fc.weight": torch.zeros(4)}
+    content = {"epoch": 1, "state_dict": state, "callbacks": {}} if form == "Lightning" else state
+    torch.save(content, tmp_path / "mine.ckpt")
+    argv = ("run", "-u", "{hubert}", "-k", "{here}/mine.ckpt", *REST)
+    hold(Fault(form, argv, (), status=0), tmp_path, capsys, **places)

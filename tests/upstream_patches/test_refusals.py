@@ -89,8 +89,8 @@ CASES: dict[str, Fault] = {
     ),
     "surplus keys": (
         "hubert-layer",
-        lambda path, _: change(path / WEIGHTS, lambda content: content.update({"extra.w": torch.zeros(2)})),
-        "the weights do not fit. 1 surplus: extra.w. Is it",
+        lambda path, _: change(path / WEIGHTS, lambda content: content.update({"encoder.extra.w": torch.zeros(2)})),
+        "the weights do not fit. 1 surplus: encoder.extra.w. Is it",
     ),
     "another shape": (
         "hubert-layer",
@@ -136,11 +136,11 @@ CASES: dict[str, Fault] = {
             path,
             lambda content: (
                 content.pop("encoder.transformer.layers.1.attention.k_proj.bias"),
-                content.update({"extra.w": torch.zeros(2)}),
+                content.update({"encoder.extra.w": torch.zeros(2), "extra.w": torch.zeros(2)}),
             ),
         ),
         "(torchaudio): the weights do not fit. 1 missing: encoder.transformer.layers.1.attention.k_proj.bias; "
-        "1 surplus: extra.w",
+        "1 surplus: encoder.extra.w",
     ),
     "S3PRL-converted, missing and surplus keys": (
         "s3prl-hubert",
@@ -156,7 +156,49 @@ CASES: dict[str, Fault] = {
     "Lightning": (
         "torchaudio-group",
         lambda path, _: only(path, {"epoch": 3, "state_dict": {"net.w": torch.zeros(1)}, "loops": {}}),
-        "a checkpoint of a Lightning training (keys epoch, state_dict, loops; in state_dict: net.w)",
+        "a checkpoint of a Lightning training (keys epoch, state_dict, loops; in it: net.w)",
+    ),
+    "Lightning, with a model of transformers": (
+        "torchaudio-group",
+        lambda path, good: only(path, {"epoch": 3, "state_dict": load_file(good["hubert-layer"] / WEIGHTS)}),
+        "without its configuration. Put config.json and preprocessor_config.json of that model into a folder, and give "
+        "both: -u FOLDER -k FILE",
+    ),
+    "an adapter beside its base": (
+        "hubert-layer",
+        lambda path, _: (
+            (path / "adapter_config.json").write_text('{"base_model_name_or_path": "facebook/hubert", "r": 2}'),
+            (path / "adapter_model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}"),
+        ),
+        "refused, because adapter_config.json and adapter_model.safetensors are an adapter (peft) that changes a base "
+        "model, and adapters are not loaded. Merge it into its base where peft is installed, and name OUT: "
+        'PeftModel.from_pretrained(MODEL.from_pretrained("facebook/hubert"),',
+    ),
+    "an adapter's weights beside a base": (
+        "hubert-layer",
+        lambda path, _: (path / "adapter_model.bin").write_bytes(b""),
+        "refused, because adapter_model.bin is an adapter (peft)",
+    ),
+    "an adapter without its base": (
+        "hubert-layer",
+        lambda path, _: (
+            (path / "config.json").rename(path / "adapter_config.json"),
+            (path / WEIGHTS).rename(path / "adapter_model.safetensors"),
+        ),
+        ".merge_and_unload().save_pretrained(OUT), with MODEL the class that was adapted",
+    ),
+    "weights that config.json names": (
+        "hubert-layer",
+        lambda path, _: change(path / "config.json", lambda content: content.update(transformers_weights="o.bin")),
+        'config.json: transformers_weights is "o.bin", and weights are read from model.safetensors or',
+    ),
+    "a model in a folder below": (
+        "hubert-layer",
+        lambda path, _: (
+            shutil.copytree(path, path / "0_Transformer"),
+            (path / "config.json").unlink(),
+        ),
+        "To use a model in it, name its folder: ",
     ),
     "fairseq": (
         "torchaudio-group",
@@ -195,6 +237,27 @@ CASES: dict[str, Fault] = {
 @pytest.mark.parametrize("case", CASES)
 def test_each_fault_is_named(good, tmp_path, case: str) -> None:
     check(CASES[case], good, tmp_path)
+
+
+def test_the_snapshot_in_a_folder_of_the_hubs_cache_is_named(good, tmp_path) -> None:
+    cache = tmp_path / "models--owner--name"
+    for commit in ("0123abcd", "4567"):
+        shutil.copytree(good["hubert-layer"], cache / "snapshots" / commit)
+    with pytest.raises(UpstreamError, match=f"name the snapshot in it, {cache}/snapshots/0123abcd or {cache}/s.*/4567"):
+        build(cache)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("4567")
+    with pytest.raises(UpstreamError, match=f"the Hub's cache of one model: name the snapshot in it, {cache}/.*/4567$"):
+        build(cache)
+    build(cache / "snapshots" / "4567")
+
+
+def test_code_beside_a_model_that_transformers_knows_is_named(good, tmp_path, caplog) -> None:
+    folder = tmp_path / "hubert"
+    shutil.copytree(good["hubert-layer"], folder)
+    change(folder / "config.json", lambda content: content.update(auto_map={"AutoModel": "own.Own"}))
+    build(folder)
+    assert "(auto_map), which is not executed: read as transformers' own 'hubert'" in caplog.text
 
 
 def test_long_lists_are_cut(good, tmp_path) -> None:

@@ -122,6 +122,7 @@ FILES = (
     *("config.json", "model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"),
     *("model_old.safetensors", "pytorch_model_old.bin"),
+    *("adapter_config.json", "processor_config.json", "modules.json"),
 )
 
 

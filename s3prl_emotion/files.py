@@ -49,7 +49,9 @@ def write_atomically(path: str | Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A new path beside ``path``; what is written there takes the place of ``path`` at the end, if nothing fails.
+    """A new path beside ``path``; the file written there takes the place of ``path`` at the end, if nothing fails.
+
+    It is on the disk before it has the name, so that a power failure leaves the old content or the new one too.
 
     Raises:
         OSError: naming ``path``, if it cannot be written; the old file is then untouched
@@ -59,7 +61,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
+        with contextlib.suppress(OSError):  # not every file system can do this with a folder
+            _sync(path.parent)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(temporary), temporary):
             raise
@@ -67,6 +72,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Force a file, or all files of a folder, to the disk, before it takes the place of another."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            _sync(file)
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def append(path: str | Path, text: str) -> None:

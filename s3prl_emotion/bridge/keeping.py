@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import re
+import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,16 @@ import torch
 
 from s3prl_emotion.files import replacing, write_atomically
 
+_BEGUN_FROM = ("init_ckpt", "past_exp")
+"""S3PRL's arguments that name the checkpoint that a training goes on from."""
 _STEP = re.compile(r" at step (\d+):")
 
 
 @contextlib.contextmanager
 def whole_checkpoints() -> Iterator[None]:
     """``torch.save`` to a path so that a reader sees the old checkpoint or the new one, never a part.
+
+    What it holds does not tell whether the training was interrupted: the same training gives the same bytes.
 
     A disk that is full is an OSError with the file's name then, where torch's own writer has ``basic_ios::clear``.
     """
@@ -29,7 +36,7 @@ def whole_checkpoints() -> Iterator[None]:
             return
         try:
             with replacing(place) as temporary, temporary.open("wb") as file:
-                original(content, file, *args, **kwargs)
+                original(_alike(content), file, *args, **kwargs)
         except RuntimeError as error:  # torch's own, while it closes an archive that could not be written
             fault = error.__context__
             if isinstance(fault, OSError) and fault.errno is not None:
@@ -41,6 +48,23 @@ def whole_checkpoints() -> Iterator[None]:
         yield
     finally:
         torch.save = original
+
+
+def _alike(content: Any) -> Any:
+    """What a checkpoint holds, less where its training was begun from, with equal texts as one object, as pickle asks."""
+    if isinstance(content, argparse.Namespace):
+        given = {**vars(content), **dict.fromkeys(_BEGUN_FROM)}
+        return argparse.Namespace(**{key: _alike(value) for key, value in sorted(given.items())})
+    if type(content) is str:
+        return sys.intern(content)
+    if type(content) in (dict, OrderedDict):
+        made = type(content)((_alike(key), _alike(value)) for key, value in content.items())
+        if hasattr(content, "_metadata"):  # of a module's state
+            made._metadata = _alike(content._metadata)  # type: ignore[union-attr]
+        return made
+    if type(content) in (list, tuple):
+        return type(content)(map(_alike, content))
+    return content
 
 
 def drop_lines_beyond(folder: Path, step: int) -> None:

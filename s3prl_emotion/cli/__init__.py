@@ -15,6 +15,7 @@ from s3prl_emotion import __version__
 from s3prl_emotion.cli._printable import PrintableFormatter, printable
 from s3prl_emotion.errors import EmotionError, reason_of
 from s3prl_emotion.files import named
+from s3prl_emotion.interruption import Interruption, handled
 
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
@@ -48,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        the exit status: 0, 2 for an error that the user can mend, 130 for an interruption, 141 where the reader of
-        the output closed it
+        the exit status: 0, 2 for an error that the user can mend, 128 + n where signal n ended it (130 for Ctrl-C),
+        141 where the reader of the output closed it
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)  # read when torch is loaded, which is later
@@ -66,9 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
     args = parser.parse_args(words)
     try:
-        status = int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
-        with named("standard output"):
-            sys.stdout.flush()  # here, not when Python ends, where nobody can answer to a fault
+        with handled():
+            status = int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
+            with named("standard output"):
+                sys.stdout.flush()  # here, not when Python ends, where nobody can answer to a fault
         return status
     except BrokenPipeError:  # the reader, such as head, has enough
         _close_output()
@@ -78,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename == "standard output":
             _close_output()
         return 2
+    except Interruption as interruption:
+        print(printable(f"\n{interruption}"), file=sys.stderr)
+        return 128 + interruption.number
     except KeyboardInterrupt:
         print("\ninterrupted: what is computed is kept; the same command goes on from there", file=sys.stderr)
         return 130

@@ -12,8 +12,10 @@ import re
 import shutil
 import socket
 import struct
+import sys
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -164,6 +166,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
     return content
+
+
+def alike(content: Any) -> Any:
+    """Containers with equal texts as one object: pickle writes such content, if it is equal, as equal bytes."""
+    if type(content) is str:
+        return sys.intern(content)
+    if type(content) in (dict, OrderedDict):
+        made = type(content)((alike(key), alike(value)) for key, value in content.items())
+        if hasattr(content, "_metadata"):  # of the state of a module of torch's
+            made._metadata = alike(content._metadata)
+        return made
+    return type(content)(map(alike, content)) if type(content) in (list, tuple) else content
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 GOES_ON = "the same command goes on from there"
 
 
-class Interruption(KeyboardInterrupt):  # noqa: N818  (as Python's own, it is no error)
+class Interruption(KeyboardInterrupt):
     """A signal asked the process to end. It is no ``Exception``, so that nobody goes on to the next piece of work.
 
     Args:

@@ -40,9 +40,8 @@ def test_a_deferred_signal_waits_for_the_check(capfd: pytest.CaptureFixture[str]
 
 
 def test_a_deferred_signal_waits_no_longer_than_the_block() -> None:
-    with handled():
-        with pytest.raises(Interruption), deferred("the step"):
-            os.kill(os.getpid(), signal.SIGTERM)
+    with handled(), pytest.raises(Interruption), deferred("the step"):
+        os.kill(os.getpid(), signal.SIGTERM)
     check()
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-import sys
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from s3prl_emotion.files import replacing, write_atomically
+from s3prl_emotion.files import alike, replacing, write_atomically
 
 _BEGUN_FROM = ("init_ckpt", "past_exp")
 """S3PRL's arguments that name the checkpoint that a training goes on from."""
@@ -36,7 +34,7 @@ def whole_checkpoints() -> Iterator[None]:
             return
         try:
             with replacing(place) as temporary, temporary.open("wb") as file:
-                original(_alike(content), file, *args, **kwargs)
+                original(_content(content), file, *args, **kwargs)
         except RuntimeError as error:  # torch's own, while it closes an archive that could not be written
             fault = error.__context__
             if isinstance(fault, OSError) and fault.errno is not None:
@@ -50,21 +48,12 @@ def whole_checkpoints() -> Iterator[None]:
         torch.save = original
 
 
-def _alike(content: Any) -> Any:
-    """What a checkpoint holds, less where its training was begun from, with equal texts as one object, as pickle asks."""
-    if isinstance(content, argparse.Namespace):
-        given = {**vars(content), **dict.fromkeys(_BEGUN_FROM)}
-        return argparse.Namespace(**{key: _alike(value) for key, value in sorted(given.items())})
-    if type(content) is str:
-        return sys.intern(content)
-    if type(content) in (dict, OrderedDict):
-        made = type(content)((_alike(key), _alike(value)) for key, value in content.items())
-        if hasattr(content, "_metadata"):  # of a module's state
-            made._metadata = _alike(content._metadata)  # type: ignore[union-attr]
-        return made
-    if type(content) in (list, tuple):
-        return type(content)(map(_alike, content))
-    return content
+def _content(content: Any) -> Any:
+    """What a checkpoint holds, less where its training was begun from."""
+    if isinstance(content, dict) and isinstance(content.get("Args"), argparse.Namespace):
+        args = {**vars(content["Args"]), **dict.fromkeys(_BEGUN_FROM)}
+        content = {**content, "Args": argparse.Namespace(**{key: alike(args[key]) for key in sorted(args)})}
+    return alike(content)
 
 
 def drop_lines_beyond(folder: Path, step: int) -> None:

@@ -238,7 +238,7 @@ class _Progress(tqdm):  # type: ignore[type-arg]
         (sys.stdout if file is None else file).write(s + end)
 
 
-class _StepDone(Exception):  # noqa: N818  (it is no error)
+class _StepDone(Exception):
     """A signal came, and the step in which it came is done."""
 
     def __init__(self, step: int, epoch: int) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.extraction import human
-from s3prl_emotion.files import UNREADABLE, replacing
+from s3prl_emotion.files import UNREADABLE, alike, replacing
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -21,7 +21,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(content, file)
+            torch.save(alike(content), file)
     except (OSError, RuntimeError) as error:
         free = shutil.disk_usage(path.parent).free
         kept = "the one before is whole" if path.is_file() else "there is none before it"

@@ -182,7 +182,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", full)
+        patched.setattr(checkpoints.torch, "save", full)
         with pytest.raises(RunError, match=r"cannot be written \(.*No space left.*the one before is whole. Make room"):
             loop(tmp_path, training()).run()
     assert (tmp_path / CHECKPOINT).read_bytes() == before

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.errors import ConfigError, EmotionError
 from s3prl_emotion.evaluation.metrics import ua, wa
 from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.protocols.split import Folds
@@ -18,8 +19,25 @@ from s3prl_emotion.runs.prediction import read_predictions
 
 logger = logging.getLogger(__name__)
 
-Prepared = dict[str, tuple[Manifest, Folds]]
-"""A corpus and its division, by the protocol's name."""
+
+class Prepared(dict[str, tuple[Manifest, Folds]]):
+    """A corpus and its division, by the protocol's name, and why it cannot be used: both are found out once."""
+
+    def __init__(self, known: Mapping[str, tuple[Manifest, Folds]] | None = None) -> None:
+        super().__init__(known or {})
+        self.refused: dict[tuple[str, ...], EmotionError] = {}  # by protocol and what may say what was heard before
+
+    @contextlib.contextmanager
+    def remembering(self, protocol: str, learned: Sequence[Path]) -> Iterator[None]:
+        """Refuse at once what was refused before."""
+        key = (protocol, *(str(place) for place in learned if place.is_dir()))
+        if key in self.refused:
+            raise self.refused[key]
+        try:
+            yield
+        except EmotionError as error:
+            self.refused[key] = error
+            raise
 
 
 def divided(
@@ -61,24 +79,25 @@ def _prepare(
         _, manifest, folds = folder.whole()
         check_leaks(manifest, folds, folder, corpus.pretraining, learned)
         return manifest, folds
-    if protocol in prepared:
-        manifest, folds = prepared[protocol]
-        check_leaks(manifest, folds, folder, corpus.pretraining, learned)
-        folder.write_division(manifest, folds)
-        return manifest, folds
-    prepared[protocol] = prepare(
-        corpus.name,
-        corpus.data,
-        corpus.options,
-        protocol,
-        folder,
-        corpus.skip_bad,
-        corpus.trim_zeros,
-        corpus.drop_leaks,
-        corpus.pretraining,
-        learned,
-        corpus.making,
-    )
+    with prepared.remembering(protocol, learned):
+        if protocol in prepared:
+            manifest, folds = prepared[protocol]
+            check_leaks(manifest, folds, folder, corpus.pretraining, learned)
+            folder.write_division(manifest, folds)
+            return manifest, folds
+        prepared[protocol] = prepare(
+            corpus.name,
+            corpus.data,
+            corpus.options,
+            protocol,
+            folder,
+            corpus.skip_bad,
+            corpus.trim_zeros,
+            corpus.drop_leaks,
+            corpus.pretraining,
+            learned,
+            corpus.making,
+        )
     return prepared[protocol]
 
 

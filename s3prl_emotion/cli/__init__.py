@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from s3prl_emotion import __version__
 from s3prl_emotion.cli._printable import PrintableFormatter, printable
+from s3prl_emotion.compiled import keep_below
 from s3prl_emotion.errors import EmotionError, reason_of
 from s3prl_emotion.files import named
 from s3prl_emotion.interruption import Interruption, handled
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == asked:  # only the asked command's file is imported: --help stays fast
             importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
     args = parser.parse_args(words)
+    keep_below(getattr(args, "cache_root", None))
     try:
         with handled():
             status = int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))

@@ -86,9 +86,7 @@ def test_a_run_and_its_store(nfs: None, run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "file", ["features/test_store.py", "features/test_cached_runs.py", "runs/test_folder.py", "faults/test_store.py"]
-)
+@pytest.mark.parametrize("file", ["features/test_store.py", "features/test_cached_runs.py", "runs/test_folder.py"])
 def test_all_of_stores_and_folders(file: str) -> None:
     """In processes of their own, whose children find the emulation too."""
     environment = {**os.environ, "PYTHONPATH": f"{TESTS / 'nfs'}{os.pathsep}{TESTS}"}

@@ -38,6 +38,7 @@ from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of
 from s3prl_emotion.bridge.starting import begin
 from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.loading import check_kinds
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
@@ -67,6 +68,8 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
         try:
             if name == "Scheduler" and state:
                 check_scheduler(state, model.state_dict())
+            if isinstance(model, torch.nn.Module) and state:
+                check_kinds(model, state)
             groups = [dict(group) for group in model.param_groups] if name == "Optimizer" else []
             super()._load_weight(model, name)
             if name == "Optimizer" and state:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -48,7 +49,7 @@ class Grid:
         for flag, values in (("-u", self.upstreams), ("-d", self.downstreams), ("--seeds", self.seeds)):
             if len(set(values)) != len(values):
                 raise ConfigError(f"{flag} {','.join(map(str, values))}: something is named twice")
-        if len(set(self.rates)) != len(self.rates) or any(not rate > 0 for rate in self.rates):
+        if len(set(self.rates)) != len(self.rates) or any(not 0 < rate < math.inf for rate in self.rates):
             raise ConfigError(f"--lr: expected different numbers above 0, found {list(self.rates)}")
 
 

@@ -22,8 +22,8 @@ from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.runs.prediction import Prediction, write_predictions
-from s3prl_emotion.runs.results import Results, Settings, read_results, write_results
+from s3prl_emotion.runs.prediction import Prediction
+from s3prl_emotion.runs.results import Results, Settings, read_results
 
 SUPERB_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """The learning rates that SUPERB allows to choose from (Yang et al., Interspeech 2021)."""
@@ -177,8 +177,7 @@ def _write(
         "chosen": {str(number): value for number, value in chosen.items()},
         "runs": {f"{key:g}": path.name for key, path in candidates.items()},
     }
-    write_predictions(folder.predictions, predictions, old.labels)
     write_atomically(folder.folds, RunFolder(source).folds.read_text(encoding="utf-8"))
     write_atomically(folder.rates, json.dumps(table, indent=1) + "\n")
-    write_results(folder.results, results)
+    folder.write_scores(results, predictions)
     return folder.path

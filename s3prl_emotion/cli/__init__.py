@@ -17,6 +17,9 @@ from s3prl_emotion.compiled import keep_below
 from s3prl_emotion.errors import EmotionError, reason_of
 from s3prl_emotion.files import named
 from s3prl_emotion.interruption import Interruption, handled
+from s3prl_emotion.plugins import blamed
+
+logger = logging.getLogger(__name__)
 
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
@@ -77,8 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has enough
         _close_output()
         return 128 + signal.SIGPIPE
-    except (EmotionError, OSError, MemoryError) as error:
-        print(printable(f"error: {reason_of(error)}"), file=sys.stderr)
+    except (Exception, SystemExit) as error:
+        plugin = blamed(error)
+        if plugin is None and not isinstance(error, (EmotionError, OSError, MemoryError)):
+            raise  # a fault of ours: all of its traceback is needed
+        logger.debug("", exc_info=True)
+        reason = plugin or error
+        print(printable(f"error: {reason_of(reason) if isinstance(reason, Exception) else reason}"), file=sys.stderr)
         if isinstance(error, OSError) and error.filename == "standard output":
             _close_output()
         return 2

@@ -20,6 +20,7 @@ from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.run import check, run
 from s3prl_emotion.locks import HeldError
+from s3prl_emotion.plugins import blamed
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Worked:
 
     def fail(self, point: Point, error: Exception) -> None:
         """Write down why a point failed."""
-        reason = reason_of(error)
+        reason = reason_of(blamed(error) or error)
         logger.error("%s: %s", point.name, reason)
         self.failed[f"{point.name}, seed {point.seed}"] = reason
 

@@ -81,6 +81,14 @@ def asked() -> int | None:
     return _State.received
 
 
+def leave_to_parent(_: int) -> None:
+    """In a worker that loads data: a cluster's SIGTERM comes to every process, and the step needs its batch still.
+
+    A second one, as the parent sends to a worker that hangs, ends it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
 def receive(number: int) -> None:
     """Let a signal count as received that another process of the same training received."""
     _State.received = number

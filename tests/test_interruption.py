@@ -6,11 +6,17 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.interruption import SIGNALS, Interruption, asked, check, deferred, handled
+from s3prl_emotion.features.extraction import Utterance, extract
+from s3prl_emotion.features.finding import find_store
+from s3prl_emotion.features.store import Shape, StoreKey
+from s3prl_emotion.interruption import SIGNALS, Interruption, asked, check, deferred, handled, leave_to_parent
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -90,3 +96,34 @@ def test_forked_children_leave_signals_to_their_parent() -> None:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
     assert _status(work) == 5
+
+
+def test_a_worker_outlives_the_first_sigterm() -> None:
+    """A cluster sends it to every process of a job."""
+
+    def work() -> None:
+        leave_to_parent(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert _status(work) == -signal.SIGTERM
+
+
+def test_an_extraction_keeps_what_it_has(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    def compute(waveform: torch.Tensor) -> torch.Tensor:
+        done.append(len(waveform))
+        if len(done) == 3:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return torch.zeros(1, 2, 3)
+
+    key = StoreKey("u", "w", None, None, "hidden_states", None, "frames", "float32", "0")
+    store = find_store(tmp_path, key, Shape(1, 3, 320), (np.zeros((1, 2, 3), dtype=np.float32),))
+    items = [Utterance(str(number), 0.1, lambda: np.zeros(1600, dtype=np.float32)) for number in range(6)]
+    with handled(), pytest.raises(Interruption, match="hidden states of 3 of 6 utterances; the same command goes on"):
+        extract(store, items, compute, "cpu")
+    store.refresh()
+    assert len(store) == 3
+    assert extract(store, items, lambda _: torch.zeros(1, 2, 3), "cpu") == 3

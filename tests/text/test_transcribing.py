@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +241,22 @@ def test_a_run_is_not_prepared_again(small, prepared, tmp_path, capsys) -> None:
     (tmp_path / "folder" / "run.json").write_text("{}")
     assert main([*prepared, "--data", str(small.parent / "table.csv")]) == 2
     assert "is the folder of a run, whose manifest and folds must stay" in capsys.readouterr().err
+
+
+def test_a_signal_waits_for_the_batch(small, ctc, tmp_path, monkeypatch, capsys) -> None:
+    original, calls = SpeechRecogniser.transcribe, []
+
+    def signalled(self, waves):
+        calls.append(len(waves))
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, waves)
+
+    monkeypatch.setattr(SpeechRecogniser, "transcribe", signalled)
+    out = tmp_path / "x.jsonl"
+    options = ["transcribe", str(small), "--model", str(ctc), "--device", "cpu", "--batch-size", "2", "--out", str(out)]
+    assert main(options) == 128 + signal.SIGTERM
+    assert f"SIGTERM: {out} has 4 of 9 utterances; the same command goes on from there" in capsys.readouterr().err
+    assert len(read_transcription(out).rows) == 4
+    assert main(options) == 0
+    assert "5 of them now" in capsys.readouterr().out

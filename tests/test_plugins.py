@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from s3prl_emotion import plugins
+from s3prl_emotion.audio.augmentation import effects
 from s3prl_emotion.bridge import entries, registration
+from s3prl_emotion.classical import classifiers
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.errors import ConfigError, NameClashError, PluginError
+from s3prl_emotion.experiment.studies import studies
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.registry import Registry
@@ -131,7 +134,7 @@ def write(folder: Path, *names: str, **changed: str) -> Path:
 def _forgotten(monkeypatch):
     """What a test registers is gone after it; names on the hub and executed files too."""
     monkeypatch.delenv(plugins.FOLDERS, raising=False)
-    registries: list[Registry] = [poolings, objectives, corpora, protocols]
+    registries: list[Registry] = [poolings, objectives, corpora, protocols, classifiers, effects, studies]
     for registry in registries:
         registry.names()
     kept = [(dict(registry._entries), dict(registry._files), registry._scanned) for registry in registries]

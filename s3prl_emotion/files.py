@@ -12,9 +12,11 @@ import re
 import shutil
 import socket
 import struct
+import sys
 import time
 import tokenize
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,7 +54,9 @@ def write_atomically(path: str | Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A new path beside ``path``; what is written there takes the place of ``path`` at the end, if nothing fails.
+    """A new path beside ``path``; the file written there takes the place of ``path`` at the end, if nothing fails.
+
+    It is on the disk before it has the name, so that a power failure leaves the old content or the new one too.
 
     Raises:
         OSError: naming ``path``, if it cannot be written; the old file is then untouched
@@ -62,7 +66,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        sync(temporary)
         os.replace(temporary, path)
+        with contextlib.suppress(OSError):  # not every file system can do this with a folder
+            _sync(path.parent)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(temporary), temporary):
             raise
@@ -70,6 +77,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Force a file, or all files of a folder, to the disk, before it takes the place of another."""
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            _sync(file)
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def append(path: str | Path, text: str) -> None:
@@ -171,6 +194,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {twice[:80]!r} is given twice")
     return content
+
+
+def alike(content: Any) -> Any:
+    """Containers with equal texts as one object: pickle writes such content, if it is equal, as equal bytes."""
+    if type(content) is str:
+        return sys.intern(content)
+    if type(content) in (dict, OrderedDict):
+        made = type(content)((alike(key), alike(value)) for key, value in content.items())
+        if hasattr(content, "_metadata"):  # of the state of a module of torch's
+            made._metadata = alike(content._metadata)
+        return made
+    return type(content)(map(alike, content)) if type(content) in (list, tuple) else content
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -1,8 +1,13 @@
-"""Locks of files between processes; the system lets go of them when their holder dies."""
+"""Locks of files between processes; the system lets go of them when their holder dies.
+
+On NFS the kernel keeps a shared lock only of a file that is open for reading, and an exclusive one only of a file that
+is open for writing: every lock file is opened for both where that is allowed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -16,10 +21,41 @@ logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 """Held alone by who prepares, claims or collects in a run folder, and by who computes in a fold's folder."""
+SWITCH = "S3PRL_EMOTION_LOCKS"
+"""The environment variable that is ``off`` where nothing is to be locked: one process alone works there then."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class HeldError(Exception):
     """Another process holds the lock."""
+
+
+def lock(descriptor: int, path: Path, kind: int) -> None:
+    """Lock an open file.
+
+    Args:
+        descriptor: open for reading if the lock is shared, for writing if it is exclusive
+        path: of the file, for messages
+        kind: as :func:`fcntl.flock` has it
+
+    Raises:
+        BlockingIOError: if it is held and ``fcntl.LOCK_NB`` is asked for
+        RunError: if the file system has no locks
+        OSError: naming the file
+    """
+    if os.environ.get(SWITCH) == "off":
+        return
+    try:
+        with named(path):
+            fcntl.flock(descriptor, kind)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise RunError(
+            f"{path}: this file system has no file locks, by which processes share a folder ({error.strerror}). Name a "
+            "folder on another (runs: --root or -p; hidden states: --cache-root), have it mounted with locks (Lustre: "
+            f"-o flock), or, if no other process works there, set {SWITCH}=off"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -35,7 +71,8 @@ def exclusive(path: Path, wait: bool = False) -> Iterator[bool]:
 
     Raises:
         HeldError: if another process holds it, and this one does not wait
-        OSError: naming the file, if the file system has no locks
+        RunError: if the file system has no locks
+        OSError: naming the file
     """
     try:
         descriptor = _locked(path, wait)
@@ -61,8 +98,7 @@ def shared(path: Path) -> Iterator[None]:
         yield
         return
     try:
-        with named(path):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        lock(descriptor, path, fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)
@@ -98,19 +134,33 @@ def only_here(folder: Path, wait: bool = False, skip: bool = False) -> Iterator[
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file, alone or with others."""
+    """Whether a process holds the lock file, alone or with others.
+
+    Where it can be read only, and its file system cannot tell then, it counts as held.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = _opened(path)
     except OSError:
         return False
     try:
-        with named(path):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock(descriptor, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if not isinstance(error, BlockingIOError) and error.errno != errno.EBADF:
+            raise
         return True
     finally:
         os.close(descriptor)
     return False
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a file that is there: for writing too, if that is allowed."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        return os.open(path, os.O_RDONLY)
 
 
 def _locked(path: Path, wait: bool) -> int:
@@ -118,8 +168,7 @@ def _locked(path: Path, wait: bool) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            with named(path):
-                _lock(descriptor, path, wait)
+            _lock(descriptor, path, wait)
             if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         except BaseException:
@@ -130,9 +179,9 @@ def _locked(path: Path, wait: bool) -> int:
 
 def _lock(descriptor: int, path: Path, wait: bool) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         if not wait:
             raise HeldError(str(path)) from None
         logger.info("%s: another process is working there; waiting for it", path.parent)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, path, fcntl.LOCK_EX)

@@ -20,6 +20,7 @@ import importlib.util
 import logging
 import os
 import sys
+import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,6 +121,37 @@ def plugin_of(file: str | Path | None) -> Plugin | None:
         if path.parent.parent == root.folder and path.parent.name in KINDS and not _is_ours(path.parent):
             return Plugin(root, path.parent.name, path)
     return None
+
+
+def blamed(error: BaseException) -> PluginError | None:
+    """An error that names the plugin in which an exception arose; None where it arose in none.
+
+    Args:
+        error: what was raised; an error of ours counts as what it was raised from, unless it names the file itself
+    """
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if not isinstance(cause, EmotionError):
+            for frame in reversed(traceback.extract_tb(cause.__traceback__)):
+                if plugin_of(frame.filename) is not None:
+                    return _failed(error, cause, frame)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _failed(error: BaseException, cause: BaseException, frame: traceback.FrameSummary) -> PluginError | None:
+    told = f"it ends the program ({cause.code})" if isinstance(cause, SystemExit) else ""
+    told = told or (reason_of(cause) if isinstance(cause, Exception) else repr(cause))
+    if isinstance(error, EmotionError):
+        if frame.filename in str(error):
+            return None
+        told = f"{error} ({told})"
+    return PluginError(
+        f"{frame.filename}: this plugin failed in line {frame.lineno}, {frame.name}: {told}. Repair it, or take it "
+        "away; --verbose shows all of the traceback"
+    )
 
 
 def record(file: str | Path | None) -> dict[str, str] | None:

@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from s3prl_emotion import plugins
+from s3prl_emotion.audio.augmentation import effects
 from s3prl_emotion.bridge import entries, registration
+from s3prl_emotion.classical import classifiers
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.errors import ConfigError, NameClashError, PluginError
+from s3prl_emotion.experiment.studies import studies
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.registry import Registry
@@ -131,7 +134,7 @@ def write(folder: Path, *names: str, **changed: str) -> Path:
 def _forgotten(monkeypatch):
     """What a test registers is gone after it; names on the hub and executed files too."""
     monkeypatch.delenv(plugins.FOLDERS, raising=False)
-    registries: list[Registry] = [poolings, objectives, corpora, protocols]
+    registries: list[Registry] = [poolings, objectives, corpora, protocols, classifiers, effects, studies]
     for registry in registries:
         registry.names()
     kept = [(dict(registry._entries), dict(registry._files), registry._scanned) for registry in registries]
@@ -320,6 +323,114 @@ def test_a_broken_plugin_on_the_command_line(tmp_path, monkeypatch, capsys) -> N
     said = capsys.readouterr().err
     assert "corpora/broken.py: this plugin cannot be used: ZeroDivisionError" in " ".join(said.split())
     assert "Traceback" not in said
+
+
+MORE = {
+    "classical/my_lda.py": """
+        from s3prl_emotion.classical import Classifier, classifiers
+
+
+        def make(seed, **options):
+            raise KeyError("told so")
+
+
+        classifiers.register("my_lda")(Classifier("linear discriminant analysis", make, {"tol": (1e-4, 1e-2)}))
+        """,
+    "augmentation/my_effect.py": """
+        from s3prl_emotion.audio.augmentation import Effect, effects
+
+
+        @effects.register("my_effect")
+        class Mine(Effect):
+            name = "my_effect"
+
+            def draw(self, waveform, rate_hz, generator):
+                return {}
+
+            def apply(self, waveform, rate_hz, generator, drawn):
+                raise KeyError("told so")
+        """,
+    "studies/my_study.py": """
+        from s3prl_emotion.experiment.studies import Study, studies
+
+
+        @studies.register("my_study")
+        class Mine(Study):
+            def variants(self, setting):
+                raise KeyError("told so")
+        """,
+}
+RAISING = {
+    "a pooling": ("pooling/my_max.py", "return v.masked", ("-d", "my_head")),
+    "a pooling that is built": ("pooling/my_max.py", "super().__init__(input_size)", ("-d", "my_head")),
+    "an objective": ("objectives/my_brier.py", "rates = labels", ("-d", "my_head")),
+    "an upstream": ("upstream_patches/my_upstream.py", "frames = [torch", ("-u", "my_upstream")),
+    "an upstream that is built": ("upstream_patches/my_upstream.py", "import torch", ("-u", "my_upstream")),
+}
+
+
+@pytest.mark.parametrize("fault", ["raise KeyError('told so')", "raise ValueError('told so')", "raise SystemExit(7)"])
+@pytest.mark.parametrize("what", RAISING)
+def test_a_plugin_that_raises(what, fault, run, tmp_path, monkeypatch, capsys) -> None:
+    name, before, options = RAISING[what]
+    indent = re.search(rf"^( *){re.escape(before)}", FILES[name], re.MULTILINE)[1]
+    text = FILES[name].replace(f"{indent}{before}", f"{indent}{fault}\n{indent}{before}", 1)
+    folder = write(tmp_path / "mine", **{Path(name).stem: text})
+    monkeypatch.setenv(plugins.FOLDERS, str(folder))
+    given = {"-u": "fbank", "-d": "emotion_mean", **dict([options])}
+    assert run(*(word for pair in given.items() for word in pair), "--fold", "1", "--no-cache") == 2
+    said = capsys.readouterr().err
+    assert str(folder / name) in said
+    assert ("told so" if "told" in fault else "it ends the program (7)") in said
+    assert "Traceback" not in said
+    assert len([line for line in said.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_other_plugins_that_raise(demo_root, tmp_path, monkeypatch, capsys) -> None:
+    texts = {**FILES, **MORE}
+    text = FILES["corpora/my_corpus.py"]
+    texts["corpora/my_corpus.py"] = text.replace(
+        'name="my_corpus"', 'name="my_corpus", reader=lambda *given, **more: {}["told so"]'
+    )
+    text = FILES["protocols/my_protocol.py"]
+    texts["protocols/my_protocol.py"] = text.replace('selection="accuracy"', 'divide=lambda *given: {}["told so"]')
+    for name, text in texts.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text(textwrap.dedent(text).lstrip())
+    monkeypatch.setenv(plugins.FOLDERS, str(tmp_path / "mine"))
+    data = ("--data", str(demo_root))
+    study = ("study", "my_study", "-u", "fbank", "-d", "emotion_mean", *data)
+    effect = "config.downstream_expert.datarc.augmentation=[{'name': 'my_effect', 'p': 1.0}]"
+    heard = ("run", "-u", "fbank", "-d", "emotion_mean", "--fold", "1", "--device", "cpu", "--no-cache")
+    for name, command in {
+        "corpora/my_corpus.py": ("prepare", "--corpus", "my_corpus", *data, "--out", "prepared"),
+        "protocols/my_protocol.py": ("prepare", "--corpus", "demo", *data, "--protocol", "my_protocol", "--out", "b"),
+        "classical/my_lda.py": (
+            "classical",
+            "-u",
+            "fbank_no_cmvn",
+            "--classifier",
+            "my_lda",
+            "--corpus",
+            "demo",
+            *data,
+        ),
+        "augmentation/my_effect.py": (*heard, "--corpus", "demo", *data, "-o", effect),
+        "studies/my_study.py": study,
+    }.items():
+        assert main(list(command)) == 2, name
+        said = capsys.readouterr().err
+        assert f"{tmp_path / 'mine' / name}: this plugin failed in line " in said, (name, said)
+        assert "told so" in said, name
+        assert "Traceback" not in said, name
+    assert main([*study, "--verbose"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_faults_of_ours_keep_their_traceback(monkeypatch) -> None:
+    monkeypatch.setattr("s3prl_emotion.cli.ls.main", lambda _: {}["mine"])
+    with pytest.raises(KeyError):
+        main(["ls", "protocols"])
 
 
 def test_half_registered_and_repaired(tmp_path, monkeypatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from s3prl_emotion.compiled import compiling
 from s3prl_emotion.errors import ConfigError, nearest
 
 RATE_HZ = 16_000
@@ -83,7 +84,8 @@ def cleaning(name: str, where: str) -> Cleaning:
 
 def _library(name: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with compiling():
+            return importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(
             f"preparation paper-d needs {name.partition('.')[0]}: pip install 's3prl-emotion[cleaning]' ({error})"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from s3prl_emotion.bridge.entries import hub, name_upstream, upstream_names
 from s3prl_emotion.bridge.guard import check_given
+from s3prl_emotion.downstream.loading import load_weights
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams import code
 from s3prl_emotion.upstreams.explanation import explained, not_built
@@ -79,7 +80,7 @@ def build_frozen(ref: UpstreamRef, device: str, weights: Mapping[str, Tensor] | 
     upstream = build(ref, device)
     if weights is not None:
         try:
-            upstream.load_state_dict(weights)
+            load_weights(upstream, weights)
         except RuntimeError as error:
             raise UpstreamError(
                 f"-u {ref.name}: the fine-tuned weights do not fit it: {' '.join(str(error).split())[:300]}"

@@ -82,6 +82,8 @@ _KINDS: dict[str, type] = {
     "Optimizer": dict,
     "Scheduler": dict,
 }
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+"""What parameters are of, and counters (torch.int64); see :func:`~s3prl_emotion.downstream.loading.check_kinds`."""
 _OPTIONAL = ("Epoch", "Featurizer", "Upstream", "Optimizer", "Scheduler")
 
 
@@ -97,6 +99,11 @@ def _check_parameters(content: Mapping[str, Any], path: Path) -> None:
                 raise RunError(f"{told}: expected a tensor under its name, found {type(value).__name__}")
             elif value.layout is not torch.strided or value.device.type != "cpu" or value.is_quantized:
                 raise RunError(f"{told}: expected an ordinary tensor, found {value.layout} on {value.device}")
+            elif part != "Upstream" and value.dtype not in _NUMBERS:
+                raise RunError(
+                    f"{told}: holds {value.dtype}, expected floating point: quantised, boolean or complex weights are "
+                    "not read. Take the checkpoint of the training itself"
+                )
             elif not bool(torch.isfinite(value).all()):
                 raise RunError(f"{told}: its values are not all finite. Train again, or take it from where it is whole")
     score = content["Downstream"].get("best_score")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import re
 from collections.abc import Callable, Iterator
@@ -10,14 +11,18 @@ from typing import Any
 
 import torch
 
-from s3prl_emotion.files import replacing, write_atomically
+from s3prl_emotion.files import alike, replacing, write_atomically
 
+_BEGUN_FROM = ("init_ckpt", "past_exp")
+"""S3PRL's arguments that name the checkpoint that a training goes on from."""
 _STEP = re.compile(r" at step (\d+):")
 
 
 @contextlib.contextmanager
 def whole_checkpoints() -> Iterator[None]:
     """``torch.save`` to a path so that a reader sees the old checkpoint or the new one, never a part.
+
+    What it holds does not tell whether the training was interrupted: the same training gives the same bytes.
 
     A disk that is full is an OSError with the file's name then, where torch's own writer has ``basic_ios::clear``.
     """
@@ -29,7 +34,7 @@ def whole_checkpoints() -> Iterator[None]:
             return
         try:
             with replacing(place) as temporary, temporary.open("wb") as file:
-                original(content, file, *args, **kwargs)
+                original(_content(content), file, *args, **kwargs)
         except RuntimeError as error:  # torch's own, while it closes an archive that could not be written
             fault = error.__context__
             if isinstance(fault, OSError) and fault.errno is not None:
@@ -41,6 +46,14 @@ def whole_checkpoints() -> Iterator[None]:
         yield
     finally:
         torch.save = original
+
+
+def _content(content: Any) -> Any:
+    """What a checkpoint holds, less where its training was begun from."""
+    if isinstance(content, dict) and isinstance(content.get("Args"), argparse.Namespace):
+        args = {**vars(content["Args"]), **dict.fromkeys(_BEGUN_FROM)}
+        content = {**content, "Args": argparse.Namespace(**{key: alike(args[key]) for key in sorted(args)})}
+    return alike(content)
 
 
 def drop_lines_beyond(folder: Path, step: int) -> None:

@@ -7,6 +7,7 @@
 - an evaluation no longer moves the random state of the training that it interrupts (the Runner reseeds everything);
 - a NaN or infinite gradient is an error that names the step, where the Runner prints a line and skips the step;
 - checkpoints are replaced whole, and a resumed training does not log its steps twice;
+- a signal that ends the process waits for the end of a step, and leaves a checkpoint of it;
 - ``--device cpu`` works on a machine that has a GPU;
 - a head may start from pretrained weights (:mod:`s3prl_emotion.bridge.starting`);
 - what S3PRL prints goes to a file beside the checkpoints;
@@ -37,9 +38,11 @@ from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.bridge.selection import check_selection, probe_states, rate_of
 from s3prl_emotion.bridge.starting import begin
 from s3prl_emotion.downstream.config import fold_number
+from s3prl_emotion.downstream.loading import check_kinds
 from s3prl_emotion.downstream.rng import preserved_random_state, seed_everything
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
+from s3prl_emotion.interruption import asked, check, deferred
 from s3prl_emotion.upstreams.explanation import explained, not_built
 from s3prl_emotion.upstreams.per_fold import of_fold
 
@@ -55,6 +58,7 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
 
     def __init__(self, args: Any, config: dict[str, Any], cached: CachedUpstream | AloneUpstream | None = None) -> None:
         self.cached = cached
+        self._state: dict[str, Any] = {}  # optimiser and scheduler, under their keys in a checkpoint
         args, config = check_run(args, config, f"{args.init_ckpt or 'the run'}")
         with kept_output(Path(args.expdir)):
             super().__init__(args, config)
@@ -64,6 +68,8 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
         try:
             if name == "Scheduler" and state:
                 check_scheduler(state, model.state_dict())
+            if isinstance(model, torch.nn.Module) and state:
+                check_kinds(model, state)
             groups = [dict(group) for group in model.param_groups] if name == "Optimizer" else []
             super()._load_weight(model, name)
             if name == "Optimizer" and state:
@@ -129,6 +135,7 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
 
     def _get_optimizer(self, models: list[torch.nn.Module]) -> Any:
         optimizer = super()._get_optimizer(models)
+        self._state["Optimizer"] = optimizer
         if not self.config["runner"].get("fp16", False):  # the gradient scaler expects, and handles, infinite gradients
             names = {
                 id(p): f"{type(model).__name__}.{name}" for model in models for name, p in model.named_parameters()
@@ -136,10 +143,32 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
             _guard_gradients(optimizer, names)
         return optimizer
 
+    def _get_scheduler(self, optimizer: torch.optim.Optimizer) -> Any:
+        self._state["Scheduler"] = super()._get_scheduler(optimizer)
+        return self._state["Scheduler"]
+
     def train(self) -> None:
-        drop_lines_beyond(Path(self.args.expdir), int(self.init_ckpt.get("Step", 0)))
-        with kept_output(Path(self.args.expdir)), _quiet_progress(), whole_checkpoints():
-            super().train()
+        folder = Path(self.args.expdir)
+        drop_lines_beyond(folder, int(self.init_ckpt.get("Step", 0)))
+        progress = _progress_of_training(int(self.init_ckpt.get("Epoch", 0)))
+        with kept_output(folder), _quiet_progress(progress), whole_checkpoints():
+            try:
+                with deferred("the training step"):
+                    super().train()
+            except _StepDone as done:
+                runner = self.config["runner"]
+                if done.step % runner["save_step"]:  # otherwise the Runner has just done so
+                    self._save(folder / f"states-{done.step}.ckpt", done.step, done.epoch)
+                check(f"{folder} has a checkpoint of step {done.step} of {runner['total_steps']}")
+
+    def _save(self, path: Path, step: int, epoch: int) -> None:
+        """Write a checkpoint, as the Runner's own ``train`` does."""
+        content = {"Optimizer": self._state["Optimizer"].state_dict(), "Step": step, "Epoch": epoch}
+        content |= {"Args": self.args, "Config": self.config}
+        content |= {item.name: s3prl_runner.get_model_state(item.model) for item in self.all_entries if item.trainable}
+        if "Scheduler" in self._state:
+            content["Scheduler"] = self._state["Scheduler"].state_dict()
+        torch.save(content, path)
 
     def evaluate(self, split: str | None = None, logger: Any = None, global_step: int = 0) -> list[str]:
         with (
@@ -212,11 +241,39 @@ class _Progress(tqdm):  # type: ignore[type-arg]
         (sys.stdout if file is None else file).write(s + end)
 
 
+class _StepDone(Exception):
+    """A signal came, and the step in which it came is done."""
+
+    def __init__(self, step: int, epoch: int) -> None:
+        super().__init__(step)
+        self.step, self.epoch = step, epoch
+
+
+def _progress_of_training(epoch: int) -> type[_Progress]:
+    """The Runner's bars in a training that begins in ``epoch``: a step ends by counting itself."""
+    epochs = epoch - 1
+
+    class Progress(_Progress):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            nonlocal epochs
+            self.counts_steps = kwargs.get("desc") == "overall"
+            epochs += kwargs.get("desc") == "train"  # a bar for each epoch
+            super().__init__(*args, **kwargs)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if self.counts_steps and asked() is not None:
+                raise _StepDone(int(self.n), epochs)
+            return shown
+
+    return Progress
+
+
 @contextlib.contextmanager
-def _quiet_progress() -> Iterator[None]:
+def _quiet_progress(progress: type[_Progress] = _Progress) -> Iterator[None]:
     original = s3prl_runner.tqdm
     outer = _bars()  # the training's own bar counts its steps: an evaluation must not close it
-    s3prl_runner.tqdm = _Progress
+    s3prl_runner.tqdm = progress
     try:
         yield
     finally:

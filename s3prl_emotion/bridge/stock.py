@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, audio_info
 from s3prl_emotion.bridge.stock_config import StockModelConfig
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError, RunError
+from s3prl_emotion.files import replacing, write_atomically
 from s3prl_emotion.protocols.split import Fold, Folds
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
@@ -54,7 +54,7 @@ def prepare(manifest: Manifest, folds: Folds, run: RunFolder, number: int) -> No
             for item in ids
         ]
         content = json.dumps({"labels": labels, "meta_data": entries}, ensure_ascii=False)
-        (folder / f"{split}_meta_data.json").write_text(content, encoding="utf-8")
+        write_atomically(folder / f"{split}_meta_data.json", content)
 
 
 def sees_only_means(model: StockModelConfig) -> bool:
@@ -118,10 +118,9 @@ def _whole_file(manifest: Manifest, utterance: Utterance, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder.absolute() / _copy_name(utterance, path)
     if not copy.is_file():
-        partial = copy.with_name(f".{copy.stem}.{uuid.uuid4().hex}.part")
         samples = WHOLE.waveform(path, utterance.start_s, utterance.end_s)
-        soundfile.write(partial, samples, SAMPLE_RATE_HZ, subtype="FLOAT", format="WAV")
-        partial.replace(copy)
+        with replacing(copy) as partial:
+            soundfile.write(partial, samples, SAMPLE_RATE_HZ, subtype="FLOAT", format="WAV")
     return copy
 
 

@@ -71,7 +71,15 @@ def write_model(path: Path, model: Model, x: np.ndarray, y: np.ndarray, fitted_o
     about = About(model.name, model.options, model.seed, fitted_on, versions)
     arrays = {"x": np.ascontiguousarray(x), "y": y.astype(np.int64), "answers": model.probabilities(x[:_ASKED])}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(arrays, {"format": FORMAT, "about": json.dumps(to_mapping(about))}))
+        temporary.write_bytes(_in_order(save(arrays, {"format": FORMAT, "about": json.dumps(to_mapping(about))})))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A file in safetensors format with the keys of its header in order: the library writes metadata in any."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of eight
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def read_model(path: Path) -> tuple[Model, About]:

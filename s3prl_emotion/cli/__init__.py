@@ -14,8 +14,13 @@ from collections.abc import Sequence
 from s3prl_emotion import __version__
 from s3prl_emotion._printable import printable
 from s3prl_emotion.cli._printable import PrintableFormatter
+from s3prl_emotion.compiled import keep_below
 from s3prl_emotion.errors import EmotionError, reason_of
 from s3prl_emotion.files import named
+from s3prl_emotion.interruption import Interruption, handled
+from s3prl_emotion.plugins import blamed
+
+logger = logging.getLogger(__name__)
 
 COMMANDS = {
     "run": "train and test a downstream on an upstream, all folds, and print the result",
@@ -49,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        the exit status: 0, 2 for an error that the user can mend, 130 for an interruption, 141 where the reader of
-        the output closed it
+        the exit status: 0, 2 for an error that the user can mend, 128 + n where signal n ended it (130 for Ctrl-C),
+        141 where the reader of the output closed it
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)  # read when torch is loaded, which is later
@@ -66,19 +71,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == asked:  # only the asked command's file is imported: --help stays fast
             importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
     args = parser.parse_args(words)
+    keep_below(getattr(args, "cache_root", None))
     try:
-        status = int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
-        with named("standard output"):
-            sys.stdout.flush()  # here, not when Python ends, where nobody can answer to a fault
+        with handled():
+            status = int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
+            with named("standard output"):
+                sys.stdout.flush()  # here, not when Python ends, where nobody can answer to a fault
         return status
     except BrokenPipeError:  # the reader, such as head, has enough
         _close_output()
         return 128 + signal.SIGPIPE
-    except (EmotionError, OSError, MemoryError) as error:
-        print(printable(f"error: {reason_of(error)}"), file=sys.stderr)
+    except (Exception, SystemExit) as error:
+        plugin = blamed(error)
+        if plugin is None and not isinstance(error, (EmotionError, OSError, MemoryError)):
+            raise  # a fault of ours: all of its traceback is needed
+        logger.debug("", exc_info=True)
+        reason = plugin or error
+        print(printable(f"error: {reason_of(reason) if isinstance(reason, Exception) else reason}"), file=sys.stderr)
         if isinstance(error, OSError) and error.filename == "standard output":
             _close_output()
         return 2
+    except Interruption as interruption:
+        print(printable(f"\n{interruption}"), file=sys.stderr)
+        return 128 + interruption.number
     except KeyboardInterrupt:
         print("\ninterrupted: what is computed is kept; the same command goes on from there", file=sys.stderr)
         return 130

@@ -16,6 +16,7 @@ from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.errors import CorpusError, RunError, explain_os_error
 from s3prl_emotion.files import named
+from s3prl_emotion.interruption import Interruption
 
 if TYPE_CHECKING:
     from s3prl_emotion.deployment.recognised import Recognised
@@ -112,9 +113,8 @@ def main(args: argparse.Namespace) -> int:
                 row = json.dumps(item.as_dict(args.attention), ensure_ascii=False)
                 _write(row if layout is None else layout.row(item), out, args.out)
                 done += 1
-    except KeyboardInterrupt:
-        print(f"\ninterrupted: {done} of {len(files)} files are done", file=sys.stderr)
-        return 130
+    except Interruption as interruption:
+        raise Interruption(interruption.number, f"{done} of {len(files)} files are done") from None
     if failed:
         print(f"{failed} of {len(files)} files could not be used", file=sys.stderr)
     return 2 if failed else 0

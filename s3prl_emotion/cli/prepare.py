@@ -12,7 +12,6 @@ from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.making_options import add_making_arguments, making_of
 from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
-from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
     from s3prl_emotion.corpora import Manifest
@@ -48,23 +47,22 @@ def main(args: argparse.Namespace) -> int:
     from s3prl_emotion.corpora import five
     from s3prl_emotion.runs.folder import RunFolder
 
-    if any(RunFolder(folder).is_begun for folder in (args.out, args.out.absolute().parent)):
-        raise ConfigError(f"--out {args.out}: is the folder of a run, whose manifest and folds must stay. Name another")
     making = making_of(args)
-    from s3prl_emotion.experiment.preparation import prepare
+    from s3prl_emotion.experiment.preparation import claimed, prepare
 
-    manifest, folds = prepare(
-        args.corpus,
-        args.data,
-        corpus_options(args.corpus_option),
-        args.protocol,
-        RunFolder(args.out),
-        args.skip_bad,
-        args.trim_zeros,
-        args.drop_leaks,
-        args.pretraining_data,
-        making=making,
-    )
+    with claimed(RunFolder(args.out), f"--out {args.out}"):
+        manifest, folds = prepare(
+            args.corpus,
+            args.data,
+            corpus_options(args.corpus_option),
+            args.protocol,
+            RunFolder(args.out),
+            args.skip_bad,
+            args.trim_zeros,
+            args.drop_leaks,
+            args.pretraining_data,
+            making=making,
+        )
     originals = [item for item in manifest.utterances if item.augmentation is None]
     known = f"{len(manifest.speakers)} speakers" if manifest.speakers else "speakers unknown"
     more = f", {manifest.nameless} utterances of unknown speakers" if manifest.speakers and manifest.nameless else ""

@@ -88,16 +88,10 @@ def _manifest(args: argparse.Namespace) -> Manifest:
             if getattr(args, flag):
                 raise ConfigError(f"--{flag.replace('_', '-')}: prepares a corpus: give --corpus too, or leave it out")
         return Manifest.read(folder.manifest)
-    if folder.manifest.is_file():
-        manifest = Manifest.read(folder.manifest)
-        if manifest.corpus != args.corpus:
-            raise ConfigError(
-                f"{args.folder}: holds {manifest.corpus}, not --corpus {args.corpus}. Name another folder"
-            )
-        return manifest
-    from s3prl_emotion.experiment.preparation import prepare
+    from s3prl_emotion.experiment.preparation import check_prepared, claimed, prepare
 
-    manifest, _ = prepare(
-        args.corpus, args.data, corpus_options(args.corpus_option), None, folder, args.skip_bad, args.trim_zeros
-    )
-    return manifest
+    options = corpus_options(args.corpus_option)
+    with claimed(folder, f"{args.folder} with --corpus"):
+        if folder.manifest.is_file() and folder.folds.is_file():  # the last one that is written
+            return check_prepared(folder, args.corpus, args.data, options, args.skip_bad, args.trim_zeros)
+        return prepare(args.corpus, args.data, options, None, folder, args.skip_bad, args.trim_zeros)[0]

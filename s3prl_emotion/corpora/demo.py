@@ -11,10 +11,10 @@ import io
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from s3prl_emotion.corpora._synthesis import SAMPLE_RATE_HZ, Prosody, Voice, syn
 from s3prl_emotion.corpora.iemocap import LABELS, read_sessions
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import CorpusError
-from s3prl_emotion.files import named
+from s3prl_emotion.files import clean_up, named, temporary_beside
 
 logger = logging.getLogger(__name__)
 
@@ -92,18 +92,20 @@ def make_demo_corpus(folder: str | Path, utterances_per_speaker_and_emotion: int
     folder = Path(folder).expanduser().absolute()
     count = utterances_per_speaker_and_emotion
     marker = {"demo_corpus": VERSION, "seed": seed, "utterances_per_speaker_and_emotion": count}
+    clean_up(folder.parent, f".{escape(folder.name[:100])}.*")  # what processes that were killed were making
     if _is_complete(folder, marker):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = temporary_beside(folder)
     try:
-        temporary.chmod(0o755)
+        with named(folder):
+            temporary.mkdir()
         _write(temporary, list(_clips(count, seed)))
         with named(folder):
             (temporary / MARKER).write_text(json.dumps(marker) + "\n", encoding="utf-8")
         if folder.is_dir() and any(folder.iterdir()) and not _is_complete(folder, marker):
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-            folder.rename(old / "old")
+            old = temporary_beside(folder, "old")
+            folder.rename(old)
             shutil.rmtree(old)
         try:
             temporary.rename(folder)

@@ -39,7 +39,7 @@ from s3prl_emotion.deployment.parts import FoldParts, Parts
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
-from s3prl_emotion.files import check_safetensors, clean_up, stale, temporary_beside, write_atomically
+from s3prl_emotion.files import check_safetensors, clean_up, stale, sync, temporary_beside, write_atomically
 from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.record import read_json
 
@@ -86,6 +86,7 @@ def write_export(parts: Parts, features: Features, folder: str | Path) -> Path:
             _save(_text_tensors(parts), temporary / TEXT_FILE)
         write_atomically(temporary / CONFIG_FILE, text + "\n")
         write_atomically(temporary / CARD_FILE, model_card(config))
+        sync(temporary)
         if folder.is_dir():
             folder.replace(earlier)
         temporary.replace(folder)

@@ -13,6 +13,7 @@ from s3prl_emotion.classical._model import Model, vectors
 from s3prl_emotion.deployment.parts import FoldParts, Parts
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Head
+from s3prl_emotion.downstream.loading import load_weights
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.layer_sum import LayerSum
 from s3prl_emotion.features.packed import pack
@@ -56,8 +57,8 @@ def _neural(parts: Parts, model: ModelConfig, fold: FoldParts, sizes: tuple[int,
     head = Head(width, len(parts.labels), model, text_size)
     try:
         if fold.layer_weights is not None:
-            layer_sum.load_state_dict({"weights": fold.layer_weights})
-        head.load_state_dict(dict(fold.head))
+            load_weights(layer_sum, {"weights": fold.layer_weights})
+        load_weights(head, fold.head)
     except RuntimeError as error:
         raise RunError(
             f"fold {fold.number}: its parameters do not fit a head on {parts.upstream.name} (width "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.deployment.parts import Parts
+from s3prl_emotion.downstream.loading import load_weights
 from s3prl_emotion.downstream.text import TextBranch
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.text.loading import open_encoder
@@ -44,7 +45,7 @@ class Listener:
             branch = TextBranch(config, opened) if shared is None else shared
             if fold.text is not None:
                 try:
-                    branch.load_state_dict(dict(fold.text))
+                    load_weights(branch, fold.text)
                 except RuntimeError as error:
                     raise RunError(
                         f"fold {fold.number}: its text encoder does not fit {source.given}: "

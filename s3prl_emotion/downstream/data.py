@@ -14,6 +14,7 @@ from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.features.upstream import ticket
+from s3prl_emotion.interruption import leave_to_parent
 
 Item = tuple[Any, int, str]
 
@@ -148,6 +149,7 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=_collate,
         generator=torch.Generator().manual_seed(0),
+        worker_init_fn=leave_to_parent if num_workers else None,
     )
 
 

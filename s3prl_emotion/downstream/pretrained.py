@@ -102,6 +102,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         weights = dict(load_file(path))
     except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{path}: cannot be read: {str(error).splitlines()[0]}. Export it again") from error
+    whole = [name for name, value in weights.items() if not value.is_floating_point() and value.numel() > 1]
+    if whole:  # a counter is one number
+        raise RunError(f"{path}: {whole[0]} holds {weights[whole[0]].dtype}, expected floating point. Export it again")
     bad = [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise RunError(f"{path}: {bad[0]} is not finite. Export it again")

@@ -23,8 +23,8 @@ from s3prl_emotion.evaluation.systems import System, check_same_utterances, grou
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.runs.chosen import FUSION
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.runs.prediction import Prediction, write_predictions
-from s3prl_emotion.runs.results import Results, Settings, write_results
+from s3prl_emotion.runs.prediction import Prediction
+from s3prl_emotion.runs.results import Results, Settings
 
 FLOOR = 1e-6
 
@@ -116,10 +116,9 @@ def write_fusion(run: Run, root: Path) -> Path:
         raise RunError(f"{folder.path}: a run is there already, which is no fusion. Name another folder")
     folder.path.mkdir(parents=True, exist_ok=True)
     folds = RunFolder(run.members[0].folder).folds
-    write_predictions(folder.predictions, run.predictions, results.labels)
     if folds.is_file():
         write_atomically(folder.folds, folds.read_text(encoding="utf-8"))
-    write_results(folder.results, results)
+    folder.write_scores(results, run.predictions)
     return folder.path
 
 

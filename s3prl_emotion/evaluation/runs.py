@@ -14,7 +14,7 @@ from typing import Any
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise_again
-from s3prl_emotion.files import parse_json
+from s3prl_emotion.files import checkpoint_sha256, parse_json
 from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import FOLDS, MANIFEST, PREDICTIONS, RESULTS, RUN_FILE, RunFolder
@@ -122,7 +122,16 @@ def read_run(folder: str | Path) -> Run:
                 "<corpus>-<protocol>; run the experiment again if the file was lost."
             )
     predictions, labels = read_predictions(folder / PREDICTIONS)
+    digest = checkpoint_sha256(str(folder / PREDICTIONS))
     old = read_results(folder / RESULTS)
+    if old.predictions_sha256 is None:
+        logger.info("%s has no hash of %s (an earlier version wrote it): not checked", folder / RESULTS, PREDICTIONS)
+    elif old.predictions_sha256 != digest:
+        logger.warning(
+            "%s was changed after %s was written: figures are of what it holds now. To restore it, repeat the command "
+            "of the run, which writes both from its folds",
+            *(folder / PREDICTIONS, RESULTS),
+        )
     if labels != list(old.labels):
         raise RunError(
             f"{folder}: {PREDICTIONS} has the labels {labels}, {RESULTS} has {list(old.labels)}: "
@@ -139,6 +148,8 @@ def read_run(folder: str | Path) -> Run:
     _check_utterances(folder, predictions, old, folds)
     try:
         new = summarise_again(old, predictions, labels, steps, old.settings)
+        if old.predictions_sha256 is not None:
+            new = dataclasses.replace(new, predictions_sha256=digest)
     except RunError as error:
         raise RunError(f"{folder}: {error}") from error
     ordered = tuple(sorted(predictions, key=lambda item: (item.fold, item.utterance)))

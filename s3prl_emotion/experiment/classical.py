@@ -76,7 +76,7 @@ def run_classical(
     shared: Statistics = {} if statistics is None else statistics
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
-        given = {} if prepared is None else prepared
+        given = Prepared() if prepared is None else prepared
         checkpoint = plan.upstream.checkpoint
         learned = [] if checkpoint is None else [Path(checkpoint)]
         manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, learned, folder, given, known)

@@ -14,9 +14,9 @@ from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.record import record
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import PACKAGES, RunFolder
-from s3prl_emotion.runs.prediction import Prediction, write_predictions
+from s3prl_emotion.runs.prediction import Prediction
 from s3prl_emotion.runs.record import read_json
-from s3prl_emotion.runs.results import Results, write_results
+from s3prl_emotion.runs.results import Results
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +60,9 @@ def collect(folder: RunFolder) -> Results:
         RunError: naming the file, if something there is not of this run
     """
     with folder.collecting():
-        results, predictions, labels = _collected(folder)
+        results, predictions = _collected(folder)
         try:
-            write_predictions(folder.predictions, predictions, labels)
-            write_results(folder.results, results)
+            results = folder.write_scores(results, predictions)
         except OSError as error:
             if not is_read_only(error) or not (folder.results).is_file():
                 raise
@@ -71,7 +70,7 @@ def collect(folder: RunFolder) -> Results:
     return results
 
 
-def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str, ...]]:
+def _collected(folder: RunFolder) -> tuple[Results, list[Prediction]]:
     about, manifest, folds = folder.whole()
     predictions: list[Prediction] = []
     steps: dict[int, int | None] = {}
@@ -109,4 +108,4 @@ def _collected(folder: RunFolder) -> tuple[Results, list[Prediction], tuple[str,
         },
         folds_expected=[fold.number for fold in folds.folds],
     )
-    return results, predictions, manifest.labels
+    return results, predictions

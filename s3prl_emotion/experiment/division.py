@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, EmotionError
 from s3prl_emotion.evaluation.metrics import ua, wa
-from s3prl_emotion.experiment.preparation import check_leaks, divide, heard
+from s3prl_emotion.experiment.preparation import check_leaks, prepare
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 from s3prl_emotion.runs.plan import CorpusChoice
@@ -18,8 +19,25 @@ from s3prl_emotion.runs.prediction import read_predictions
 
 logger = logging.getLogger(__name__)
 
-Prepared = dict[str, tuple[Manifest, Folds] | EmotionError]
-"""A corpus and its division, or why there is none, by the protocol's name."""
+
+class Prepared(dict[str, tuple[Manifest, Folds]]):
+    """A corpus and its division, by the protocol's name, and why it cannot be used: both are found out once."""
+
+    def __init__(self, known: Mapping[str, tuple[Manifest, Folds]] | None = None) -> None:
+        super().__init__(known or {})
+        self.refused: dict[tuple[str, ...], EmotionError] = {}  # by protocol and what may say what was heard before
+
+    @contextlib.contextmanager
+    def remembering(self, protocol: str, learned: Sequence[Path]) -> Iterator[None]:
+        """Refuse at once what was refused before."""
+        key = (protocol, *(str(place) for place in learned if place.is_dir()))
+        if key in self.refused:
+            raise self.refused[key]
+        try:
+            yield
+        except EmotionError as error:
+            self.refused[key] = error
+            raise
 
 
 def divided(
@@ -61,44 +79,26 @@ def _prepare(
         _, manifest, folds = folder.whole()
         check_leaks(manifest, folds, folder, corpus.pretraining, learned)
         return manifest, folds
-    if protocol not in prepared:
-        try:
-            prepared[protocol] = divide(
-                corpus.name,
-                corpus.data,
-                corpus.options,
-                protocol,
-                folder,
-                corpus.skip_bad,
-                corpus.trim_zeros,
-                corpus.drop_leaks,
-                corpus.making,
-            )
-        except EmotionError as error:
-            prepared[protocol] = error
-    found = prepared[protocol]
-    if isinstance(found, EmotionError):
-        raise found
-    manifest, folds = found
-    try:
-        check_leaks(manifest, folds, folder, corpus.pretraining, learned)
-    except EmotionError as error:
-        if not any(heard(place, folds) for place in learned):  # else it is the leak of one upstream or head
-            prepared[protocol] = error
-        raise
-    folder.write_division(manifest, folds)
-    return manifest, folds
-
-
-def check_prepared(prepared: Prepared) -> None:
-    """Stop where what several runs share is refused: it would be refused to each of them.
-
-    Raises:
-        EmotionError: that of the first run
-    """
-    for found in prepared.values():
-        if isinstance(found, EmotionError):
-            raise found
+    with prepared.remembering(protocol, learned):
+        if protocol in prepared:
+            manifest, folds = prepared[protocol]
+            check_leaks(manifest, folds, folder, corpus.pretraining, learned)
+            folder.write_division(manifest, folds)
+            return manifest, folds
+        prepared[protocol] = prepare(
+            corpus.name,
+            corpus.data,
+            corpus.options,
+            protocol,
+            folder,
+            corpus.skip_bad,
+            corpus.trim_zeros,
+            corpus.drop_leaks,
+            corpus.pretraining,
+            learned,
+            corpus.making,
+        )
+    return prepared[protocol]
 
 
 def say_scored(fold: FoldFolder, number: int, begun_s: float) -> None:

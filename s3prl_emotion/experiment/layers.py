@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 
 from s3prl_emotion.evaluation.layers import OfLayer, in_order
-from s3prl_emotion.experiment.classical import Statistics, count_layers
-from s3prl_emotion.experiment.division import Prepared
+from s3prl_emotion.experiment.classical import count_layers
+from s3prl_emotion.experiment.points import Point, work_off
 from s3prl_emotion.experiment.request import Request
-from s3prl_emotion.experiment.sweep import Grid, at_point, sweep
+from s3prl_emotion.experiment.sweep import Grid, at_point
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results
 
@@ -26,13 +27,19 @@ def layer_by_layer(request: Request, grid: Grid) -> list[OfLayer]:
     Raises:
         EmotionError: as :func:`~s3prl_emotion.experiment.sweep.sweep`
     """
-    prepared: Prepared = {}
-    found = []
+    layers = {}
     for upstream in grid.upstreams:
-        statistics: Statistics = {}
-        one = dataclasses.replace(grid, upstreams=(upstream,))
-        for layer in range(count_layers(at_point(request, upstream, grid.downstreams[0], grid.seeds[0]))):
+        count = count_layers(at_point(request, upstream, grid.downstreams[0], grid.seeds[0]))
+        for layer, downstream, seed in product(range(count), grid.downstreams, grid.seeds):
             choice = dataclasses.replace(request.classical, layers=str(layer))
-            for folder in sweep(dataclasses.replace(request, classical=choice), one, prepared, statistics):
-                found.append(OfLayer(layer, folder, read_results(RunFolder(folder).results)))
-    return in_order(found)
+            point = at_point(dataclasses.replace(request, classical=choice), upstream, downstream, seed)
+            layers[Point(f"{upstream} {downstream} layer {layer}", point).key] = layer, point
+    points = [Point(name, point) for (name, _), (_, point) in layers.items()]
+    worked = work_off(points, strict=True)
+    worked.raise_failures(len(points))
+    return in_order(
+        [
+            OfLayer(layers[key][0], folder, read_results(RunFolder(folder).results))
+            for key, folder in worked.finished.items()
+        ]
+    )

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, TypeVar
 
 from s3prl_emotion.errors import RunError, UpstreamError, reason_of
 from s3prl_emotion.experiment.classical import Statistics
@@ -19,8 +20,11 @@ from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.run import check, run
 from s3prl_emotion.locks import HeldError
+from s3prl_emotion.plugins import blamed
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WAIT_S = 5.0
 """Between two looks at points that other processes work on."""
@@ -47,14 +51,38 @@ class Point:
     request: Request
     needs: tuple[Need, ...] = ()
 
+    @property
+    def seed(self) -> Any:
+        """What points of one name differ in."""
+        return self.request.s3prl.get("seed", "-")
+
+    @property
+    def key(self) -> tuple[str, Any]:
+        """Name and seed."""
+        return self.name, self.seed
+
 
 @dataclass
 class Worked:
-    """What came of points, by name."""
+    """What came of points."""
 
-    folders: dict[str, list[Path]] = field(default_factory=dict)  # run folders of finished ones, one for each seed
-    skipped: dict[str, str] = field(default_factory=dict)  # what is missing
-    failed: dict[str, str] = field(default_factory=dict)  # why
+    finished: dict[tuple[str, Any], Path] = field(default_factory=dict)  # run folders, by name and seed
+    skipped: dict[str, str] = field(default_factory=dict)  # what is missing, by name
+    failed: dict[str, str] = field(default_factory=dict)  # why, by name and seed as one text
+
+    @property
+    def folders(self) -> dict[str, list[Path]]:
+        """Run folders of finished points by name, one for each seed."""
+        found: dict[str, list[Path]] = {}
+        for (name, _), folder in self.finished.items():
+            found.setdefault(name, []).append(folder)
+        return {name: sorted(folders) for name, folders in found.items()}
+
+    def fail(self, point: Point, error: Exception) -> None:
+        """Write down why a point failed."""
+        reason = reason_of(blamed(error) or error)
+        logger.error("%s: %s", point.name, reason)
+        self.failed[f"{point.name}, seed {point.seed}"] = reason
 
     def raise_failures(self, total: int) -> None:
         """Say what failed.
@@ -73,16 +101,22 @@ class Worked:
             )
 
 
-def work_off(points: Sequence[Point]) -> Worked:
+def work_off(points: Sequence[Point], prepared: Prepared | None = None, strict: bool = False) -> Worked:
     """Run points; several with one name are seeds of one system.
 
-    Settings of all are checked before anything is trained; a point whose upstream or encoder cannot be had has failed.
+    Settings of all are checked before anything is trained.
+
+    Args:
+        points: what to run
+        prepared: the corpus of all of them, where it is prepared already
+        strict: an upstream or encoder that cannot be had, and a corpus that is refused, is an error at once, in place
+            of a failure of its points
 
     Raises:
         EmotionError: at once, if a name or a setting is wrong
     """
     worked = Worked()
-    waiting: list[Point] = []
+    todo: list[Point] = []
     for point in points:
         missing = [need for need in point.needs if not need.is_met]
         if missing:
@@ -93,46 +127,54 @@ def work_off(points: Sequence[Point]) -> Worked:
         try:
             check(point.request)
         except UpstreamError as error:  # an encoder that cannot be had is missing to its own points alone
-            _fail(point, worked, error)
+            if strict:
+                raise
+            worked.fail(point, error)
         else:
-            waiting.append(point)
-    prepared: dict[str, Prepared] = {}
-    statistics: dict[str, Statistics] = {}
-    total = len(waiting)
-    while waiting:
-        held = [point for point in waiting if not _worked(point, worked, prepared, statistics, total)]
-        if len(held) == len(waiting):
-            logger.info("other processes work on %s; waiting", ", ".join(dict.fromkeys(item.name for item in held)))
-            time.sleep(WAIT_S)
-        waiting = held
-    order = list(dict.fromkeys(point.name for point in points))
-    worked.folders = {name: sorted(worked.folders[name]) for name in order if name in worked.folders}
+            todo.append(point)
+    corpora: dict[str, tuple[Prepared, Statistics]] = {}
+
+    def attempt(point: Point) -> bool:
+        done = len(worked.finished) + len(worked.failed) + 1
+        logger.info("point %d of %d: %s, seed %s", done, len(points), point.name, point.seed)
+        shared = corpora.setdefault(_corpus(point.request), (Prepared() if prepared is None else prepared, {}))
+        try:
+            worked.finished[point.key], _ = run(point.request, *shared)
+        except Exception as error:  # by whatever fault one point fails, the others go on
+            if is_held_elsewhere(error):
+                return False
+            if strict and error in shared[0].refused.values():
+                raise  # what all points share is refused: it would be refused to each of them
+            logger.debug("%s", point.name, exc_info=True)
+            worked.fail(point, error)
+        return True
+
+    work_through(todo, attempt, lambda point: point.name)
+    order = [point.key for point in points]
+    worked.finished = {key: worked.finished[key] for key in order if key in worked.finished}
     return worked
 
 
-def _worked(
-    point: Point, worked: Worked, prepared: dict[str, Prepared], statistics: dict[str, Statistics], total: int
-) -> bool:
-    """Run one point; False if another process is at it."""
-    done = sum(map(len, worked.folders.values())) + len(worked.failed)
-    logger.info("point %d of %d: %s, seed %s", done + 1, total, point.name, point.request.s3prl.get("seed", "-"))
-    corpus = _corpus(point.request)
-    try:
-        folder, _ = run(point.request, prepared.setdefault(corpus, {}), statistics.setdefault(corpus, {}))
-    except Exception as error:  # by whatever fault one point fails, the others go on
-        if isinstance(error, RunError) and isinstance(error.__cause__, HeldError):
-            return False
-        logger.debug("%s", point.name, exc_info=True)
-        _fail(point, worked, error)
-    else:
-        worked.folders.setdefault(point.name, []).append(folder)
-    return True
+def work_through(items: Iterable[T], attempt: Callable[[T], bool], name: Callable[[T], str]) -> None:
+    """Do each item once among all processes, and wait for those that others are at.
+
+    Args:
+        items: what to do
+        attempt: does one; False if another process is at it
+        name: of an item, for the log
+    """
+    waiting = list(items)
+    while waiting:
+        held = [item for item in waiting if not attempt(item)]
+        if len(held) == len(waiting):
+            logger.info("other processes work on %s; waiting", ", ".join(dict.fromkeys(map(name, held))))
+            time.sleep(WAIT_S)
+        waiting = held
 
 
-def _fail(point: Point, worked: Worked, error: Exception) -> None:
-    reason = reason_of(error)
-    logger.error("%s: %s", point.name, reason)
-    worked.failed[f"{point.name}, seed {point.request.s3prl.get('seed', '-')}"] = reason
+def is_held_elsewhere(error: Exception) -> bool:
+    """Whether something could not be done, since another process is at it."""
+    return isinstance(error, RunError) and isinstance(error.__cause__, HeldError)
 
 
 def _corpus(request: Request) -> str:

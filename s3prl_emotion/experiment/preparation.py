@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from s3prl_emotion.config import shown
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
-from s3prl_emotion.errors import CorpusError
+from s3prl_emotion.errors import ConfigError, CorpusError
 from s3prl_emotion.experiment.making import check_making, cleaned, with_copies
 from s3prl_emotion.files import clean_up, write_atomically
+from s3prl_emotion.locks import only_here
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, check_divisible, make_folds
@@ -218,3 +221,63 @@ def _data_folder(corpus: str, data: Path | None, folder: Path) -> Path:
     raise CorpusError(
         f"--corpus {corpus}: where is it? Give its folder with --data DIR. To try out without one, use --demo alone"
     )
+
+
+@contextlib.contextmanager
+def claimed(folder: RunFolder, given: str) -> Iterator[None]:
+    """Hold a folder that a corpus is prepared into.
+
+    Args:
+        folder: which
+        given: the option that named it, for messages
+
+    Raises:
+        ConfigError: if it is that of a run
+    """
+    if any(RunFolder(place).is_begun for place in (folder.path, folder.path.absolute().parent)):
+        raise ConfigError(f"{given}: is the folder of a run, whose manifest and folds must stay. Name another")
+    with only_here(folder.path, wait=True):
+        yield
+
+
+def check_prepared(
+    folder: RunFolder, corpus: str, data: Path | None, options: Mapping[str, Any], skip_bad: bool, trim: bool
+) -> Manifest:
+    """The manifest of a folder, if it is that of a corpus as its reader gives it now; nothing is decoded.
+
+    Raises:
+        ConfigError: naming what differs
+    """
+    manifest = Manifest.read(folder.manifest)
+    differing = manifest.corpus
+    if manifest.corpus == corpus or corpora.get(corpus, "--corpus").named_by_data:
+        read = corpora.get(corpus, "--corpus").read(_data_folder(corpus, data, folder.path), **options)
+        differing = _difference(manifest, read, skip_bad, trim)
+    if differing:
+        raise ConfigError(
+            f"{folder.path}: holds {differing}, not what --corpus {corpus}"
+            f"{'' if data is None else f' --data {data}'} and its options say. Name another folder, or take what lies "
+            "there away"
+        )
+    return manifest
+
+
+def _difference(manifest: Manifest, read: Manifest, skip_bad: bool, trim: bool) -> str:
+    """In what a prepared manifest is not the corpus as it was read; empty if it is."""
+    if (manifest.corpus, manifest.labels) != (read.corpus, read.labels):
+        return f"{manifest.corpus} with the classes {', '.join(manifest.labels)}"
+    if Path(manifest.root).resolve() != Path(read.root).resolve():
+        return f"audio below {manifest.root}"
+    there = {item.id: item for item in manifest.utterances if item.augmentation is None}
+    for item in read.utterances:
+        if item.id not in there:
+            if skip_bad:
+                continue
+            return f"no utterance {item.id!r}"
+        found = there.pop(item.id)
+        for name in ("path", "label", "speaker", "text", *(() if trim else ("start_s", "end_s"))):
+            if getattr(found, name) != getattr(item, name):
+                return f"{item.id!r} with {name} {shown(getattr(found, name))}"
+        if trim and found.trimmed is not None:
+            return f"{item.id!r} with digital zeros (it was prepared without --trim-zeros)"
+    return f"another utterance {next(iter(there))!r}" if there else ""

@@ -79,7 +79,7 @@ def run(
     folder = RunFolder(plan.folder)
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
-        shared = {} if prepared is None else prepared
+        shared = Prepared() if prepared is None else prepared
         learned = [Path(place) for place in (upstream.checkpoint, plan.pretrained) if place is not None]
         manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, learned, folder, shared, known)
         for number in wanted:  # a fold that an upstream has no model for is named before anything is trained

@@ -6,29 +6,24 @@ would have seen, in their dev sets, the speakers that other folds test on.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from s3prl_emotion.classical import classifier_of
-from s3prl_emotion.errors import ConfigError, RunError, reason_of
+from s3prl_emotion.errors import ConfigError, EmotionError, RunError
 from s3prl_emotion.evaluation.summary import summarise_again
-from s3prl_emotion.experiment.classical import Statistics
-from s3prl_emotion.experiment.division import Prepared, check_prepared
+from s3prl_emotion.experiment.points import Point, work_off
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
-from s3prl_emotion.experiment.run import check, run
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.seal import MADE
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.runs.prediction import Prediction, write_predictions
-from s3prl_emotion.runs.results import Results, Settings, read_results, write_results
-
-logger = logging.getLogger(__name__)
+from s3prl_emotion.runs.prediction import Prediction
+from s3prl_emotion.runs.results import Results, Settings, read_results
 
 SUPERB_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """The learning rates that SUPERB allows to choose from (Yang et al., Interspeech 2021)."""
@@ -54,22 +49,18 @@ class Grid:
         for flag, values in (("-u", self.upstreams), ("-d", self.downstreams), ("--seeds", self.seeds)):
             if len(set(values)) != len(values):
                 raise ConfigError(f"{flag} {','.join(map(str, values))}: something is named twice")
-        if len(set(self.rates)) != len(self.rates) or any(not rate > 0 for rate in self.rates):
+        if len(set(self.rates)) != len(self.rates) or any(not 0 < rate < math.inf for rate in self.rates):
             raise ConfigError(f"--lr: expected different numbers above 0, found {list(self.rates)}")
 
 
-def sweep(
-    request: Request, grid: Grid, prepared: Prepared | None = None, statistics: Statistics | None = None
-) -> list[Path]:
+def sweep(request: Request, grid: Grid) -> list[Path]:
     """Run every point of a grid; finished ones are not run again.
 
-    A point that fails does not stop the others.
+    Several processes share the points; a point that fails does not stop the others.
 
     Args:
         request: what all points share; its upstream, downstream and seed are those of the grid
         grid: the points
-        prepared: see :func:`s3prl_emotion.experiment.run.run`, where several sweeps share it
-        statistics: likewise
 
     Returns:
         one run folder for each upstream, downstream and seed: where there are several learning rates, the one that
@@ -77,60 +68,34 @@ def sweep(
 
     Raises:
         ConfigError, UpstreamError: at once, if a name or a setting is wrong
-        CorpusError, ProtocolError: likewise, if the corpus cannot be used or divided, or its division leaks
         RunError: at the end, naming the points that failed and why
     """
-    for upstream, downstream in product(grid.upstreams, grid.downstreams):  # before anything is trained
+    for downstream in grid.downstreams:
         if grid.rates and classifier_of(downstream) is not None:
             raise ConfigError(f"--lr: -d {downstream} has no learning rate; leave it out, or run it by itself")
-        check(at_point(request, upstream, downstream, grid.seeds[0], None))
-    prepared = {} if prepared is None else prepared
-    statistics = {} if statistics is None else statistics
-    folders: list[Path] = []
-    failed: list[str] = []
-    points = list(product(grid.upstreams, grid.downstreams, grid.seeds))
     rates: Sequence[float | None] = grid.rates or (None,)
-    for count, (upstream, downstream, seed) in enumerate(points):
-        candidates: dict[float, Path] = {}
-        name = f"{upstream} {downstream} seed {seed}"
-        for place, rate in enumerate(rates, start=1):
-            told = "" if rate is None else f" lr {rate:g}"
-            logger.info("run %d of %d: %s%s", count * len(rates) + place, len(points) * len(rates), name, told)
-            with noted(f"{name}{told}", failed, prepared):
-                folder, _ = run(at_point(request, upstream, downstream, seed, rate), prepared, statistics)
-                candidates[rate or 0.0] = folder
-        if len(candidates) < len(rates):
+    systems = {
+        of: {rate or 0.0: _point(request, *of, rate) for rate in rates}
+        for of in product(grid.upstreams, grid.downstreams, grid.seeds)
+    }
+    points = [point for by_rate in systems.values() for point in by_rate.values()]
+    worked = work_off(points, strict=True)
+    folders: list[Path] = []
+    for by_rate in systems.values():
+        done = {rate: worked.finished[point.key] for rate, point in by_rate.items() if point.key in worked.finished}
+        if len(done) < len(by_rate):
             continue  # a rate chosen from the others would not be the best of those asked for
-        if len(rates) == 1:
-            folders += candidates.values()
-        else:
-            with noted(name, failed):
-                folders.append(choose_rates(candidates))
-    if failed:
-        listed = "\n".join(f"  {text}" for text in failed)
-        raise RunError(
-            f"{len(failed)} of {len(points) * len(rates)} points failed; the others are kept, and the same command "
-            "tries again:\n"
-            f"{listed}"
-        )
+        try:
+            folders.append(choose_rates(done) if len(done) > 1 else next(iter(done.values())))
+        except (EmotionError, OSError) as error:
+            worked.fail(next(iter(by_rate.values())), error)
+    worked.raise_failures(len(points))
     return folders
 
 
-@contextlib.contextmanager
-def noted(name: str, failed: list[str], prepared: Prepared | None = None) -> Iterator[None]:
-    """Write down what fails, whatever it is, and go on.
-
-    Raises:
-        EmotionError: if what all points share is refused
-    """
-    try:
-        yield
-    except Exception as error:  # by whatever fault one point fails, the others go on
-        check_prepared(prepared or {})
-        reason = reason_of(error)
-        logger.error("%s: %s", name, reason)
-        logger.debug("%s", name, exc_info=True)
-        failed.append(f"{name}: {reason}")
+def _point(request: Request, upstream: str, downstream: str, seed: int, rate: float | None) -> Point:
+    name = f"{upstream} {downstream}" + ("" if rate is None else f" lr {rate:g}")
+    return Point(name, at_point(request, upstream, downstream, seed, rate))
 
 
 def at_point(request: Request, upstream: str, downstream: str, seed: int, rate: float | None = None) -> Request:
@@ -212,8 +177,7 @@ def _write(
         "chosen": {str(number): value for number, value in chosen.items()},
         "runs": {f"{key:g}": path.name for key, path in candidates.items()},
     }
-    write_predictions(folder.predictions, predictions, old.labels)
     write_atomically(folder.folds, RunFolder(source).folds.read_text(encoding="utf-8"))
     write_atomically(folder.rates, json.dumps(table, indent=1) + "\n")
-    write_results(folder.results, results)
+    folder.write_scores(results, predictions)
     return folder.path

@@ -21,6 +21,7 @@ from s3prl_emotion.features.forms import STATISTICS
 from s3prl_emotion.features.management import delete, stores
 from s3prl_emotion.features.store import Store, extraction_lock
 from s3prl_emotion.features.writing import Writer, unwritable
+from s3prl_emotion.interruption import check, deferred
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +73,16 @@ def extract(
             return 0
         make_room(store, _needed_bytes(store, missing), limit_bytes)
         logger.info("extracting hidden states of %d %s into %s", len(missing), what, store.folder)
-        with Writer(store) as writer, torch.no_grad(), tqdm(total=len(missing), desc="upstream", disable=None) as bar:
-            for item, samples in _read_ahead(missing):
+        with (
+            deferred("the utterance"),
+            Writer(store) as writer,
+            torch.no_grad(),
+            tqdm(total=len(missing), desc="upstream", disable=None) as bar,
+        ):
+            for done, (item, samples) in enumerate(_read_ahead(missing), start=1):
                 writer.write(item.key, compute(torch.from_numpy(samples).to(device)))
                 bar.update()
+                check(f"{store.folder} has the hidden states of {done} of {len(missing)} {what}")
         store.refresh()
         return len(missing)
 

@@ -19,6 +19,7 @@ from s3prl_emotion.features.management import ROOT_LOCK, clear_leftovers
 from s3prl_emotion.features.store import ABOUT, SCHEMA, Shape, Store, StoreKey, read_about
 from s3prl_emotion.features.writing import unwritable
 from s3prl_emotion.files import UNREADABLE, write_atomically
+from s3prl_emotion.locks import lock
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +76,8 @@ def _make(root: Path, key: StoreKey, shape: Shape, probe: Probe) -> Path:
     """A new store, unless another process has made it since."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (root / ROOT_LOCK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with (root / ROOT_LOCK).open("a") as file:
+            lock(file.fileno(), root / ROOT_LOCK, fcntl.LOCK_EX)
             folder = _matching(root, key, shape, probe)
             if folder is not None:
                 return folder

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.store import ABOUT, SCHEMA, DamagedEntry, Store
+from s3prl_emotion.locks import lock
 
 ROOT_LOCK = ".stores.lock"
 """Held while a store is made or cleared up after."""
@@ -69,11 +70,11 @@ def delete(root: Path, name: str) -> bool:
     """
     folder = root / name
     try:
-        with (folder / ".lock").open("a") as lock:
+        with (folder / ".lock").open("a+") as file:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file.fileno(), folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return _is_being_deleted(lock)
+                return _is_being_deleted(file, folder)
             aside = root / f"{_DELETED}{uuid.uuid4().hex}"
             folder.rename(aside)  # at once: nobody sees a half of it
             shutil.rmtree(aside, ignore_errors=True)
@@ -86,10 +87,10 @@ def delete(root: Path, name: str) -> bool:
     return True
 
 
-def _is_being_deleted(lock: IO[Any]) -> bool:
+def _is_being_deleted(file: IO[Any], folder: Path) -> bool:
     """Whether the lock that is in the way is that of a process that deletes; those that read share theirs."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock(file.fileno(), folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     return False
@@ -122,8 +123,8 @@ def clear_leftovers(root: Path) -> None:
 
     These are files that were to replace another, stores that were being deleted, and data without a line in the index.
     """
-    with contextlib.suppress(OSError), (root / ROOT_LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with contextlib.suppress(OSError, RunError), (root / ROOT_LOCK).open("a") as file:
+        lock(file.fileno(), root, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _clear(root)
 
 
@@ -138,8 +139,8 @@ def _clear(root: Path) -> None:
         with contextlib.suppress(OSError):
             if index.exists() and index.stat().st_size:
                 continue
-            with data.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer holds it, if it lives
+            with data.open("r+b") as file:
+                lock(file.fileno(), data, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer holds it, if it lives
                 if not index.exists() or not index.stat().st_size:
                     index.unlink(missing_ok=True)
                     data.unlink()

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.forms import Form
+from s3prl_emotion.locks import lock
 
 logger = logging.getLogger(__name__)
 
@@ -269,25 +270,25 @@ def _hold(folder: Path) -> IO[Any] | None:
     path = folder / ".lock"
     while True:
         try:
-            lock: IO[Any] = path.open("a")
+            file: IO[Any] = path.open("a+")
         except FileNotFoundError:
             raise
         except OSError:  # another user's folder, or a disk that is mounted to be read
             try:
-                lock = path.open("rb")
+                file = path.open("rb")
             except OSError:
                 return None
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        lock(file.fileno(), path, fcntl.LOCK_SH)
         try:
-            is_there = os.fstat(lock.fileno()).st_ino == path.stat().st_ino
+            is_there = os.fstat(file.fileno()).st_ino == path.stat().st_ino
         except FileNotFoundError:
             is_there = False
         if is_there:
             break
-        lock.close()  # deleted between opening and locking; opening it again says so
+        file.close()  # deleted between opening and locking; opening it again says so
     with contextlib.suppress(OSError):
         os.utime(path)  # last use, for eviction
-    return lock
+    return file
 
 
 @contextlib.contextmanager
@@ -298,5 +299,5 @@ def extraction_lock(folder: Path) -> Iterator[None]:
         OSError: if the folder cannot be written
     """
     with (folder / ".extraction").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file.fileno(), folder, fcntl.LOCK_EX)
         yield

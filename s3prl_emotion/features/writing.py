@@ -18,6 +18,7 @@ from torch import Tensor
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.store import ALIGNMENT, Store
+from s3prl_emotion.locks import lock
 
 _SYNC_S = 30.0
 """A power failure costs at most what was written for this long; forcing every entry to the disk would cost more."""
@@ -111,7 +112,7 @@ def _locked(folder: Path) -> FileIO:
     while True:
         path = folder / f"data-{uuid.uuid4().hex[:12]}.bin"
         file = path.open("wb", buffering=0)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file.fileno(), path, fcntl.LOCK_EX)
         if path.exists():
             return file
         file.close()  # cleared away before it was locked

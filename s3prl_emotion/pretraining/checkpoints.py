@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import torch
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.extraction import human
-from s3prl_emotion.files import UNREADABLE
+from s3prl_emotion.files import UNREADABLE, alike, replacing
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -21,14 +19,9 @@ def save(path: Path, content: dict[str, Any]) -> None:
     Raises:
         RunError: if the disk is full or cannot be written; the old file is then untouched
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(alike(content), file)
     except (OSError, RuntimeError) as error:
         free = shutil.disk_usage(path.parent).free
         kept = "the one before is whole" if path.is_file() else "there is none before it"
@@ -36,8 +29,6 @@ def save(path: Path, content: dict[str, Any]) -> None:
             f"{path}: the checkpoint cannot be written ({str(error).splitlines()[0]}; "
             f"{human(free)} free there); {kept}. Make room, then repeat the command: it goes on from there"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from s3prl_emotion.errors import RunError, UpstreamError
-from s3prl_emotion.files import clean_up, named, temporary_beside
+from s3prl_emotion.files import clean_up, named, sync, temporary_beside
 from s3prl_emotion.pretraining.frames import Framing
 
 MASK_EMBEDDING = "masked_spec_embed"
@@ -109,6 +109,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         with named(folder):
             yield temporary
+            sync(temporary)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)

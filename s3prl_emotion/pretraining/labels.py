@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.files import UNREADABLE, write_atomically
+from s3prl_emotion.files import UNREADABLE, replacing, write_atomically
 from s3prl_emotion.pretraining.frames import Framing
 
 SCHEMA = 1
@@ -117,11 +115,5 @@ def check_labels(
 
 def save_array(path: Path, array: np.ndarray) -> None:
     """``numpy.save``, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

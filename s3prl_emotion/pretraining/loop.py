@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.interruption import check, deferred
 from s3prl_emotion.pretraining.batches import DEV_STEP, generator
 from s3prl_emotion.pretraining.checkpoints import save
 from s3prl_emotion.pretraining.history import Bar, History
-from s3prl_emotion.pretraining.processes import sum_gradients, summed
+from s3prl_emotion.pretraining.processes import any_asked, sum_gradients, summed
 from s3prl_emotion.pretraining.progress import Progress, restore_progress, save_progress
 from s3prl_emotion.pretraining.settings import Schedule
 from s3prl_emotion.pretraining.task import Batches, Measured, P, Task
@@ -94,7 +95,7 @@ class Loop(Generic[P]):
         self._restore()
         history = History(self.folder, self.progress.step, self.accelerator.is_main_process)
         self.model.train()
-        with self._bar() as bar, history, ThreadPoolExecutor(max_workers=1) as reader:
+        with deferred("the step"), self._bar() as bar, history, ThreadPoolExecutor(max_workers=1) as reader:
             waiting: Future[list[P]] | None = None
             while self.progress.step < self.settings.steps:
                 step = self.progress.step
@@ -103,10 +104,13 @@ class Loop(Generic[P]):
                 waiting = reader.submit(self._read, step + 1) if more else None
                 self._step(step, parts, history, bar)
                 self.progress.step = step + 1
-                self._evaluate_and_save(history)
+                stops = any_asked(self.accelerator)
+                self._evaluate_and_save(history, stops)
+                if stops:
+                    check(f"{self.name}: {self.folder} has a checkpoint of step {step + 1} of {self.settings.steps}")
         return self.progress
 
-    def _evaluate_and_save(self, history: History) -> None:
+    def _evaluate_and_save(self, history: History, stops: bool) -> None:
         done, last = self.progress.step, self.progress.step == self.settings.steps
         if done % self.settings.eval_every == 0 or last:
             figures = self.evaluate()
@@ -115,7 +119,7 @@ class Loop(Generic[P]):
                 self.progress.best_step, self.progress.best_loss, self.progress.best = done, figures["loss"], figures
                 if self.accelerator.is_main_process:
                     save(self.folder / BEST, {"step": done, "model": self.model.state_dict()})
-        if (done % self.settings.save_every == 0 or last) and self.accelerator.is_main_process:
+        if (done % self.settings.save_every == 0 or last or stops) and self.accelerator.is_main_process:
             self._save()
         self.accelerator.wait_for_everyone()
 

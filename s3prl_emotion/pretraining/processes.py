@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from s3prl_emotion.interruption import asked, receive
 
 _TIMEOUT = timedelta(hours=12)  # other processes wait while one clusters
 
@@ -41,6 +44,16 @@ def processes() -> int:
 def summed(accelerator: Any, values: Tensor) -> Tensor:
     """The sum over processes."""
     return values if accelerator.num_processes == 1 else accelerator.reduce(values, reduction="sum")
+
+
+def any_asked(accelerator: Any) -> bool:
+    """Whether a signal asks any of the processes to end: all of them end after the same step."""
+    if accelerator.num_processes == 1:
+        return asked() is not None
+    number = float(summed(accelerator, torch.tensor(float(asked() or 0), device=accelerator.device)))
+    if number and asked() is None:
+        receive(signal.SIGTERM)  # from another process: this one ends too
+    return number > 0
 
 
 def sum_gradients(accelerator: Any, parameters: Sequence[nn.Parameter]) -> None:

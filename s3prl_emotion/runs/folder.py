@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError, RunError
-from s3prl_emotion.files import clean_up, parse_json, write_atomically
+from s3prl_emotion.files import checkpoint_sha256, clean_up, parse_json, write_atomically
 from s3prl_emotion.locks import LOCK, exclusive, is_held, only_here, shared
 from s3prl_emotion.protocols.seal import MADE, check_attributes, check_seal, seal
 from s3prl_emotion.protocols.split import Folds
-from s3prl_emotion.runs.prediction import Prediction, read_predictions
+from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions
 from s3prl_emotion.runs.record import ONLY_IF_ASKED, differences, read_fold_file, read_run_file, run_sha256
+from s3prl_emotion.runs.results import Results, write_results
 
 T = TypeVar("T")
 
@@ -258,6 +259,17 @@ class RunFolder:
         """Write ``manifest.jsonl`` and ``folds.json``."""
         manifest.write(self.manifest)
         dataclasses.replace(folds, manifest_sha256=manifest.sha256()).write(self.folds)
+
+    def write_scores(self, results: Results, predictions: Sequence[Prediction]) -> Results:
+        """Write ``predictions.csv``, and ``results.json`` with its hash.
+
+        Returns:
+            the record as it is written
+        """
+        write_predictions(self.predictions, predictions, results.labels)
+        results = dataclasses.replace(results, predictions_sha256=checkpoint_sha256(str(self.predictions)))
+        write_results(self.results, results)
+        return results
 
 
 @dataclass(frozen=True)

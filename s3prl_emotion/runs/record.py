@@ -34,6 +34,7 @@ _RUN_OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 ONLY_IF_ASKED = ("preparation", "balance")
 """Keys of ``run.json`` that are there only where a run has it."""
+_MADE_KEYS = ("manifest_sha256", "folds_sha256")
 _FOLD_KEYS: dict[str, tuple[type, ...]] = {
     "step": (int, type(None)),
     "dev_score": (int, float),
@@ -115,6 +116,11 @@ def _check_types(
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             raise RunError(f"{path}: key {key!r}: expected {expected}, found {str(value)[:80]!r}: {remedy}")
+    for key, value in {**dict.fromkeys(_MADE_KEYS), **content[MADE]}.items() if MADE in content else ():
+        if value is None:
+            raise RunError(f"{path}: key '{MADE}.{key}' is missing: {remedy}")
+        if not isinstance(value, str):
+            raise RunError(f"{path}: key '{MADE}.{key}': expected str, found {str(value)[:80]!r}: {remedy}")
 
 
 def run_sha256(about: Mapping[str, Any]) -> str:

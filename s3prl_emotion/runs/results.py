@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from s3prl_emotion.config import Reading, from_mapping, shown
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import parse_json, write_atomically
-from s3prl_emotion.mapping import GIVEN, REST, Check, gathers, to_mapping
+from s3prl_emotion.mapping import GIVEN, LATER, REST, Check, gathers, to_mapping
 from s3prl_emotion.runs._values import (
     Fraction,
     Interval,
@@ -165,6 +165,7 @@ class Results(_Open):
     folds_expected: Numbers
     chance: Fraction  # 1 / number of classes
     settings: SettingsMapping | None
+    predictions_sha256: Text | None = field(default=None, metadata=LATER)  # of predictions.csv beside it
 
     def __post_init__(self) -> None:
         numbers = [fold.fold for fold in self.folds]

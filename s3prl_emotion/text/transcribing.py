@@ -15,6 +15,7 @@ from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import append, write_atomically
+from s3prl_emotion.interruption import check, deferred
 from s3prl_emotion.locks import HeldError, exclusive
 from s3prl_emotion.text.recognition import SpeechRecogniser
 from s3prl_emotion.text.transcription import FORMAT, VERSION, Header, Row, Transcription, read_transcription
@@ -117,7 +118,7 @@ def _complete(
     total = len(manifest.utterances)
     if known:
         logger.info("%s: %d of %d utterances are there", path, known, total)
-    with tqdm(total=total, initial=known, desc="transcribe", unit="utt", disable=None) as bar:
+    with deferred("the batch"), tqdm(total=total, initial=known, desc="transcribe", unit="utt", disable=None) as bar:
         for batch in _batches(manifest.utterances, batch_size):
             missing = [item for item in batch if not is_there(item)]
             if not missing:
@@ -128,6 +129,7 @@ def _complete(
             append(path, "".join(_line(_plain(row)) for row in new))
             rows.update({row.id: row for row in new})
             bar.update(len(missing))
+            check(f"{path} has {len(rows)} of {total} utterances")
     first, _, _ = path.read_text(encoding="utf-8").partition("\n")
     ordered = [rows[item.id] for item in manifest.utterances]
     write_atomically(path, f"{first}\n" + "".join(_line(_plain(row)) for row in ordered))

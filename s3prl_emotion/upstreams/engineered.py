@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from s3prl_emotion.compiled import compiling
 
 UTTERANCE = 1 << 40
 """Samples to a frame where there is one frame for each utterance: more than any recording has."""
@@ -30,6 +33,7 @@ class FrameFeatures(nn.Module):
         super().__init__()
         self._compute = compute
         self._rate = rate
+        self._is_compiled = False
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Samples per frame."""
@@ -42,5 +46,7 @@ class FrameFeatures(nn.Module):
         return {"hidden_states": (layer,), "last_hidden_state": layer}
 
     def _frames(self, wav: Tensor) -> Tensor:
-        values = self._compute(wav.detach().cpu().numpy().astype(np.float32, copy=False))
+        with contextlib.nullcontext() if self._is_compiled else compiling():
+            values = self._compute(wav.detach().cpu().numpy().astype(np.float32, copy=False))
+        self._is_compiled = True
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(wav.device)

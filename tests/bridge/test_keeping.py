@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ def test_lines_of_later_steps_are_dropped(tmp_path: Path) -> None:
     assert (tmp_path / "log.log").read_text() == log
     assert (tmp_path / "layer_weights.csv").read_text() == "2,0.5,0.5\n"
     drop_lines_beyond(tmp_path, 3)
+    drop_lines_beyond(tmp_path, 2)  # the lines of the checkpoint's own step stay
+    assert (tmp_path / "layer_weights.csv").read_text() == "2,0.5,0.5\n"
     drop_lines_beyond(tmp_path / "nothing", 3)
     assert (tmp_path / "log.log").read_text() == log
 
@@ -51,3 +54,26 @@ def test_other_faults_of_torch_stay_as_they_are(tmp_path: Path) -> None:
     with whole_checkpoints(), pytest.raises((AttributeError, TypeError, RuntimeError)):
         torch.save({"Step": lambda: 0}, tmp_path / "x.ckpt")
     assert not list(tmp_path.iterdir())
+
+
+def test_where_a_training_went_on_from_is_not_kept(tmp_path: Path) -> None:
+    """Equal content is equal bytes, whether texts are the same objects or not, and containers are shared or not."""
+    key, pair = "".join(("l", "r")), ["x"]
+    weights = torch.nn.Linear(2, 2).state_dict()
+    contents = [
+        {
+            "Args": Namespace(init_ckpt=None, past_exp=None, name="lr"),
+            "a": {"lr": "lr"},
+            "b": [pair, pair],
+            "w": weights,
+        },
+        {"Args": Namespace(name=key, past_exp="p", init_ckpt="i"), "a": {"lr": key}, "b": [["x"], ["x"]], "w": weights},
+    ]
+    with whole_checkpoints():
+        for number, content in enumerate(contents):
+            torch.save(content, tmp_path / f"{number}.ckpt")
+    assert (tmp_path / "0.ckpt").read_bytes() == (tmp_path / "1.ckpt").read_bytes()
+    assert contents[1]["Args"].init_ckpt == "i", "the training itself keeps it"
+    with torch.serialization.safe_globals([Namespace]):
+        found = torch.load(tmp_path / "1.ckpt", weights_only=True)
+    assert found["w"]._metadata == weights._metadata

@@ -79,6 +79,15 @@ def retold(path: Path, **about: object) -> None:
     save_file(load_file(path), path, {"format": FORMAT, "about": json.dumps({**told, **about})})
 
 
+def test_the_same_model_gives_the_same_bytes(written: Path, tmp_path: Path) -> None:
+    """The library keeps metadata in a hash map of another order each time."""
+    model, about = read_model(written)
+    arrays = load_file(written)
+    for number in range(20):
+        write_model(tmp_path / f"{number}", model, arrays["x"], arrays["y"], about.fitted_on)
+        assert (tmp_path / f"{number}").read_bytes() == written.read_bytes()
+
+
 def test_another_fit_than_the_one_that_was_scored_is_told(written: Path, caplog: pytest.LogCaptureFixture) -> None:
     changed(written, answers=load_file(written)["answers"][::-1].copy())
     read_model(written)

@@ -203,6 +203,14 @@ def test_exports_that_cannot_be_read(exported, tmp_path, tiny_hubert) -> None:
     save_file(tensors, folder / "head.safetensors")
     with pytest.raises(RunError, match=r"fold 1: its parameters do not fit a head .*classifier\.bias"):
         _load(folder, checkpoint=tiny_hubert)
+    for dtype in (torch.int8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
+        changed()
+        tensors = load_file(folder / "head.safetensors")
+        name = "fold1.head.classifier.weight"
+        tensors[name] = tensors[name].to(dtype)
+        save_file(tensors, folder / "head.safetensors")
+        with pytest.raises(RunError, match=rf"fold 1: .*classifier\.weight holds {dtype}, expected torch\.float32"):
+            _load(folder, checkpoint=tiny_hubert)
 
 
 def test_the_command(trained, tmp_path, tiny_hubert, capsys) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 from reporting.runs import make_run
 
+from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import summarise
 from s3prl_emotion.evaluation.rescore import recompute
 from s3prl_emotion.mapping import to_mapping
+from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions
 from s3prl_emotion.runs.results import Results, read_results, results_of, write_results
 
@@ -130,3 +133,23 @@ def test_truth_and_speaker_are_those_of_the_manifest(tmp_path: Path, change: dic
     write_predictions(tmp_path / "predictions.csv", [dataclasses.replace(rows[0], **change), *rows[1:]], labels)
     with pytest.raises(RunError, match=rf"for '{rows[0].utterance}', manifest.jsonl 'neutral' and '1F'"):
         recompute(tmp_path)
+
+
+@pytest.mark.parametrize("read", ["compare", "evaluate"])
+def test_a_changed_bit_of_the_predictions_is_said(tmp_path, capsys, read):
+    """Also where no figure shows it; a record without a hash is read, and says that nothing was checked."""
+    folder = RunFolder(tmp_path / "run")
+    results = _run(tmp_path)
+    folder.path.mkdir()
+    folder.write_scores(results, PREDICTIONS)
+    assert main([read, str(folder.path)]) == 0
+    assert "was changed" not in capsys.readouterr().err
+    rows, labels = read_predictions(folder.predictions)
+    first = rows[0].probabilities
+    nudged = (math.nextafter(first[0], 1.0), *first[1:])
+    write_predictions(folder.predictions, [dataclasses.replace(rows[0], probabilities=nudged), *rows[1:]], labels)
+    assert main([read, str(folder.path)]) == 0
+    assert f"{folder.predictions} was changed after results.json was written" in capsys.readouterr().err
+    write_results(folder.results, dataclasses.replace(results, predictions_sha256=None))
+    assert main([read, str(folder.path)]) == 0
+    assert "(an earlier version wrote it): not checked" in capsys.readouterr().err

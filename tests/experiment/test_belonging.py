@@ -11,7 +11,7 @@ import pytest
 from s3prl_emotion.cli import main
 from s3prl_emotion.deployment.sources import read_parts
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment import sweep
+from s3prl_emotion.experiment import points
 from s3prl_emotion.locks import LOCK, shared
 from s3prl_emotion.runs.folder import USERS, RunFolder
 
@@ -134,12 +134,12 @@ def test_a_sweep_goes_on_whatever_one_point_fails_by(error, told, tmp_path, monk
             raise error
         return tmp_path / str(request.s3prl["seed"]), {}
 
-    monkeypatch.setattr(sweep, "run", run_or_fail)
+    monkeypatch.setattr(points, "run", run_or_fail)
     assert main(["sweep", "-u", "fbank", "-d", "emotion_mean", "--corpus", "demo", "--seeds", "0,1,2"]) == 2
     assert ran == [0, 1, 2]
     said = capsys.readouterr().err
     assert "error: 1 of 3 points failed; the others are kept, and the same command tries again:" in said
-    assert f"\n  fbank emotion_mean seed 1: {told}" in said
+    assert f"\n  fbank emotion_mean, seed 1: {told}" in said
     assert "Traceback" not in said
 
 
@@ -147,7 +147,7 @@ def test_a_sweep_that_is_interrupted_stops(tmp_path, monkeypatch) -> None:
     def interrupted(request, prepared, statistics):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep, "run", interrupted)
+    monkeypatch.setattr(points, "run", interrupted)
     assert main(["sweep", "-u", "fbank", "-d", "emotion_mean", "--corpus", "demo", "--seeds", "0,1"]) == 130
 
 

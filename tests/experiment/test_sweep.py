@@ -152,7 +152,7 @@ def test_the_corpus_is_read_once_for_the_whole_grid(start, monkeypatch):
     from s3prl_emotion.experiment import division as module
 
     made = []
-    original = module.divide
-    monkeypatch.setattr(module, "divide", lambda *args, **kwargs: made.append(1) or original(*args, **kwargs))
+    original = module.prepare
+    monkeypatch.setattr(module, "prepare", lambda *args, **kwargs: made.append(1) or original(*args, **kwargs))
     assert start("-u", "fbank", "-d", "emotion_mean", "--seeds", "5,6,7", "--fold", "1") == 0
     assert len(made) == 1

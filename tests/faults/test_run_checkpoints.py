@@ -95,6 +95,16 @@ def stock(**modelrc: object) -> Callable[[Content], None]:
     return change
 
 
+def _kind(dtype: torch.dtype) -> Callable[[Content], None]:
+    """The first weights of the head as numbers of another kind."""
+
+    def change(content: Content) -> None:
+        name = next(name for name in content["Downstream"] if name.endswith("weight"))
+        content["Downstream"][name] = (content["Downstream"][name] * 10).to(dtype)
+
+    return change
+
+
 def _itself(content: Content) -> None:
     content["Config"]["runner"]["itself"] = content["Config"]
 
@@ -229,6 +239,12 @@ ROWS = [
     checkpoint("no random state", setting(".Downstream._extra_state", {"epoch": 0}), "_extra_state", by="resume"),
     checkpoint("a random state of text", setting(".Downstream._extra_state", {"epoch": 0, "used_batches": 1, "random_state": "a"}), "_extra_state", by="resume"),
     checkpoint("a random state that is cut", lambda content: content["Downstream"]["_extra_state"]["random_state"].update(torch=torch.zeros(3, dtype=torch.uint8)), "_extra_state", by="resume"),
+    # --- weights of another kind --------------------------------------------------------------------------------------
+    *(
+        checkpoint(f"weights as {dtype}", _kind(dtype), "weight", str(dtype), "expected", by=command)
+        for command, dtype in (("evaluate", torch.int8), ("resume", torch.uint8), ("predict", torch.int8), ("export", torch.complex64), ("inference", torch.bool), ("export", torch.int16))
+    ),
+    checkpoint("weights as whole numbers of 64 bits", _kind(torch.int64), "weight holds torch.int64, expected torch.float32"),
     # --- no checkpoint ------------------------------------------------------------------------------------------------
     *(raw("an empty file", b"", "not a readable checkpoint", by=command) for command in ("evaluate", "predict", "export")),
     raw("an empty file", b"", "not a readable checkpoint", by="resume"),

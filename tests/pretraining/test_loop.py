@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.interruption import Interruption, handled
 from s3prl_emotion.pretraining import checkpoints
 from s3prl_emotion.pretraining.batches import Batches, Clip, Part
 from s3prl_emotion.pretraining.frames import Framing
@@ -98,6 +100,28 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, step: int) -> No
     assert all(torch.equal(first["model"][key], second["model"][key]) for key in first["model"])
 
 
+@pytest.mark.parametrize("step", [2, 5, 7])
+def test_a_signal_leaves_a_checkpoint_of_its_step(tmp_path: Path, step: int) -> None:
+    ended = loop(tmp_path / "whole", training()).run()
+    one = loop(tmp_path / "parts", training())
+    original = one._step
+
+    def signalled(now: int, *rest: object) -> None:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(now, *rest)  # type: ignore[arg-type]
+
+    one._step = signalled  # type: ignore[method-assign]
+    with handled(), pytest.raises(Interruption, match=f"has a checkpoint of step {step + 1} of 8"):
+        one.run()
+    assert checkpoints.load(tmp_path / "parts" / CHECKPOINT)["progress"]["step"] == step + 1
+    again = loop(tmp_path / "parts", training())
+    assert again.run() == ended
+    assert history(tmp_path / "parts") == history(tmp_path / "whole")
+    for name in (CHECKPOINT, BEST):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_dropout_and_layer_drop_are_on(tmp_path: Path) -> None:
     """Otherwise the test above could not fail on them."""
     one = loop(tmp_path, training())
@@ -158,7 +182,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints.os, "fsync", full)
+        patched.setattr(checkpoints.torch, "save", full)
         with pytest.raises(RunError, match=r"cannot be written \(.*No space left.*the one before is whole. Make room"):
             loop(tmp_path, training()).run()
     assert (tmp_path / CHECKPOINT).read_bytes() == before

@@ -108,6 +108,20 @@ class TestWhoIsCopied:
                 times = [count for name, count in copied.items() if manifest.by_id[name].label == label]
                 assert max(times) - min(times) <= 1
 
+    def test_copies_are_counted_from_one_in_rounds(self):
+        """The number decides what is drawn for a copy, so it must be each utterance's own: 1, 2, ... without a gap."""
+        manifest = unequal()
+        found = balanced(manifest, make_folds(manifest, "strict"), 50, seed=0)
+        for fold in found.folds.folds:
+            names = [name for name in fold.train if "#" in name]
+            of: dict[str, list[int]] = {}
+            for name in names:
+                of.setdefault(name.rpartition("#")[0], []).append(int(name.rpartition("#")[2]))
+            assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in of.values())
+            assert max(map(len, of.values())) > 1
+        copy = found.copies[0]
+        assert (copy.number, copy.id) == (1, f"{copy.of}#1")
+
     def test_speaker_label_and_votes_are_the_sources(self):
         manifest = unequal()
         manifest = manifest.with_utterances(

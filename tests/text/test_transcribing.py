@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -139,8 +140,6 @@ def test_what_recognises_no_speech(bert, tiny_hubert, ctc, whisper) -> None:
 
 
 def test_an_encoder_that_was_not_trained_to_write_is_refused(ctc, tmp_path) -> None:
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     folder = shutil.copytree(ctc, tmp_path / "encoder")
@@ -237,3 +236,68 @@ def test_settings_of_generation_that_are_none(whisper: Path, tmp_path: Path, tex
     (folder / "generation_config.json").write_text(text)
     with pytest.raises(UpstreamError, match=r"generation_config.json: "):
         SpeechRecogniser(str(folder), "cpu")
+
+
+@pytest.fixture
+def prepared(small, ctc, tmp_path) -> list[str]:
+    """The command on a folder that it has prepared and transcribed."""
+    options = ["transcribe", str(tmp_path / "folder"), "--model", str(ctc), "--device", "cpu", "--corpus", "table"]
+    assert main([*options, "--data", str(small.parent / "table.csv")]) == 0
+    return options
+
+
+def test_a_prepared_folder_is_that_of_its_corpus(small, prepared, tmp_path, capsys) -> None:
+    same = [*prepared, "--data", str(small.parent / "table.csv")]
+    assert main(same) == 0
+    assert "9 utterances by tiny_ctc, 0 of them now" in capsys.readouterr().out
+    before = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
+    shutil.copyfile(small.parent / "0.wav", small.parent / "extra.wav")
+    rows = (small.parent / "table.csv").read_text().splitlines()
+    others = {
+        "fewer": (rows[:-1], "holds another utterance"),
+        "more": ([*rows, "extra.wav,a,s0,1,another"], "holds no utterance"),
+        "other": ([row.replace(",b,s1", ",b,s2") for row in rows], "with speaker 's1'"),
+        "texts": ([row.replace("number 3", "number three") for row in rows], "with text 'the lamp number 3'"),
+    }
+    for name, (lines, told) in others.items():
+        (small.parent / f"{name}.csv").write_text("\n".join(lines) + "\n")
+        assert main([*prepared, "--data", str(small.parent / f"{name}.csv")]) == 2
+        said = capsys.readouterr().err
+        assert told in said, said
+        assert "Name another folder" in said
+    assert main([*prepared[:-1], "demo"]) == 2
+    assert "holds table" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()} == before
+
+
+def test_a_folder_without_folds_is_prepared_again(small, prepared, tmp_path) -> None:
+    """Its maker was killed between manifest and folds."""
+    folds = (tmp_path / "folder" / "folds.json").read_bytes()
+    (tmp_path / "folder" / "folds.json").unlink()
+    assert main([*prepared, "--data", str(small.parent / "table.csv")]) == 0
+    assert (tmp_path / "folder" / "folds.json").read_bytes() == folds
+
+
+def test_a_run_is_not_prepared_again(small, prepared, tmp_path, capsys) -> None:
+    (tmp_path / "folder" / "run.json").write_text("{}")
+    assert main([*prepared, "--data", str(small.parent / "table.csv")]) == 2
+    assert "is the folder of a run, whose manifest and folds must stay" in capsys.readouterr().err
+
+
+def test_a_signal_waits_for_the_batch(small, ctc, tmp_path, monkeypatch, capsys) -> None:
+    original, calls = SpeechRecogniser.transcribe, []
+
+    def signalled(self, waves):
+        calls.append(len(waves))
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, waves)
+
+    monkeypatch.setattr(SpeechRecogniser, "transcribe", signalled)
+    out = tmp_path / "x.jsonl"
+    options = ["transcribe", str(small), "--model", str(ctc), "--device", "cpu", "--batch-size", "2", "--out", str(out)]
+    assert main(options) == 128 + signal.SIGTERM
+    assert f"SIGTERM: {out} has 4 of 9 utterances; the same command goes on from there" in capsys.readouterr().err
+    assert len(read_transcription(out).rows) == 4
+    assert main(options) == 0
+    assert "5 of them now" in capsys.readouterr().out

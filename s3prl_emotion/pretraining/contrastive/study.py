@@ -17,10 +17,10 @@ from typing import Any
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.evaluation.comparability import say_folds
 from s3prl_emotion.evaluation.comparison import compare
+from s3prl_emotion.experiment import points as points_of
 from s3prl_emotion.experiment.division import Prepared
+from s3prl_emotion.experiment.points import work_through
 from s3prl_emotion.experiment.request import Request
-from s3prl_emotion.experiment.run import run as run_experiment
-from s3prl_emotion.experiment.sweep import noted
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.contrastive import export, recipe
 from s3prl_emotion.pretraining.contrastive.plan import Plan
@@ -82,22 +82,28 @@ def run(plan: Plan) -> str:
     for start in settings.starts:
         if start != "scratch":
             logger.info("study: %s", TOLD[start])
-            recipe.run(variant(plan, start))
-    prepared: Prepared = {plan.folds.protocol: (plan.manifest, plan.folds)}
+    work_through(
+        [start for start in settings.starts if start != "scratch"],
+        lambda start: _pretrained(variant(plan, start)),
+        lambda start: TOLD[start],
+    )
+    prepared = Prepared({plan.folds.protocol: (plan.manifest, plan.folds)})
     points = [Point(*item) for item in product(settings.starts, settings.shares, settings.seeds)]
-    failed: list[str] = []
-    for number, point in enumerate(points, start=1):
-        logger.info("run %d of %d: %s", number, len(points), point.name)
-        with noted(point.name, failed):
-            run_experiment(request_of(plan, point), prepared)
-    if failed:
-        listed = "\n".join(f"  {text}" for text in failed)
-        raise RunError(
-            f"{len(failed)} of {len(points)} points failed; the others are kept, and the same command tries again:\n"
-            f"{listed}"
-        )
+    runs = [points_of.Point(f"{point.start}-share{point.share:g}", request_of(plan, point)) for point in points]
+    points_of.work_off(runs, prepared).raise_failures(len(runs))
     write_atomically(plan.folder / FOLDER / CSV_FILE, _csv(plan, points))
     return printed(plan, points)
+
+
+def _pretrained(plan: Plan) -> bool:
+    """Pretrain; False if another process is at it."""
+    try:
+        recipe.run(plan)
+    except RunError as error:
+        if not points_of.is_held_elsewhere(error):
+            raise
+        return False
+    return True
 
 
 def variant(plan: Plan, start: str) -> Plan:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.experiment.points import work_through
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.locks import only_here
 from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, recipe
@@ -19,8 +19,6 @@ from s3prl_emotion.pretraining.processes import processes
 from s3prl_emotion.reporting.layout import Rows, interval, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results
-
-logger = logging.getLogger(__name__)
 
 CSV_FILE = "grid.csv"
 KEYS = ("layers", "clusters")
@@ -61,7 +59,7 @@ def parse(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
-    """Run every cell that no other process has taken, and lay out all that are finished.
+    """Run every cell that no other process has taken, wait for those that are taken, and lay out all.
 
     Returns:
         the table; ``grid.csv`` in the run's folder holds the same
@@ -73,13 +71,10 @@ def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
             recipe.run_stage(plan, "tapt", fold, Cell(layers[0], clusters[0]))
             recipe.run_stage(plan, "finetune", fold, Cell(layers[0], clusters[0]))
     cells = [Cell(layer, count, f"grid/layer{layer}-clusters{count}") for layer in layers for count in clusters]
-    waiting: list[Cell] = []
-    for cell in cells:
-        if not _take(plan, cell, layers):
-            waiting.append(cell)
+    work_through(cells, lambda cell: _take(plan, cell, layers), lambda cell: cell.below)
     rows = [row for cell in cells if (row := figures(plan, cell)) is not None]
     _write_csv(plan.folder / CSV_FILE, rows)
-    return _table(plan, rows, [cell for cell in waiting if figures(plan, cell) is None])
+    return _table(plan, rows)
 
 
 def _take(plan: Plan, cell: Cell, layers: tuple[int, ...]) -> bool:
@@ -88,7 +83,6 @@ def _take(plan: Plan, cell: Cell, layers: tuple[int, ...]) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     with only_here(folder, skip=True) as taken:
         if not taken:
-            logger.info("%s: another process is at it", cell.below)
             return False
         for fold in plan.numbers:
             for name in ("cluster", "cpt", "export"):
@@ -165,7 +159,7 @@ def _chosen(rows: Sequence[dict[str, Any]], dev: str) -> str:
     )
 
 
-def _table(plan: Plan, rows: Sequence[dict[str, Any]], waiting: Sequence[Cell]) -> str:
+def _table(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
     def rounded(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
@@ -191,6 +185,4 @@ def _table(plan: Plan, rows: Sequence[dict[str, Any]], waiting: Sequence[Cell]) 
         "",
         *([_chosen(rows, dev)] if rows else []),
     ]
-    if waiting:
-        lines.append(wrap(f"other processes are at {', '.join(cell.below for cell in waiting)}: not in the table yet"))
     return "\n".join([*lines, "", str(plan.folder / CSV_FILE)])

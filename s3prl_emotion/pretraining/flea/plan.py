@@ -122,7 +122,7 @@ class Plan:
             drop_leaks=self.wanted.drop_leaks,
             cache_options=self.wanted.cache_options,
         )
-        return request, {self.folds.protocol: (self.manifest, self.folds)}
+        return request, Prepared({self.folds.protocol: (self.manifest, self.folds)})
 
     @property
     def data(self) -> Path | None:

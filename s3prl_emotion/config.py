@@ -57,7 +57,7 @@ def shown(value: Any) -> str:
 
 
 def check_plain(value: Any, where: str, key: str = "") -> None:
-    """Refuse what a configuration cannot hold: anything but texts, finite or infinite numbers, true, false, null, lists
+    """Refuse what a configuration cannot hold: anything but texts, finite numbers, true, false, null, lists
     and mappings with texts as keys, in reasonable number, size and depth.
 
     Args:
@@ -89,7 +89,10 @@ def check_plain(value: Any, where: str, key: str = "") -> None:
             waiting += [(f"{name}.{part}" if name else part, inner, depth + 1) for part, inner in item.items()]
         elif isinstance(item, (list, tuple)):
             waiting += [(f"{name}[{place}]", inner, depth + 1) for place, inner in enumerate(item)]
-        elif item is not None and type(item) not in (bool, float):
+        elif type(item) is float:
+            if not math.isfinite(item):
+                raise ConfigError(f"{told}: expected a finite number, found {shown(item)}")
+        elif item is not None and type(item) is not bool:
             raise ConfigError(
                 f"{told}: expected a text, a number, true, false, null, a list or keys with values, found "
                 f"{type(item).__name__} {shown(item)}"
@@ -230,8 +233,8 @@ def _scalar(hint: Any, value: Any, where: str, reading: Reading) -> Any:
             number = float(value)
         except (OverflowError, TypeError, ValueError):
             raise reading.error(f"{where}: expected a number, found {shown(value)}") from None
-        if math.isnan(number):
-            raise reading.error(f"{where}: expected a number, found {shown(value)}")
+        if not math.isfinite(number):
+            raise reading.error(f"{where}: expected a finite number, found {shown(value)}")
         return number
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -32,7 +32,7 @@ class Parts:
 
     feature_encoder: nn.Module | None = None  # convolutions over the waveform
     projection: nn.Module | None = None  # gives what the blocks are given: (batch, frames, width)
-    mask_embedding: Tensor | None = None  # (width,): stands where a frame is masked
+    mask_embedding: Tensor | None = None  # (width,): stands where a frame is masked; zeros where there is none
     blocks: Sequence[nn.Module] = ()  # each takes and gives hidden states as the first of its values
     width: int = 0
 
@@ -81,18 +81,17 @@ def check_fine_tuning(args: argparse.Namespace, config: Mapping[str, Any] | None
 def _known_parts(upstream: nn.Module) -> Parts:
     """The parts of transformers', torchaudio's and fairseq's models, which upstreams hold as ``model``."""
     model: Any = upstream
-    while isinstance(model, nn.Module):
+    while model is not None:
         if hasattr(model, "config") and hasattr(model, "base_model_prefix"):
             return _of_transformers(model)
-        encoder = getattr(model, "encoder", None)
+        encoder: Any = getattr(model, "encoder", None)
         if hasattr(model, "mask_emb") and hasattr(model, "dropout_input") and hasattr(encoder, "layers"):
-            width = model.mask_emb.shape[0]
-            return Parts(model.feature_extractor, model.dropout_input, model.mask_emb, encoder.layers, width)
+            embedding: Tensor = model.mask_emb
+            return Parts(model.feature_extractor, model.dropout_input, embedding, encoder.layers, len(embedding))
         if hasattr(encoder, "transformer") and hasattr(encoder, "feature_projection"):
-            width = encoder.feature_projection.projection.out_features
-            return Parts(
-                model.feature_extractor, encoder.feature_projection, None, encoder.transformer.layers, int(width)
-            )
+            projection = encoder.feature_projection
+            width = int(projection.projection.out_features)
+            return Parts(model.feature_extractor, projection, None, encoder.transformer.layers, width)
         model = getattr(model, "model", None)
     return Parts()
 
@@ -100,8 +99,7 @@ def _known_parts(upstream: nn.Module) -> Parts:
 def _of_transformers(model: Any) -> Parts:
     """transformers' models mask and drop layers by their own configuration, which is turned off here."""
     config = model.config
-    if hasattr(config, "apply_spec_augment"):
-        config.apply_spec_augment = False
+    config.apply_spec_augment = False  # data2vec masks where nothing is said
     for place, name in ((config, "layerdrop"), (model, "layerdrop")):
         if hasattr(place, name):
             setattr(place, name, 0.0)
@@ -121,8 +119,6 @@ def _check(settings: FinetuneConfig, parts: Parts, name: str) -> None:
     for key in ("mask_time_prob", "mask_feature_prob"):
         if getattr(settings, key) > 0 and parts.projection is None:
             raise refused(key, "what its blocks are given is not known here, so nothing can be masked", "0")
-    if settings.mask_time_prob > 0 and parts.mask_embedding is None:
-        raise refused("mask_time_prob", "the checkpoint holds no mask embedding to put where a frame is masked", "0")
     if settings.mask_feature_prob > 0 and settings.mask_feature_length > parts.width:
         raise refused("mask_feature_length", f"its hidden states have {parts.width} channels", str(parts.width // 10))
     if settings.layerdrop > 0 and not parts.blocks:
@@ -130,17 +126,17 @@ def _check(settings: FinetuneConfig, parts: Parts, name: str) -> None:
 
 
 def _freeze(upstream: nn.Module, encoder: nn.Module, frozen: bool) -> None:
-    if frozen and hasattr(encoder, "_freeze_parameters"):
-        encoder._freeze_parameters()  # transformers would ask for the waveform's gradient otherwise
+    if frozen and hasattr(encoder, "_freeze_parameters"):  # transformers else asks for the waveform's gradient
+        encoder._freeze_parameters()  # type: ignore[operator]
     for parameter in encoder.parameters():
         parameter.requires_grad_(not frozen)
     for module in upstream.modules():
-        if hasattr(module, "feature_grad_mult"):
-            module.feature_grad_mult = 0.0 if frozen else 1.0  # of fairseq's models: 0 computes them without gradient
+        if hasattr(module, "feature_grad_mult"):  # of fairseq's models: 0 computes them without gradient
+            module.feature_grad_mult = 0.0 if frozen else 1.0  # type: ignore[assignment]
 
 
 class _Masking:
-    """SpecAugment on what the blocks are given: frames become the mask embedding, channels 0.
+    """SpecAugment on what the blocks are given: frames become the mask embedding (0 without one), channels 0.
 
     Draws follow torch's generator, which a resumed training restores.
     """
@@ -174,13 +170,14 @@ class _Masking:
         lengths = [min(samples // rate, frames) for samples in self._samples]
         drawn = np.random.default_rng(int(torch.randint(2**62, ())))
         given, embedding = self._settings, self._parts.mask_embedding
-        if given.mask_time_prob > 0 and embedding is not None:
+        if given.mask_time_prob > 0:
             rule = MaskSettings("transformers", given.mask_time_prob, given.mask_time_length, given.mask_time_min_masks)
             found = np.zeros((rows, frames), dtype=bool)
             mask = transformers_mask(lengths, rule, [drawn] * rows)
             found[:, : mask.shape[1]] = mask
             where = torch.from_numpy(found).to(states.device)
-            states = torch.where(where[..., None], embedding.to(states.dtype), states)
+            masked = states.new_zeros(()) if embedding is None else embedding.to(states.dtype)
+            states = torch.where(where[..., None], masked, states)
         if given.mask_feature_prob > 0:
             rule = MaskSettings(
                 "transformers", given.mask_feature_prob, given.mask_feature_length, given.mask_feature_min_masks
@@ -205,6 +202,10 @@ class _LayerDrop:
 
 def _worded(settings: FinetuneConfig, parts: Parts) -> str:
     values = ", ".join(f"{key} {value}" for key, value in asdict(settings).items() if key != "freeze_feature_encoder")
+    if settings.mask_time_prob > 0 and parts.mask_embedding is None:
+        values += " (masked frames are zeros: the checkpoint holds no mask embedding)"
     if parts.feature_encoder is None:
         return f"{values}; no convolutional feature encoder is known of it, so all of it is trained"
-    return f"{values}; its convolutional feature encoder is {'frozen' if settings.freeze_feature_encoder else 'trained'}"
+    return (
+        f"{values}; its convolutional feature encoder is {'frozen' if settings.freeze_feature_encoder else 'trained'}"
+    )

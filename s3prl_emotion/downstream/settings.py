@@ -167,6 +167,7 @@ def check_warmup(settings: Settings[Any], where: str) -> None:
             f"config.scheduler.num_warmup_steps={steps // 10}"
         )
 
+
 INPUTS = ("manifest", "folds", "test_fold", "cached", "pretrained")
 """What our expert is given in a fold."""
 

@@ -17,11 +17,11 @@ from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.bridge.starting import check_start
 from s3prl_emotion.bridge.translation import counted, namespace
 from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.downstream.settings import check_warmup
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.classical import Statistics, run_classical
 from s3prl_emotion.experiment.classical_plan import check_classical, is_classical
-from s3prl_emotion.downstream.settings import check_warmup
 from s3prl_emotion.experiment.collection import collect
 from s3prl_emotion.experiment.division import Prepared, divided, say_scored
 from s3prl_emotion.experiment.identity import identity_of

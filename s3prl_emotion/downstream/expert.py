@@ -226,6 +226,10 @@ class DownstreamExpert(nn.Module):
             self.best_score.fill_(score)
             lines.append(f"New best on dev at step {global_step}: {self.selection} {score:.6f}")
             save_names.append(BEST)
+        elif split == "dev" and self.training_is_running(global_step) and score == float(self.best_score):
+            lines.append(
+                f"As good on dev at step {global_step}, {self.selection} {score:.6f}: the first such step stays"
+            )
         append(self.expdir / "log.log", "".join(line + "\n" for line in lines))
         if split != "train":
             self._write_predictions(split, records["ids"], truth, predicted, probabilities)

@@ -164,7 +164,7 @@ def check_warmup(settings: Settings[Any], where: str) -> None:
         raise ConfigError(
             f"{where}: scheduler.num_warmup_steps {warmup} must be below the {steps} optimiser steps of the training: "
             f"the rate would only rise. Shorten it, for example to a tenth: -o "
-            f"config.scheduler.num_warmup_steps={steps // 10}"
+            f"config.scheduler.num_warmup_steps={steps // 10}, or leave the schedule out: -o config.scheduler=None"
         )
 
 

@@ -77,3 +77,11 @@ def test_ties_of_cells_are_told() -> None:
 
     assert "of 2 cells with that score" in " ".join(grid._chosen([row(1, 0.6), row(2, 0.6)], "dev UA %").split())
     assert "cells with" not in grid._chosen([row(1, 0.6), row(2, 0.5)], "dev UA %")
+
+
+def test_a_study_checks_its_heads_before_it_pretrains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["pretrain", "contrastive", "--demo", "--study", "--device", "cpu", "-p", str(tmp_path / "run")]
+    command += ["--cache-root", str(tmp_path / "cache"), "-o", "study.config.optimizer.rate=1"]
+    assert main(command) == 2
+    assert "unknown key 'rate'" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()

@@ -115,10 +115,20 @@ def test_every_line_of_a_block_is_a_command() -> None:
     assert sum(len(page.commands(False)) for page in PAGES) >= 16
 
 
+@pytest.fixture(scope="module")
+def deep_hubert(tmp_path_factory: pytest.TempPathFactory, tiny_hubert: Path) -> Path:
+    """The same with as many blocks as HuBERT base, of which settings that ship name the ninth."""
+    from transformers import HubertConfig, HubertModel
+
+    folder = Path(shutil.copytree(tiny_hubert, tmp_path_factory.mktemp("deep") / "deep_hubert"))
+    HubertModel(HubertConfig.from_pretrained(folder, num_hidden_layers=12)).save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("line", ON_A_USERS_CORPUS)
-def test_commands_on_a_users_corpus_stop_at_its_place_only(line: str, tmp_path, capsys, tiny_hubert) -> None:
-    shutil.copytree(tiny_hubert, tmp_path / "upstreams" / "my_hubert")
-    places = {"path/to/folder": tiny_hubert, "path/to/trained.ckpt": tiny_hubert / "model.safetensors"}
+def test_commands_on_a_users_corpus_stop_at_its_place_only(line: str, tmp_path, capsys, deep_hubert) -> None:
+    shutil.copytree(deep_hubert, tmp_path / "upstreams" / "my_hubert")
+    places = {"path/to/folder": deep_hubert, "path/to/trained.ckpt": deep_hubert / "model.safetensors"}
     arguments = [str(places.get(word, word)) for word in _arguments(line)]
     device = ["--device", "cpu"] if arguments[0] == "run" else []
     assert main([*arguments, *device]) == 2

@@ -9,6 +9,7 @@
 - checkpoints are replaced whole, and a resumed training does not log its steps twice;
 - a signal that ends the process waits for the end of a step, and leaves a checkpoint of it;
 - ``--device cpu`` works on a machine that has a GPU;
+- an upstream is fine-tuned as ``finetune`` says (:mod:`s3prl_emotion.bridge.finetuning`);
 - a head may start from pretrained weights (:mod:`s3prl_emotion.bridge.starting`);
 - what S3PRL prints goes to a file beside the checkpoints;
 - progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
@@ -31,6 +32,7 @@ from tqdm import tqdm
 from s3prl_emotion.bridge.alone import AloneUpstream
 from s3prl_emotion.bridge.building import check_interface
 from s3prl_emotion.bridge.checkpoints import check_optimizer, check_scheduler
+from s3prl_emotion.bridge.finetuning import fine_tune
 from s3prl_emotion.bridge.gate import FAILURES, check_run
 from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
 from s3prl_emotion.bridge.output import kept_output
@@ -91,7 +93,10 @@ class EmotionRunner(s3prl_runner.Runner):  # type: ignore[misc]
             self.args = argparse.Namespace(**{**vars(given), "upstream_ckpt": checkpoint})
             try:
                 with explained(given.upstream, not_built(checkpoint)):
-                    return super()._get_upstream()
+                    entry = super()._get_upstream()
+                if entry.trainable and given.mode == "train":
+                    fine_tune(entry.model, self.config.get("finetune"), given.upstream)
+                return entry
             finally:
                 self.args = given
         return self._init_model(self.cached, "Upstream", trainable=False, interfaces=["get_downsample_rates"])

@@ -136,6 +136,38 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class FinetuneConfig:
+    """``finetune``: how ``-f`` trains the upstream.
+
+    The defaults are what S3PRL does with its own HuBERT, wav2vec 2.0 and WavLM (no masks, no layer-drop, convolutional
+    feature encoder frozen), whatever a checkpoint's own configuration says: so the same weights are fine-tuned alike
+    in every format. Masks follow SpecAugment as transformers draws it; a clip shorter than a mask has none.
+    """
+
+    mask_time_prob: float = 0.0  # share of frames that begin or continue a mask, before overlaps; 0: no masks
+    mask_time_length: int = 10  # frames of a mask
+    mask_time_min_masks: int = 2  # of a clip
+    mask_feature_prob: float = 0.0  # the same of channels, which are set to 0
+    mask_feature_length: int = 10  # channels of a mask
+    mask_feature_min_masks: int = 0
+    layerdrop: float = 0.0  # how probably a transformer block is skipped
+    freeze_feature_encoder: bool = True  # the convolutions before the blocks stay as they are
+
+    def __post_init__(self) -> None:
+        for name in ("mask_time_prob", "mask_feature_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        for name in ("mask_time_length", "mask_feature_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("mask_time_min_masks", "mask_feature_min_masks"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.layerdrop < 1:
+            raise ValueError(f"layerdrop must be in [0, 1), got {self.layerdrop}")
+
+
+@dataclass(frozen=True)
 class StartConfig:
     """``modelrc.pretrained``: layer weights, projector and pooling start from a pretrained head (``--pretrained``)."""
 

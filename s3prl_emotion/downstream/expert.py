@@ -222,10 +222,15 @@ class DownstreamExpert(nn.Module):
         save_names = []
         lines = [f"{split}{when}: " + ", ".join(f"{key} {value:.6f}" for key, value in values.items())]
         score = values[self.selection]
-        if split == "dev" and self.training_is_running(global_step) and score > float(self.best_score):
+        running = split == "dev" and self.training_is_running(global_step)
+        tie = float(np.float32(score)) == float(self.best_score)  # which is kept in float32
+        if running and score > float(self.best_score):
             self.best_score.fill_(score)
             lines.append(f"New best on dev at step {global_step}: {self.selection} {score:.6f}")
             save_names.append(BEST)
+        if running and tie:
+            kept = "replaces" if save_names else "does not replace"
+            lines.append(f"Tie on dev at step {global_step}: as good as the best before, which it {kept}")
         append(self.expdir / "log.log", "".join(line + "\n" for line in lines))
         if split != "train":
             self._write_predictions(split, records["ids"], truth, predicted, probabilities)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
 
 from s3prl_emotion.config import check_plain, from_mapping, shown
 from s3prl_emotion.downstream.config import (
     ExpertConfig,
+    FinetuneConfig,
     RunnerConfig,
     check_parts,
     check_targets,
@@ -91,9 +92,10 @@ class Settings(Generic[E]):
     expert: E  # of ours an ExpertConfig
     scheduler: Mapping[str, Any] | None = None  # the same
     specaug: Mapping[str, Any] | None = None
+    finetune: FinetuneConfig | None = None  # how -f trains the upstream; None where it is frozen, or nothing is said
 
 
-_TOP_LEVEL = ("runner", "optimizer", "scheduler", "specaug", "downstream_expert")
+_TOP_LEVEL = ("runner", "optimizer", "scheduler", "specaug", "finetune", "downstream_expert")
 
 
 def read_settings(
@@ -122,7 +124,48 @@ def read_settings(
     runner = from_mapping(RunnerConfig, config["runner"], f"{where}: runner")
     optimizer = check_optimizer(config["optimizer"], f"{where}: optimizer")
     expert, inputs = read(config["downstream_expert"], f"{where}: downstream_expert")
-    return Settings(runner, optimizer, expert, config.get("scheduler"), config.get("specaug")), inputs
+    tuning = config.get("finetune")
+    finetune = None if tuning is None else from_mapping(FinetuneConfig, tuning, f"{where}: finetune")
+    return Settings(runner, optimizer, expert, config.get("scheduler"), config.get("specaug"), finetune), inputs
+
+
+def fine_tuned(settings: Settings[E], shipped: Settings[Any], trainable: bool, where: str) -> Settings[E]:
+    """The same with what ``finetune`` comes to: complete under ``-f``, none for a frozen upstream.
+
+    Args:
+        settings: checked
+        shipped: of the file that ships, whose ``finetune`` waits for ``-f``
+        trainable: ``-f``
+        where: file or option, for the message
+
+    Raises:
+        ConfigError: if ``finetune`` is given for an upstream that stays frozen
+    """
+    if trainable:
+        return replace(settings, finetune=settings.finetune or FinetuneConfig())
+    if settings.finetune not in (None, shipped.finetune):
+        raise ConfigError(
+            f"{where}: finetune is given, but the upstream stays frozen: add -f to train it, or leave finetune out"
+        )
+    return replace(settings, finetune=None)
+
+
+def check_warmup(settings: Settings[Any], where: str) -> None:
+    """Refuse a warm-up that lasts as long as the training: the rate would only rise.
+
+    The steps must be known: epochs are counted in each fold, see :meth:`RunnerConfig.counted`.
+
+    Raises:
+        ConfigError: with the number of steps, and how to set the warm-up
+    """
+    steps = settings.runner.total_steps
+    warmup = 0 if settings.scheduler is None else settings.scheduler["num_warmup_steps"]
+    if steps is not None and warmup >= steps:
+        raise ConfigError(
+            f"{where}: scheduler.num_warmup_steps {warmup} must be below the {steps} optimiser steps of the training: "
+            f"the rate would only rise. Shorten it, for example to a tenth: -o "
+            f"config.scheduler.num_warmup_steps={steps // 10}, or leave the schedule out: -o config.scheduler=None"
+        )
 
 
 INPUTS = ("manifest", "folds", "test_fold", "cached", "pretrained")
@@ -167,7 +210,7 @@ def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict
 
 def plain_settings(settings: Settings[Any], expert: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration in S3PRL's layout, ``downstream_expert`` given."""
-    further = {key: getattr(settings, key) for key in ("scheduler", "specaug")}
+    further = {key: getattr(settings, key) for key in ("scheduler", "specaug", "finetune")}
     runner = plain(settings.runner)
     content = {
         "runner": {key: value for key, value in runner.items() if value is not None},

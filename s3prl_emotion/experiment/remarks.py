@@ -100,7 +100,7 @@ def remarks_of(
     # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen; "demo settings" is said once
     said = {"optimizer.lr"} if tag.startswith("lr") else set()
     if demo:
-        said |= {"optimizer.lr", "runner.eval_step"}
+        said |= {"optimizer.lr", "runner.eval_step", "scheduler.num_warmup_steps"}
     if settings.runner.total_steps is not None:
         said |= {"runner.epochs"}  # the steps are said
     elif settings.runner.eval_step is None:

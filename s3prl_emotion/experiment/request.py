@@ -21,7 +21,7 @@ from s3prl_emotion.classical import Choice
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.config import fold_number
-from s3prl_emotion.downstream.settings import FoldInputs, Settings, said_last
+from s3prl_emotion.downstream.settings import FoldInputs, Settings, check_warmup, fine_tuned, said_last
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.experiment.remarks import remarks_of
 from s3prl_emotion.experiment.start import record_of, started
@@ -37,6 +37,7 @@ DEFAULT_SEED = 1337
 DEMO_SETTINGS: dict[str, dict[str, Any]] = {
     "runner": {"total_steps": 150, "eval_step": 25, "save_step": 50, "log_step": 25},
     "optimizer": {"lr": 1.0e-3},
+    "scheduler": {"num_warmup_steps": 15},
 }
 """What ``--demo`` changes in a configuration, so that five folds end in minutes."""
 
@@ -144,7 +145,8 @@ def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any]
     config = json.loads(json.dumps(config))
     if request.demo:
         for section, values in DEMO_SETTINGS.items():
-            config[section] = {**config[section], **values}
+            if section in config:
+                config[section] = {**config[section], **values}
     config["runner"] = said_last(config.get("runner"), given.get("runner"))
     before = dict(config["runner"])  # -o may say another length than --demo
     if request.train_share is not None:
@@ -156,7 +158,11 @@ def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any]
     where = f"{changed} on {path}" if changed else str(path)  # the file itself has passed
     _refuse_inputs(config, where)
     device = args.device if args.mode == "train" else None
-    return *check_settings(config, args.downstream, where, device), shipped
+    settings, inputs = check_settings(config, args.downstream, where, device)
+    settings = fine_tuned(settings, shipped, args.upstream_trainable, where)
+    if args.mode == "train":
+        check_warmup(settings, where)
+    return settings, inputs, fine_tuned(shipped, shipped, args.upstream_trainable, str(ships))
 
 
 def _set_share(config: dict[str, Any], share: float, downstream: str) -> None:

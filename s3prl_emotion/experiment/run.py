@@ -12,10 +12,12 @@ from pathlib import Path
 
 from s3prl_emotion.bridge import launch
 from s3prl_emotion.bridge.experts import expert_of
+from s3prl_emotion.bridge.finetuning import check_fine_tuning
 from s3prl_emotion.bridge.selection import check_has_frames, check_upstream
 from s3prl_emotion.bridge.starting import check_start
 from s3prl_emotion.bridge.translation import counted, namespace
 from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.downstream.settings import check_warmup
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.classical import Statistics, run_classical
@@ -33,7 +35,7 @@ from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.plan import Plan
 from s3prl_emotion.runs.results import Results
-from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
+from s3prl_emotion.upstreams.per_fold import folds_of, is_per_fold, of_fold
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +49,7 @@ def check(request: Request) -> None:
     if is_classical(request):
         check_classical(request)
         return
-    training = settle(request).training
-    check_upstream(training.upstream.name, training.upstream.checkpoint, training.upstream.model_config)
-    check_has_frames(training.upstream.name, f"-d {training.downstream}")
+    _check_upstream(settle(request))
 
 
 def run(
@@ -72,8 +72,7 @@ def run(
         return run_classical(request, prepared, statistics)
     plan = settle(request)
     upstream, split = plan.training.upstream, plan.training.further["evaluate_split"]
-    check_upstream(upstream.name, upstream.checkpoint, upstream.model_config)
-    check_has_frames(upstream.name, f"-d {plan.training.downstream}")
+    _check_upstream(plan)
     if plan.score_again and split != "test":
         raise ConfigError(f"-m evaluate -t {split} needs -e CKPT; without it, test is scored again")
     folder = RunFolder(plan.folder)
@@ -95,6 +94,9 @@ def run(
 
     with folder.claimed(identity_of(plan), prepared_folds) as (manifest, folds, wanted):
         todo = [number for number in wanted if plan.score_again or not folder.fold(number).is_finished]
+        for number in () if plan.score_again else todo:
+            where = f"-d {plan.training.downstream}, fold {number}"
+            check_warmup(counted(plan.training, len(folds[number].train)).settings, where)
         if plan.pretrained is not None and todo and not plan.score_again:
             check_start(namespace(plan.training, todo[0]), head_of(plan.pretrained, todo[0]))
         each, store = is_per_fold(upstream.checkpoint), plan.cache if todo else None
@@ -108,6 +110,22 @@ def run(
                 cached = stored_states(plan.training, manifest, store, number)
             _run_fold(plan, manifest, folds, folder, number, cached)
         return folder.path, collect(folder)
+
+
+def _check_upstream(plan: Plan) -> None:
+    """Check what is known of the upstream before a corpus is read.
+
+    Raises:
+        EmotionError: if it is missing, has no frames, or cannot be fine-tuned as the configuration says
+    """
+    upstream = plan.training.upstream
+    check_upstream(upstream.name, upstream.checkpoint, upstream.model_config)
+    check_has_frames(upstream.name, f"-d {plan.training.downstream}")
+    tuning = plan.training.settings.finetune
+    if tuning is not None and not plan.score_again:
+        each = is_per_fold(upstream.checkpoint) and upstream.checkpoint
+        first = next(iter(folds_of(each)), None) if each else None
+        check_fine_tuning(namespace(plan.training, first), dataclasses.asdict(tuning))
 
 
 def _run_fold(

@@ -20,8 +20,6 @@ from s3prl_emotion.pretraining.frames import Framing
 from s3prl_emotion.pretraining.masks import RULES, MaskSettings
 from s3prl_emotion.pretraining.settings import BatchSettings
 
-BUCKETS = 20
-"""Utterances of similar length share a part: so many groups by length."""
 _DRAWS = {"epoch": 1, "crop": 2, "mask": 3, "dropout": 4, "dev": 5, "pairs": 6}  # streams that must not meet
 DEV_STEP = 0
 """Dev crops and masks are the same at every evaluation."""
@@ -128,7 +126,7 @@ class Batches:
         drawn = generator(self.seed, "epoch", number, 0)
         order = drawn.permutation(len(self.clips))
         ranks = np.argsort(np.argsort(self.frames, kind="stable"), kind="stable")
-        bucket = ranks[order] * min(BUCKETS, len(order)) // len(order)
+        bucket = ranks[order] * min(self.batch.buckets, len(order)) // len(order)
         order = order[np.argsort(bucket, kind="stable")]  # random within a bucket
         parts = cut(order, self.frames, self.batch, self.framing)
         return [parts[index] for index in drawn.permutation(len(parts))]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import kmeans
 from s3prl_emotion.pretraining.labels import PseudoLabels, save_array
 from s3prl_emotion.pretraining.settings import KMeansSettings
@@ -49,7 +50,7 @@ def cluster(
         what :func:`report` says, and how the centroids came about
 
     Raises:
-        RunError: if the given k-means does not fit, or there are fewer frames than clusters
+        RunError: if the given k-means does not fit, there are fewer frames than clusters, or all are in one of them
     """
     centroids = None if given is None else kmeans.read_centroids(given, states.width)
     with FrameFile(folder / ".frames", states, layer) as frames:
@@ -67,6 +68,11 @@ def cluster(
             rows = frames.rows(start, end)
             labels[start:end] = kmeans.nearest(rows, centroids)
             inertia += kmeans.inertia_of(rows, centroids)
+        if labels.min() == labels.max():
+            raise RunError(
+                f"layer {layer}: all {frames.count} frames are nearest to one of {len(centroids)} clusters, so "
+                "there is nothing to predict: the hidden states do not differ, or the k-means belongs to another model"
+            )
         about.update(clusters=len(centroids), inertia=inertia / frames.count)
         about.update(report(frames, labels, len(centroids), manifest, settings.seed))
     save_array(folder / CENTROIDS, centroids)

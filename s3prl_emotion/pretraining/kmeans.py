@@ -150,6 +150,8 @@ def read_centroids(path: Path, width: int) -> np.ndarray:
         raise RunError(
             f"k-means {path}: expected finite centroids (clusters, width), found {found.dtype} {found.shape}"
         )
+    if len(np.unique(found, axis=0)) < 2:
+        raise RunError(f"k-means {path}: its {len(found)} centroids are equal, expected at least 2 different ones")
     if found.shape[1] != width:
         raise RunError(
             f"k-means {path}: its centroids have width {found.shape[1]}, the hidden states have {width}: it belongs to "

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.pretraining.batches import Batches, Clip, Part, divided
 from s3prl_emotion.pretraining.checkpoints import load
 from s3prl_emotion.pretraining.clustering import unigram_accuracy
 from s3prl_emotion.pretraining.hubert import Base, new_folder, read_base, seeded, write_model
 from s3prl_emotion.pretraining.labels import PseudoLabels, check_labels
 from s3prl_emotion.pretraining.loop import BEST, Loop
+from s3prl_emotion.pretraining.masks import MaskSettings, fewest_frames
 from s3prl_emotion.pretraining.objective import MaskedPrediction
 from s3prl_emotion.pretraining.settings import Training
 from s3prl_emotion.pretraining.task import Measured, Task
@@ -95,6 +97,24 @@ def clips_of(base: Base, manifest: Manifest, labels: PseudoLabels, min_s: float)
     return [Clip(name, samples[name], labels.of[name], functools.partial(prepared, name)) for name in waveforms]
 
 
+def check_masks(frames: int, mask: MaskSettings, what: str) -> None:
+    """Refuse masks that fit into no clip: nothing would be trained, or nothing be chosen by.
+
+    Args:
+        frames: of the longest clip
+        mask: the settings
+        what: the clip, for the message
+
+    Raises:
+        ConfigError: if nothing of it could be masked
+    """
+    if frames < fewest_frames(mask):
+        raise ConfigError(
+            f"{what} has {frames} frames, and a mask is mask.length {mask.length} long, so nothing would be masked or "
+            "trained: lower training.mask.length, or take longer clips (training.batch.max_s, batch.dev_share)"
+        )
+
+
 def train(
     base_folder: Path,
     manifest: Manifest,
@@ -125,8 +145,10 @@ def train(
     train_ids, dev_ids = divided([clip.id for clip in clips], settings.batch.dev_share, seed)
     by_id = {clip.id: clip for clip in clips}
 
-    def batches(ids: Sequence[str]) -> Batches:
-        return Batches([by_id[item] for item in ids], settings.batch, settings.mask, base.framing, seed)
+    def batches(ids: Sequence[str], part: str) -> Batches:
+        found = Batches([by_id[item] for item in ids], settings.batch, settings.mask, base.framing, seed)
+        check_masks(int(found.frames.max()), settings.mask, f"{name}: the longest {part} clip")
+        return found
 
     base.model.config.layerdrop = settings.layerdrop
     model = MaskedPrediction(
@@ -138,7 +160,9 @@ def train(
         seeded(seed),
     )
     task = MaskedTask(model, settings.penalty)
-    loop = Loop(task, batches(train_ids), batches(dev_ids), settings, folder, seed, accelerator, name)
+    loop = Loop(
+        task, batches(train_ids, "training"), batches(dev_ids, "dev"), settings, folder, seed, accelerator, name
+    )
     progress = loop.run()
     if accelerator.is_main_process:
         best = load(folder / BEST)

@@ -80,6 +80,11 @@ def fairseq_mask(
     return mask
 
 
+def fewest_frames(settings: MaskSettings) -> int:
+    """The frames that a clip must have for the rule to mask any of them."""
+    return settings.length if settings.rule == "transformers" else 1
+
+
 RULES: Mapping[str, Callable[[Sequence[int], MaskSettings, Sequence[np.random.Generator]], np.ndarray]] = {
     "transformers": transformers_mask,
     "fairseq": fairseq_mask,

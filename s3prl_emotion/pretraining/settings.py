@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from s3prl_emotion.config import from_mapping, read_yaml, shown
+from s3prl_emotion.config import check_plain, from_mapping, read_yaml, shown
 from s3prl_emotion.errors import ConfigError, nearest
 from s3prl_emotion.pretraining.masks import MaskSettings
 
@@ -18,6 +18,8 @@ D = TypeVar("D")
 
 CROPS = ("shortest", "none")
 PRECISIONS = ("no", "bf16", "fp16")
+MAX_PARTS = 10_000
+"""Parts of a step; the bound is ours."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class BatchSettings:
     min_s: float = 1.0  # shorter clips are left out
     max_s: float = 15.6  # longer ones are cropped, elsewhere at every step
     crop: str = "shortest"  # a part's clips are cropped to its shortest; none: they are padded
+    buckets: int = 1000  # groups by length: a part's clips are of one group, or of neighbours
     dev_share: float = 0.1  # of the files, drawn at random, on which the best checkpoint is chosen
 
     def __post_init__(self) -> None:
@@ -39,6 +42,13 @@ class BatchSettings:
                 "expected 0.025 <= min_s <= max_s <= part_seconds <= seconds, got "
                 f"{self.min_s:g}, {self.max_s:g}, {self.part_seconds:g}, {self.seconds:g}"
             )
+        if self.parts > MAX_PARTS:
+            raise ValueError(
+                f"seconds {self.seconds:g} are {self.parts:.0g} parts of part_seconds {self.part_seconds:g}, expected "
+                f"at most {MAX_PARTS}"
+            )
+        if self.buckets < 1:
+            raise ValueError(f"buckets must be at least 1, got {self.buckets}")
         if not 0 < self.dev_share < 1:
             raise ValueError(f"dev_share must be in (0, 1), got {self.dev_share}")
 
@@ -91,7 +101,7 @@ class Schedule:
         if self.optimiser.warmup_steps >= self.steps:
             raise ValueError(
                 f"optimiser.warmup_steps {self.optimiser.warmup_steps} must be below steps {self.steps}: the rate "
-                "would only rise"
+                f"would only rise. Shorten it, for example to a tenth: {self.steps // 10}"
             )
 
     def rate(self, step: int) -> float:
@@ -162,7 +172,9 @@ def read_settings(kind: type[D], recipe: str, config: str | Path | None, *overri
             override = _parsed(override)
         content = merged(content, override or {})
     typed = any(isinstance(item, str) and item.strip() for item in overrides)
-    return from_mapping(kind, content, f"-o on {path}" if typed else str(path))
+    where = f"-o on {path}" if typed else str(path)
+    check_plain(content, where)
+    return from_mapping(kind, content, where)
 
 
 def shipped(recipe: str) -> Path:

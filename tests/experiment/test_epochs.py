@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,13 @@ def test_the_papers_fine_tuning() -> None:
     data = config["downstream_expert"]["datarc"]
     assert data["train_batch_size"] * config["runner"]["gradient_accumulate_steps"] == 16
     assert config["runner"]["epochs"] == 6
+
+
+def test_ties_on_dev_are_told(run: Callable[..., int], tmp_path: Path) -> None:
+    """A head that learns nothing scores the same at every evaluation; the log says which step is kept."""
+    tiny_rate = "config.optimizer.lr=1e-12"
+    assert run("-u", "fbank", "-d", "emotion_mean", "--fold", "1", steps=3, every=1, more=tiny_rate) == 0
+    lines = (tmp_path / "run/fold1/log.log").read_text().splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("Tie")] == [
+        f"Tie on dev at step {step}" for step in (2, 3)
+    ]

@@ -133,3 +133,21 @@ def test_files_are_divided_by_the_seed() -> None:
 def test_nothing_to_train_on() -> None:
     with pytest.raises(RunError, match=r"no clip is at least 0.5 s long \(batch.min_s\)"):
         Batches([], BATCH, MaskSettings(), FRAMING, 0)
+
+
+def test_more_buckets_keep_more_of_the_audio() -> None:
+    """5531 clips with IEMOCAP's mean length: 1000 groups lose half a percent by cropping, 20 groups about six."""
+    seconds = np.clip(np.random.default_rng(0).gamma(3.0, 4.55 / 3, 5531), 1.0, 34)
+    clips = [Clip(str(k), int(16000 * value), np.zeros(0), lambda: np.zeros(0)) for k, value in enumerate(seconds)]
+
+    def figures(buckets: int) -> tuple[float, float]:
+        batches = Batches(clips, BatchSettings(buckets=buckets), MaskSettings(), FRAMING, 0)
+        kept = [int(batches.frames[part].min()) * len(part) for part in batches.epoch(0)]
+        return sum(kept) / int(batches.frames.sum()), float(np.mean(kept)) / 50
+
+    assert BatchSettings().buckets == 1000
+    (kept, mean_s), (few, shorter_s) = figures(1000), figures(20)
+    assert 0.993 < kept < 0.997
+    assert 0.92 < few < 0.95
+    assert 82 < mean_s < 85
+    assert 71 < shorter_s < 76

@@ -76,10 +76,46 @@ def test_every_stage_leaves_its_record(done: Path) -> None:
         assert (done / fold / "cpt" / "history.jsonl").is_file()
         assert not (done / fold / "cpt" / "checkpoint.pt").exists()
     table = (done / "table.txt").read_text()
-    for text in ("inductive: no stage heard test audio", "A base", "after TAPT", "after CPT", "mean_pool", "attn_pool"):
+    for text in ("inductive: no stage heard test audio", "minus its base", "the base under the same head"):
         assert text in table
+    for name in ("base", "after TAPT", "after CPT"):
+        assert f"mean_pool, {name} " in table
+        assert f"attn_pool, {name} " in table
     assert "CPT-HuBERT UA 75.70 %, WA 74.70 %, arXiv 2312.16383" in table
     assert "not comparable with" in table
+
+
+def test_each_head_is_compared_with_its_own_base(done: Path) -> None:
+    """A difference is of pretraining alone; Holm's adjustment is over the four of the table."""
+    result = json.loads((done / "result.json").read_text())
+    adjusted, raw = [], []
+    for head, comparison in result["comparisons"].items():
+        (block,) = comparison["blocks"]
+        figures = {Path(system["source"][0]).name: system for system in block["systems"]}
+        assert set(figures) == {f"{upstream}-{head}" for upstream in ("base", "tapt", "cpt")}
+        assert block["baseline"] == figures[f"base-{head}"]["key"]
+        base = figures[f"base-{head}"]["figures"]["ua"]["mean"]
+        keys = {system["key"]: system["figures"]["ua"]["mean"] for system in figures.values()}
+        for item in block["differences"]:
+            assert item["ua"]["difference"] == pytest.approx(keys[item["key"]] - base)
+            adjusted.append(item["ua"]["p_holm"])
+            raw.append(item["ua"]["p_bootstrap"])
+    assert len(raw) == 4
+    assert min(adjusted) == pytest.approx(min(1.0, 4 * min(raw)))
+
+
+def test_fine_tuning_is_the_released_one(done: Path) -> None:
+    """Its settings stand in the records of the runs, and the convolutions of every fine-tuned model are the base's."""
+    base = load_file(done / "tiny-hubert" / "model.safetensors")
+    for run in ("base-emotion_mean_pool", "tapt-emotion_attn_pool", "cpt-emotion_attn_pool"):
+        tuning = json.loads((done / "runs" / run / "run.json").read_text())["config"]["finetune"]
+        assert (tuning["mask_time_prob"], tuning["mask_time_length"], tuning["layerdrop"]) == (0.08, 10, 0.1)
+        assert tuning["freeze_feature_encoder"] is True
+    tuned = load_file(done / "fold1" / "finetune" / "model" / "model.safetensors")
+    frozen = [key for key in base if key.startswith("feature_extractor.")]
+    assert frozen
+    assert all(tuned[key].equal(base[key]) for key in frozen)
+    assert not tuned["encoder.layers.0.attention.k_proj.weight"].equal(base["encoder.layers.0.attention.k_proj.weight"])
 
 
 def test_the_released_score_stands_apart(done: Path) -> None:
@@ -314,8 +350,8 @@ def test_bad_bases(tmp_path: Path, tiny_hubert: Path, capsys: pytest.CaptureFixt
         assert flea(tmp_path, "-u", base) == 2
         assert message in capsys.readouterr().err
     assert flea(tmp_path, "-u", str(tiny_hubert), override=f"{QUICK},,tapt.layer=3") == 2
-    assert "layer 3: " in (message := capsys.readouterr().err)
-    assert "has layers 1 to 2" in message
+    assert "tapt.layer: 3: " in (message := capsys.readouterr().err)
+    assert "so layers are 1 to 2" in message
     assert flea(tmp_path / "k", "-u", str(tiny_hubert), override=f"{QUICK},,tapt.kmeans=nothing.bin") == 2
     assert "nothing.bin: no such file or folder" in capsys.readouterr().err
 

@@ -43,10 +43,11 @@ def _sklearn(frames: np.ndarray, settings: KMeansSettings = SETTINGS) -> MiniBat
     ).fit(frames)
 
 
-@pytest.mark.parametrize("patience", [20, 3])
-def test_the_fit_is_scikit_learns(frames: np.ndarray, patience: int) -> None:
-    """The same draws in the same order, so the same centroids and the same number of batches."""
-    settings = KMeansSettings(n_init=3, max_iter=8, batch_size=400, max_no_improvement=patience, seed=7)
+@pytest.mark.parametrize(("patience", "seed"), [(20, 7), (3, 7), (1, 0), (1, 2), (2, 5)])
+def test_the_fit_is_scikit_learns(frames: np.ndarray, patience: int, seed: int) -> None:
+    """The same draws in the same order, so the same centroids and the same number of batches; the impatient ones stop
+    where they do only if the smoothed inertia begins with the second batch."""
+    settings = KMeansSettings(n_init=3, max_iter=8, batch_size=400, max_no_improvement=patience, seed=seed)
     theirs = _sklearn(frames, settings)
     mine = kmeans.fit(lambda numbers: frames[numbers], len(frames), 12, settings)
     assert mine.steps == theirs.n_steps_
@@ -162,6 +163,14 @@ def test_a_file_that_is_cut_off_or_missing(frames: np.ndarray, tmp_path: Path) -
         kmeans.read_centroids(tmp_path / "km.bin", 6)
     with pytest.raises(RunError, match=r"nothing.bin: no such file"):
         kmeans.read_centroids(tmp_path / "nothing.bin", 6)
+
+
+def test_centroids_that_are_equal(tmp_path: Path) -> None:
+    """One label for every frame is nothing to predict."""
+    for name, centroids in (("one", np.ones((1, 4))), ("equal", np.ones((5, 4)))):
+        np.save(tmp_path / f"{name}.npy", centroids)
+        with pytest.raises(RunError, match=rf"{name}.npy: its {len(centroids)} centroids are equal"):
+            kmeans.read_centroids(tmp_path / f"{name}.npy", 4)
 
 
 _HEAD = b"\x80\x02csklearn.cluster\nKMeans\n)R}U\x10cluster_centers_"

@@ -56,3 +56,28 @@ def test_transformers_rule_masks_an_utterance_the_same_in_any_batch() -> None:
 def test_fairseq_rule_masks_as_many_frames_in_every_utterance() -> None:
     mask = fairseq_mask([200, 150, 60], SETTINGS, _generators(3))
     assert len(set(mask.sum(axis=1).tolist())) == 1
+
+
+@pytest.mark.parametrize("prob", [0.08, 0.8])
+def test_short_clips_are_masked_as_transformers_masks_them(prob: float) -> None:
+    """As many frames at least and at most over many draws; below the length of a mask, where it raises, none."""
+    from transformers.models.hubert.modeling_hubert import _compute_mask_indices as transformers_rule
+
+    settings = MaskSettings(prob=prob)
+    np.random.seed(0)
+    for frames in (1, 9, 10, 11, 12, 15, 19, 20, 21):
+        mine = {int(transformers_mask([frames], settings, _generators(1, start)).sum()) for start in range(300)}
+        if frames < 10:
+            assert mine == {0}
+            continue
+        theirs = {int(transformers_rule((1, frames), prob, 10, min_masks=2).sum()) for _ in range(300)}
+        assert (min(mine), max(mine)) == (min(theirs), max(theirs)), frames
+        if frames < 20:
+            assert mine == {10}, "one mask fits"
+
+
+def test_as_many_masks_as_there_are_places_for() -> None:
+    """Masks of one frame: never more than the clip has frames."""
+    for frames in (1, 2, 3):
+        mask = transformers_mask([frames], MaskSettings(length=1, prob=1.0, min_masks=9), _generators(1))
+        assert mask.sum() == frames

@@ -151,3 +151,16 @@ def test_other_models_are_refused() -> None:
     config = WavLMConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     with pytest.raises(UpstreamError, match="expected a HuBERT, found a model of type 'wavlm'"):
         MaskedPrediction(WavLMModel(config), 5, 8, 0.1, True, torch.Generator())
+
+
+def test_the_penalty_is_of_valid_frames_alone() -> None:
+    """Mean square of the convolutional features over the frames that are no padding, by hand."""
+    model = MaskedPrediction(small_hubert("layer"), 5, 8, 0.1, False, torch.Generator().manual_seed(0)).eval()
+    waveforms, lengths, labels, mask = _batch(padded=True)
+    waveforms[:, :] = torch.where(waveforms == 0, 3 * torch.randn(waveforms.shape), waveforms)  # padding that is heard
+    with torch.no_grad():
+        features = model.hubert.feature_extractor(waveforms).transpose(1, 2)
+    valid = torch.cat([row[: int(count)] for row, count in zip(features, lengths, strict=True)])
+    assert len(valid) < features.shape[0] * features.shape[1]
+    torch.testing.assert_close(model(waveforms, lengths, labels, mask).penalty, valid.square().mean())
+    assert not torch.isclose(valid.square().mean(), features.square().mean(), rtol=1e-3)

@@ -21,6 +21,7 @@ from s3prl_emotion.experiment import points as points_of
 from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.points import work_through
 from s3prl_emotion.experiment.request import Request
+from s3prl_emotion.experiment.run import check as check_experiment
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.contrastive import export, recipe
 from s3prl_emotion.pretraining.contrastive.plan import Plan
@@ -79,6 +80,7 @@ def run(plan: Plan) -> str:
     if plan.settings.cluster.by != "embeddings":
         raise ConfigError(f"--study sets cluster.by itself: leave {plan.settings.cluster.by!r} out")
     settings = plan.settings.study
+    check_experiment(request_of(plan, Point("scratch", settings.shares[0], settings.seeds[0])))
     for start in settings.starts:
         if start != "scratch":
             logger.info("study: %s", TOLD[start])

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.evaluation import metrics
 from s3prl_emotion.evaluation.comparability import not_comparable
 from s3prl_emotion.evaluation.comparison import compare
+from s3prl_emotion.evaluation.pairs import holm
 from s3prl_emotion.evaluation.published import paper_rows
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.flea import export, finetune
@@ -28,7 +30,14 @@ UPSTREAMS = ("base", "tapt", "cpt")
 NAMES = {"base": "base", "tapt": "after TAPT", "cpt": "after CPT"}
 RESULT_FILE = "result.json"
 TABLE_FILE = "table.txt"
-_METHODS = ("95 % interval", "difference", "p Holm", "p McNemar", "p corrected t")  # that the table shows
+_METHODS = (
+    "95 % interval",
+    "minus its base",
+    "difference",
+    "p Holm",
+    "p McNemar",
+    "p corrected t",
+)  # that the table shows
 _FIGURES = {"ua": "ua", "accuracy": "wa", "macro_f1": "macro_f1"}
 
 
@@ -72,12 +81,15 @@ def run(plan: Plan) -> dict[str, Any]:
 def compared(plan: Plan) -> dict[str, Any]:
     """Compare what is finished and write ``result.json`` and ``table.txt``."""
     folders = systems(plan)
-    baseline = folders[f"base-{plan.settings.evaluate.downstreams[-1]}"]
-    comparison = compare(list(folders.values()), baseline)
+    comparisons = {
+        head: compare([folders[f"{upstream}-{head}"] for upstream in UPSTREAMS], folders[f"base-{head}"])
+        for head in plan.settings.evaluate.downstreams
+    }
+    _adjust(comparisons)
     names = {str(folder.resolve()): name for name, folder in folders.items()}
     results = {name: read_results(RunFolder(folder).results) for name, folder in folders.items()}
     content = {
-        "schema": 1,
+        "schema": 2,
         "recipe": "flea",
         "base": plan.base_name,
         "corpus": plan.manifest.corpus,
@@ -85,13 +97,28 @@ def compared(plan: Plan) -> dict[str, Any]:
         "inductive": plan.inductive,
         "demo": plan.wanted.demo,
         "stages": stage_figures(plan),
-        "comparison": comparison,
+        "comparisons": comparisons,
         "published": published(results),
         "released_score": {name: released_score(plan, folder) for name, folder in folders.items()},
     }
     write_atomically(plan.folder / RESULT_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     write_atomically(plan.folder / TABLE_FILE, table(content, names) + "\n")
     return content
+
+
+def _adjust(comparisons: Mapping[str, Mapping[str, Any]]) -> None:
+    """Holm's adjustment over the differences of all heads, which are one table."""
+    differences = {
+        (head, item["key"]): item
+        for head, comparison in comparisons.items()
+        for block in comparison["blocks"]
+        for item in block["differences"]
+    }
+    for rate in metrics.rates():
+        known = {key: item[rate]["p_bootstrap"] for key, item in differences.items()}
+        adjusted = holm({"/".join(key): p for key, p in known.items() if p is not None})
+        for key, item in differences.items():
+            item[rate]["p_holm"] = adjusted.get("/".join(key))
 
 
 def selection(plan: Plan) -> str:
@@ -162,28 +189,40 @@ def table(content: Mapping[str, Any], names: Mapping[str, str]) -> str:
         f"{'inductive: no stage heard test audio' if content['inductive'] else 'transductive: test audio was heard'}"
         f"{'; demo settings: the figures say nothing' if content['demo'] else ''}"
     ]
-    blocks = content["comparison"]["blocks"]
-    for block in blocks:
-        differences = {item["key"]: item for item in block["differences"]}
-        for rate in ("ua", "wa"):
-            rows = []
+    blocks = [block for comparison in content["comparisons"].values() for block in comparison["blocks"]]
+    for rate in ("ua", "wa"):
+        rows = []
+        for block in blocks:
+            differences = {item["key"]: item for item in block["differences"]}
             for system in block["systems"]:
                 name = names[str(Path(system["source"][0]).resolve())]
                 upstream, _, downstream = name.partition("-")
                 figures, item = system["figures"][rate], differences.get(system["key"])
-                cells = [f"{system['key']} {NAMES[upstream]}, {downstream.removeprefix('emotion_')}"]
+                cells = [f"{downstream.removeprefix('emotion_')}, {NAMES[upstream]}"]
                 cells += [percent(figures["mean"]), interval(figures["ci95"])]
                 if item is not None:
                     found = item[rate]
                     cells += [f"{100 * found['difference']:+.2f}", interval(found["ci95"]), p_value(found["p_holm"])]
                     cells.append(p_value(item["mcnemar"]["median"] if rate == "wa" else found["p_corrected_t"]))
                 rows.append([*cells, *[""] * (7 - len(cells))])
-            head = ["system", f"{rate.upper()} %", "95 % interval", f"minus {block['baseline']}", "95 % interval"]
-            lines += ["", tabulated([*head, "p Holm", "p McNemar" if rate == "wa" else "p corrected t"], rows)]
-        folds = ", ".join(map(str, block["folds"]))
-        lines += ["", wrap(f"folds {folds}; {', '.join(block['marks'] or ['test audio unheard, speakers apart'])}")]
-        lines += [wrap(f"not comparable with block {item['block']}: {item['reason']}") for item in block["apart"]]
-    methods = content["comparison"]["methods"]
+        head = ["system", f"{rate.upper()} %", "95 % interval", "minus its base", "95 % interval"]
+        lines += ["", tabulated([*head, "p Holm", "p McNemar" if rate == "wa" else "p corrected t"], rows)]
+    told = {
+        f"folds {', '.join(map(str, block['folds']))}; "
+        f"{', '.join(block['marks'] or ['test audio unheard, speakers apart'])}": None
+        for block in blocks
+    }
+    lines += ["", *map(wrap, told)]
+    for head, comparison in content["comparisons"].items():
+        for block in comparison["blocks"]:
+            lines += [
+                wrap(f"{head}: not comparable with block {item['block']}: {item['reason']}") for item in block["apart"]
+            ]
+    methods = {
+        **next(iter(content["comparisons"].values()))["methods"],
+        "minus its base": "the base under the same head, so that a difference is of the pretraining alone",
+        "p Holm": "p bootstrap, adjusted for all differences of this table",
+    }
     lines += ["", *(wrap(f"{name}: {text}") for name, text in methods.items() if name in _METHODS)]
     reasons: dict[tuple[str, str], list[str]] = {}
     for row in content["published"]:
@@ -202,10 +241,10 @@ def table(content: Mapping[str, Any], names: Mapping[str, str]) -> str:
 def _stages(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What trainings and clusterings came to, one line each."""
     rows = []
-    for place, metrics in stages.items():
-        clustering = metrics.get("clustering") or (metrics if "inertia" in metrics else None)
-        dev = metrics.get("dev", {})
-        guesses = [metrics.get("unigram"), metrics.get("chance")]
+    for place, figures in stages.items():
+        clustering = figures.get("clustering") or (figures if "inertia" in figures else None)
+        dev = figures.get("dev", {})
+        guesses = [figures.get("unigram"), figures.get("chance")]
         if clustering is None and not dev:
             continue
         ami = (clustering or {}).get("ami", {})
@@ -246,8 +285,3 @@ def _rounded(value: float | None) -> str:
 def printed(folder: Path) -> str:
     """The table that :func:`compared` wrote."""
     return (folder / TABLE_FILE).read_text(encoding="utf-8").rstrip("\n")
-
-
-def finished_folds(plan: Plan, names: Sequence[str]) -> bool:
-    """Whether systems have results of all folds that are worked on."""
-    return all(RunFolder(systems(plan)[name]).fold(number).is_finished for name in names for number in plan.numbers)

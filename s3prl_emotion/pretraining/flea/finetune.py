@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.bridge.checkpoints import load_checkpoint
+from s3prl_emotion.experiment.run import check as check_experiment
 from s3prl_emotion.experiment.run import run as run_experiment
 from s3prl_emotion.pretraining.flea import export
 from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
@@ -33,7 +34,27 @@ def run_folder(plan: Plan, upstream: str, downstream: str) -> Path:
 
 def fine_tune(plan: Plan, upstream: dict[str, Any], downstream: str, config: Any, folder: Path, folds: Any) -> None:
     """Fine-tune an upstream on folds, ``-f -s last_hidden_state``, and test it; finished folds are not run again."""
-    s3prl = {
+    run_experiment(*plan.request(_fine_tuning(upstream, downstream, config, folder), folds))
+
+
+def check(plan: Plan) -> None:
+    """Check the settings of stage 2 and of the last table on the base, before anything is trained.
+
+    Raises:
+        EmotionError: naming the option that is wrong, or file and key
+    """
+    settings = plan.settings
+    base = export.upstream_of(plan, "base")
+    wanted = [(settings.finetune.downstream, settings.finetune.config)]
+    wanted += [(name, settings.evaluate.config) for name in settings.evaluate.downstreams]
+    for downstream, config in wanted:
+        s3prl = _fine_tuning(base, downstream, config, run_folder(plan, "base", downstream))
+        check_experiment(plan.request(s3prl, plan.numbers)[0])
+
+
+def _fine_tuning(upstream: dict[str, Any], downstream: str, config: Any, folder: Path) -> dict[str, Any]:
+    """S3PRL's arguments."""
+    return {
         **upstream,
         "downstream": downstream,
         "upstream_trainable": True,
@@ -41,7 +62,6 @@ def fine_tune(plan: Plan, upstream: dict[str, Any], downstream: str, config: Any
         "override": override_of(config),
         "expdir": str(folder),
     }
-    run_experiment(*plan.request(s3prl, folds))
 
 
 def run(plan: Plan, fold: int) -> dict[str, Any]:

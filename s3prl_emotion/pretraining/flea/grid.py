@@ -14,7 +14,7 @@ from s3prl_emotion.files import write_atomically
 from s3prl_emotion.locks import only_here
 from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell
-from s3prl_emotion.pretraining.flea.plan import Plan
+from s3prl_emotion.pretraining.flea.plan import Plan, check_layers
 from s3prl_emotion.pretraining.processes import processes
 from s3prl_emotion.reporting.layout import Rows, interval, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
@@ -55,6 +55,8 @@ def parse(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     for key in KEYS:
         if key not in found:
             raise ConfigError(f"--grid: {key}=... is missing")
+    if min(found["clusters"]) < 2:
+        raise ConfigError(f"--grid: clusters={min(found['clusters'])}, expected at least 2: one is nothing to predict")
     return found["layers"], found["clusters"]
 
 
@@ -66,6 +68,8 @@ def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
     """
     if processes() > 1:
         raise ConfigError("--grid: start independent processes, each with the same command: they share the cells")
+    check_layers(plan.base, layers, "--grid layers=")
+    finetune.check(plan)
     for fold in plan.numbers:
         with only_here(plan.folder / f"fold{fold}", wait=True):  # what all cells share is made by one process
             recipe.run_stage(plan, "tapt", fold, Cell(layers[0], clusters[0]))
@@ -151,9 +155,12 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _chosen(rows: Sequence[dict[str, Any]], dev: str) -> str:
     """The cell that dev chooses, the one whose test figure is fair to name."""
     best = max(rows, key=lambda row: row["dev"])  # the first of equal ones
+    ties = sum(row["dev"] == best["dev"] for row in rows)
+    tied = f", the first of {ties} cells with that score" if ties > 1 else ""
     low, high = best["ua_ci95_low"], best["ua_ci95_high"]
     return wrap(
-        f"best {dev} ({percent(best['dev'])}): layer {best['layer']}, K = {best['clusters']}, UA {percent(best['ua'])} "
+        f"best {dev} ({percent(best['dev'])}{tied}): layer {best['layer']}, K = {best['clusters']}, UA "
+        f"{percent(best['ua'])} "
         f"({interval(None if low is None else (low, high))}). The cell with the best UA would be chosen on the test "
         "sets: its figure flatters"
     )

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.bridge import arguments
 from s3prl_emotion.bridge.entries import upstreams
 from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.corpora import Manifest
-from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.experiment.division import Prepared
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.pretraining import plan as shared
 from s3prl_emotion.pretraining.flea.settings import FleaSettings
+from s3prl_emotion.pretraining.frames import Framing
 from s3prl_emotion.pretraining.lineage import Stage, hash_of, hash_of_audio
+from s3prl_emotion.pretraining.masked import check_masks
 from s3prl_emotion.pretraining.settings import plain
 from s3prl_emotion.protocols.split import Fold, Folds
 from s3prl_emotion.upstreams.resolution import resolve
@@ -139,14 +142,34 @@ def make_plan(wanted: Wanted) -> Plan:
     """
     register()
     base, name = find_base(wanted.upstream)
+    settings = wanted.settings
+    for key, layer in (("tapt", settings.tapt.layer), ("cluster", settings.cluster.layer)):
+        check_layers(base, (layer,), f"{key}.layer: ")
     protocol, inductive = shared.protocol_of(wanted, wanted.corpus)
     run_name = shared.run_name(wanted, wanted.corpus, protocol, inductive)
     folder = wanted.folder or wanted.root / RECIPE / name / run_name
     identity = shared.identity_of(wanted, RECIPE, protocol.name, inductive, base=name, base_sha256=hash_of(base))
     shared.check_folder(folder, identity)
     manifest, folds = shared.division_of(wanted, wanted.corpus, protocol.name, folder)
+    longest_s = max(item.duration_s or 0.0 for item in manifest.utterances)
+    framing = Framing.of(_config_of(base))
+    for key, training in (("tapt", settings.tapt.training), ("cpt", settings.cpt.training)):
+        frames = framing.frames(round(min(longest_s, training.batch.max_s) * SAMPLE_RATE_HZ))
+        check_masks(frames, training.mask, f"{key}: the longest clip")
     shared.claim_folder(folder, identity)
     return Plan(wanted, folder, base, name, manifest, folds, inductive, arguments.resolve_device(wanted.device))
+
+
+def check_layers(base: Path, layers: Sequence[int], what: str) -> None:
+    """Refuse layers that a base does not have, before anything is trained.
+
+    Raises:
+        ConfigError: naming the first
+    """
+    blocks = int(_config_of(base).num_hidden_layers)
+    for layer in layers:
+        if layer > blocks:
+            raise ConfigError(f"{what}{layer}: {base} has {blocks} transformer blocks, so layers are 1 to {blocks}")
 
 
 def find_base(upstream: str) -> tuple[Path, str]:
@@ -160,14 +183,18 @@ def find_base(upstream: str) -> tuple[Path, str]:
         raise UpstreamError(
             f"-u {upstream}: expected a HuBERT in transformers format: a folder, a dropped name, or a Hub id"
         )
-    from s3prl_emotion.upstreams.transformers import read_config
-
-    kind = read_config(Path(checkpoint)).model_type
+    kind = _config_of(Path(checkpoint)).model_type
     if kind != "hubert":
         raise UpstreamError(
             f"-u {upstream}: expected a HuBERT, found a model of type {kind!r}; FLEA trains HuBERT only"
         )
     return Path(checkpoint), name
+
+
+def _config_of(folder: Path) -> Any:
+    from s3prl_emotion.upstreams.transformers import read_config  # which loads torch
+
+    return read_config(folder)
 
 
 def settings_of(part: Any) -> dict[str, Any]:

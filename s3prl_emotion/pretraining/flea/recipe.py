@@ -32,6 +32,7 @@ def run(plan: Plan, stage: str | None = None) -> None:
             "others, or the whole recipe, in one"
         )
     cell = cluster.cell_of(plan)
+    finetune.check(plan)
     for name in STAGES if stage is None else (stage,):
         if name == "evaluate":
             check_exports(plan)

@@ -231,7 +231,7 @@ def test_wrong_parts_are_named_before_anything_is_read(settings: Any, message: s
         ({"batches": {"per_step": 0}}, r"batches: per_step must be at least 1, got 0"),
         ({"loss": {"negatives": "speaker"}}, r"unknown negatives 'speaker'.*speakers"),
         ({"loss": {"reverse": True}}, r"reverse turns the speaker task around, and speaker_weight 0 leaves it out"),
-        ({"loss": {"speaker_weight": float("inf")}}, r"speaker_weight must be a finite number"),
+        ({"loss": {"speaker_weight": float("inf")}}, r"speaker_weight: expected a finite number"),
         ({"loss": {"objective": {}}}, None),
         ({"loss": {"objective": "infonce"}}, r"loss.objective: expected a mapping"),
         ({"training": {"dev": {"share": 1.0}}}, r"share must be in \(0, 1\), got 1"),

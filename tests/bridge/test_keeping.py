@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from s3prl_emotion.bridge import shims
 from s3prl_emotion.bridge.keeping import drop_lines_beyond, whole_checkpoints
 
 
@@ -74,6 +75,6 @@ def test_where_a_training_went_on_from_is_not_kept(tmp_path: Path) -> None:
             torch.save(content, tmp_path / f"{number}.ckpt")
     assert (tmp_path / "0.ckpt").read_bytes() == (tmp_path / "1.ckpt").read_bytes()
     assert contents[1]["Args"].init_ckpt == "i", "the training itself keeps it"
-    with torch.serialization.safe_globals([Namespace]):
-        found = torch.load(tmp_path / "1.ckpt", weights_only=True)
+    shims.apply()
+    found = torch.load(tmp_path / "1.ckpt", weights_only=True)
     assert found["w"]._metadata == weights._metadata

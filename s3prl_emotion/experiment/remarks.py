@@ -55,6 +55,11 @@ def name_of_encoder(encoder: str) -> str:
     return Path(encoder).name if Path(encoder).is_absolute() else encoder
 
 
+def rate_tag(rate: float | None) -> str:
+    """The tag of a run of a sweep at one learning rate; empty outside of such sweeps."""
+    return "" if rate is None else f"lr{rate:g}"
+
+
 def remarks_of(
     training: Training,
     corpus: CorpusChoice,
@@ -73,7 +78,7 @@ def remarks_of(
         protocol: how it is divided
         shipped: the configuration that ships
         demo: whether it is a demonstration
-        tag: what the run folder's name ends with; ``lr...`` in a sweep of learning rates
+        tag: what the run folder's name ends with; :func:`rate_tag` of the rate in a sweep of learning rates
         spoken: what is read as being said, for heads that read it
         pretrained: the record of the head that it starts from; empty where there is none
     """
@@ -98,7 +103,7 @@ def remarks_of(
         if applies
     ]
     # a rate of a sweep is chosen by the dev sets, as SUPERB allows, and named as chosen; "demo settings" is said once
-    said = {"optimizer.lr"} if tag.startswith("lr") else set()
+    said = {"optimizer.lr"} if tag == rate_tag(settings.optimizer.get("lr")) else set()
     if demo:
         said |= {"optimizer.lr", "runner.eval_step", "scheduler.num_warmup_steps"}
     if settings.runner.total_steps is not None:

@@ -18,6 +18,7 @@ from s3prl_emotion.classical import classifier_of
 from s3prl_emotion.errors import ConfigError, EmotionError, RunError
 from s3prl_emotion.evaluation.summary import summarise_again
 from s3prl_emotion.experiment.points import Point, work_off
+from s3prl_emotion.experiment.remarks import rate_tag
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.protocols.seal import MADE
@@ -111,7 +112,7 @@ def at_point(request: Request, upstream: str, downstream: str, seed: int, rate: 
     for key in ("expname", "expdir"):
         if request.s3prl.get(key):
             s3prl[key] = f"{request.s3prl[key]}-seed{seed}"
-    return dataclasses.replace(request, s3prl=s3prl, tag="" if rate is None else f"lr{rate:g}")
+    return dataclasses.replace(request, s3prl=s3prl, tag=rate_tag(rate))
 
 
 def choose_rates(candidates: dict[float, Path]) -> Path:

@@ -59,6 +59,16 @@ def test_an_override_is_named(override: str, told: str) -> None:
     assert _deviations("emotion_attn_corr", override) == [told]
 
 
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [("lr0.01", []), ("lr-mine", ["optimizer.lr 0.0001 -> 0.01"]), ("", ["optimizer.lr 0.0001 -> 0.01"])],
+)
+def test_only_the_tag_of_its_own_rate_stands_for_a_rate(tag: str, told: list[str]) -> None:
+    """A sweep chooses its rates by the dev sets; any other tag hides nothing."""
+    s3prl = {"upstream": "fbank", "downstream": "emotion_mean", "device": "cpu", "override": "config.optimizer.lr=1e-2"}
+    assert list(settle(Request(s3prl=s3prl, corpus="demo", tag=tag)).remarks.deviations) == told
+
+
 def test_another_file_is_held_against_what_ships(tmp_path: Path) -> None:
     config = read_yaml(downstream_configs()["emotion_mean"])
     config["downstream_expert"]["datarc"]["train_batch_size"] = 8

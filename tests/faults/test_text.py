@@ -122,7 +122,7 @@ HEADER = {"format": "s3prl-emotion transcription", "version": 1, "model": "m", "
     Fault("no utterance to a batch", (*TRANSCRIBE, "--model", "{ctc}", "--batch-size", "0"), ("--batch-size 0",)),
     Fault("a language for letters", (*TRANSCRIBE, "--model", "{ctc}", "--language", "de"), ("takes none",)),
     Fault("a folder of the corpus without the corpus", (*TRANSCRIBE, "--model", "{ctc}", "--data", "{demo}"), ("--data: prepares a corpus: give --corpus too",)),
-    Fault("another corpus than is prepared", (*TRANSCRIBE, "--model", "{ctc}", "--corpus", "emodb4"), ("holds demo, not --corpus emodb4",)),
+    Fault("another corpus than is prepared", (*TRANSCRIBE, "--model", "{ctc}", "--corpus", "emodb4"), ("holds demo, not what --corpus emodb4",)),
     Fault("a file of somebody else's", (*TRANSCRIBE, "--model", "{ctc}"), ("asr-x.jsonl: is no file of ours",), _write("asr-x.jsonl", {"id": "a", "text": "b"})),
     Fault("a file by another model", (*TRANSCRIBE, "--model", "{ctc}"), ("holds transcriptions made otherwise: model 'm', now 'ctc'",), _write("asr-x.jsonl", HEADER)),
     Fault("a file that is a folder", ("transcribe", "{prepared}", "--model", "{ctc}", "--device", "cpu", "--out", "{here}"), ("it is a folder",)),

@@ -127,3 +127,14 @@ def test_an_extraction_keeps_what_it_has(tmp_path: Path) -> None:
     store.refresh()
     assert len(store) == 3
     assert extract(store, items, lambda _: torch.zeros(1, 2, 3), "cpu") == 3
+
+
+def test_an_interrupt_while_a_command_is_imported_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s3prl_emotion.cli.importlib.import_module", interrupted)
+    assert main(["ls", "upstreams"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted: what is computed is kept; the same command goes on from there\n"

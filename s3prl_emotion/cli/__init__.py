@@ -60,19 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = str(SPIN_COUNT)  # read when torch is loaded, which is later
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
-        prog="s3prl-emotion", description="Emotion benchmarks for speech models, on S3PRL."
-    )
-    parser.add_argument("--version", action="version", version=f"s3prl-emotion {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    asked = next((word for word in words if not word.startswith("-")), None)
-    for name, text in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name == asked:  # only the asked command's file is imported: --help stays fast
-            importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
-    args = parser.parse_args(words)
-    keep_below(getattr(args, "cache_root", None))
     try:
+        parser = argparse.ArgumentParser(
+            prog="s3prl-emotion", description="Emotion benchmarks for speech models, on S3PRL."
+        )
+        parser.add_argument("--version", action="version", version=f"s3prl-emotion {__version__}")
+        subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+        asked = next((word for word in words if not word.startswith("-")), None)
+        for name, text in COMMANDS.items():
+            subparser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+            if name == asked:  # only the asked command's file is imported: --help stays fast
+                importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
+        args = parser.parse_args(words)
+        keep_below(getattr(args, "cache_root", None))
         with handled():
             status = int(importlib.import_module(f"s3prl_emotion.cli.{args.command}").main(args))
             with named("standard output"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
@@ -35,7 +36,7 @@ def check_out(out: Path | None) -> None:
 def write_or_print(text: str, out: Path | None) -> None:
     """Write a report and print where it is, or print it."""
     if out is None:
-        print(text)
+        print(printable(text))
         return
     write_atomically(out, text + "\n")
     print(out)

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import run_options, set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.cli.making_options import add_making_arguments
@@ -111,7 +112,7 @@ def _layers(request: Request, grid: Grid, out: Path | None) -> int:
 
     found = layer_by_layer(request, grid)
     print()
-    print(layers_table(found))
+    print(printable(layers_table(found)))
     if out is not None:
         write_atomically(out, layers_csv(found))
         print(f"\n{out}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from tqdm import tqdm
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.errors import CorpusError, RunError, explain_os_error
@@ -220,7 +221,7 @@ class _Table:
     def head(self) -> str:
         cells = [f"{'file':<{self.file_width}}", f"{'seconds':>8}", f"{'predicted':<{self.label_width}}"]
         cells += [f"{label:>{width}}" for label, width in self.widths.items()]
-        return "  ".join([*cells, "most weight"] if self.attention else cells).rstrip()
+        return printable("  ".join([*cells, "most weight"] if self.attention else cells).rstrip())
 
     def row(self, item: Recognised) -> str:
         name = str(item.file)
@@ -237,4 +238,4 @@ class _Table:
             cells.append(
                 "the same everywhere" if span is None else f"{span[0]:.2f}-{span[1]:.2f} s ({100 * span[2]:.0f} %)"
             )
-        return "  ".join(cells).rstrip()
+        return printable("  ".join(cells).rstrip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.cli.pretrain_options import add_corpus, add_places, add_settings, common
 from s3prl_emotion.errors import ConfigError
 
@@ -63,13 +64,13 @@ def main(args: argparse.Namespace) -> int:
     with trusted_checkpoints(args.trust_checkpoint):
         plan = make_plan(_wanted(args))
         if args.study:
-            print(study.run(plan))
+            print(printable(study.run(plan)))
             print(f"\nfolder: {plan.folder}")
             return 0
         recipe.run(plan, args.stage)
     if args.stage in (None, "analysis"):
         print()
-        print(recipe.printed(plan) if args.stage is None else analysis.printed(plan))
+        print(printable(recipe.printed(plan) if args.stage is None else analysis.printed(plan)))
     print(f"\nfolder: {plan.folder}")
     return 0
 

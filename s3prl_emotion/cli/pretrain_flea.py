@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.cli.pretrain_options import add_corpus, add_places, add_settings, common
 from s3prl_emotion.errors import ConfigError
 
@@ -44,13 +45,13 @@ def main(args: argparse.Namespace) -> int:
         raise ConfigError("--grid runs all stages: leave --stage out")
     plan = make_plan(_wanted(args))
     if cells is not None:
-        print(grid.run(plan, *cells))
+        print(printable(grid.run(plan, *cells)))
         print(f"\nfolder: {plan.folder}")
         return 0
     recipe.run(plan, args.stage)
     if args.stage in (None, "evaluate"):
         print()
-        print(evaluate.printed(plan.folder))
+        print(printable(evaluate.printed(plan.folder)))
     print(f"\nfolder: {plan.folder}")
     return 0
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.run_options import add_arguments, cache_options, request_of
 from s3prl_emotion.errors import ConfigError
@@ -81,8 +82,8 @@ def print_results(folder: Path, results: Results) -> None:
     from s3prl_emotion.reporting.table import confusion_table, results_table
 
     print()
-    print(results_table(results, superb_rows(results.upstream)))
-    print(f"\n{confusion_table(results)}")
+    print(printable(results_table(results, superb_rows(results.upstream))))
+    print(printable(f"\n{confusion_table(results)}"))
     print(f"\nrun folder: {folder}")
 
 

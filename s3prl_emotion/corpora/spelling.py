@@ -6,8 +6,8 @@
 - **Maybe one**: what differs besides by case, leading zeros, separators, accents, letters that look alike, a word such
   as ``spk`` in front of a number, or the ways to write one (``A`` and ``a``, ``01`` and ``1``, ``spk-1`` and
   ``speaker01``, ``1e0`` and ``1``). Who is meant is for the user to say.
-- **Unknown**: ``Unknown``, ``UNK``, ``n/a``, ``nan``, ``?``, ``-``, ``-1``, nothing: nobody knows who speaks. The
-  speaker of such an utterance is the empty text.
+- **Unknown**: ``Unknown``, ``UNK``, ``n/a``, ``nan``, ``?``, ``-``, ``-1``, ``-99``, nothing: nobody knows who speaks.
+  The speaker of such an utterance is the empty text.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _NUMBER = re.compile(r"\+?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:e\+[0-9]{1,2})?", re.
 _ANY_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]{1,2})?")
 _FRACTION = re.compile(r"(?<=[0-9])[.,]0+$")
 _PARTS = re.compile(r"([/:])")  # between a corpus' name and the speaker's
-_WHO = "(?:speaker|spkr?|subj(?:ect)?|actor)"
+_WHO = "(?:speaker|spkr?|sprecher|subj(?:ect)?|actor|part(?:icipant)?|person|talker|user|voice|id|s|p)"
 _UNKNOWN = re.compile(
     rf"{_WHO}?(?:unknown|unkn?|undefined|unidentified){_WHO}?|na|nan|none|null|nil|missing|notknown|notavailable|"
-    r"unspecified|notspecified|anonymous|unbekannt|"
+    r"unspecified|notspecified|anonymous|unbekannt|inconnue?|desconocid[oa]|sconosciut[oa]|неизвестно|未知|不明|"
 )
 _ALIKE = str.maketrans("аеорсухіјѕкмнтвαορυιντκχ", "aeopcyxijskmhtbaopuivtkx")  # Cyrillic and Greek letters
 
@@ -63,7 +63,7 @@ def likely(name: str) -> str:
 def is_unknown(speaker: str) -> bool:
     """Whether a speaker's name says that nobody knows who speaks."""
     text = certain(speaker).casefold()
-    if re.fullmatch(r"-1(\.0*)?", text):
+    if re.fullmatch(r"-(1|9+)(\.0*)?", text):
         return True
     return _UNKNOWN.fullmatch("".join(letter for letter in text if letter.isalnum())) is not None
 

@@ -35,7 +35,7 @@ class Problem:
 
     ``kind`` is one of ``missing``, ``git-lfs``, ``corrupt``, ``empty``, ``non-finite``, ``segment``, ``short``,
     ``label`` (errors), ``sample-rate``, ``stereo``, ``scale``, ``silent``, ``offset``, ``zero-padded``, ``long``,
-    ``brief`` (notices).
+    ``brief``, ``repeated``, ``labelled twice`` (notices).
     """
 
     utterance: str
@@ -72,7 +72,24 @@ def validate(manifest: Manifest, progress: Callable[[int, int], None] | None = N
     usual_s = median(known) if known else 0.0
     for found, item in zip(problems, checked, strict=True):
         found += [] if any(problem.severity == ERROR for problem in found) else _lasting(manifest, item, usual_s)
+    _find_repeated(manifest, checked, problems)
     return manifest.with_utterances(checked), [problem for found in problems for problem in found]
+
+
+def _find_repeated(manifest: Manifest, checked: Sequence[Utterance], problems: Sequence[list[Problem]]) -> None:
+    """Notice utterances with the samples of an earlier one; silent ones are noticed as such."""
+    first: dict[str, Utterance] = {}
+    for found, item in zip(problems, checked, strict=True):
+        if item.sound is None or any(one.kind == "silent" or one.severity == ERROR for one in found):
+            continue
+        same = first.setdefault(item.sound, item)
+        if same is item:
+            continue
+        kind, differs = "repeated", ""
+        if same.label != item.label:
+            kind, differs = "labelled twice", f", with label {item.label!r} here and {same.label!r} there"
+        message = f"{manifest.path_of(item)}: the same audio as {same.id!r}{differs}. Take one of them away"
+        found.append(Problem(item.id, item.path, kind, NOTICE, message))
 
 
 def _lasting(manifest: Manifest, item: Utterance, usual_s: float) -> list[Problem]:

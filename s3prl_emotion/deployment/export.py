@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.bridge.entries import is_upstream
 from s3prl_emotion.bridge.registration import register
@@ -155,6 +156,13 @@ def read_config(folder: Path) -> ExportConfig:
             "install the one that exported it, see 'versions' there"
         )
     config = from_mapping(ExportConfig, content, str(folder / CONFIG_FILE))
+    if not config.labels or len(set(config.labels)) < len(config.labels):
+        raise RunError(f"{folder / CONFIG_FILE}: labels: expected different names, found {shown(config.labels)}")
+    if config.features.sample_rate_hz != SAMPLE_RATE_HZ:
+        raise RunError(
+            f"{folder / CONFIG_FILE}: features.sample_rate_hz: expected {SAMPLE_RATE_HZ}, which audio is converted to, "
+            f"found {config.features.sample_rate_hz}"
+        )
     register()
     if not is_upstream(config.upstream.name):
         raise RunError(f"{folder / CONFIG_FILE}: upstream.name: {shown(config.upstream.name)} is no upstream")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,8 @@ COLUMNS = (
 
 def comparison_json(comparison: Mapping[str, Any]) -> str:
     """The whole comparison as JSON; rates are fractions."""
-    return json.dumps(comparison, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(comparison, indent=2, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)  # which a terminal would obey
 
 
 def comparison_csv(comparison: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ _ADAPTED = (".lora_A.", ".lora_B.", ".lora_embedding_A", ".base_layer.", ".modul
 """Parts of names that peft gives to the weights of an adapter, and to those that it changes."""
 MERGE = "merge_and_unload()"
 
+_WEIGHTS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
 _LONGEST_NAME = 255  # of a file
 
 
@@ -43,9 +44,11 @@ def weight_files(folder: Path) -> list[Path]:
         index = folder / f"{name}.index.json"
         if index.is_file():
             return _parts(index)
+    others = sorted(path for path in folder.glob("*") if path.suffix in _WEIGHTS)
+    beside = f". To use {others[0].name}, which lies there, add -k {others[0]}" if others else ""
     raise UpstreamError(
         f"{folder}: no weights: neither model.safetensors nor pytorch_model.bin is there, nor the index of their parts "
-        "(model.safetensors.index.json)"
+        f"(model.safetensors.index.json){beside}"
     )
 
 

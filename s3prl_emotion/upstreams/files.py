@@ -54,6 +54,8 @@ def load(path: Path, peek: bool = False) -> dict[str, Any]:
         raise UpstreamError(f"{path}: a git-lfs pointer, not the file itself: fetch it with git lfs pull")
     if _is_safetensors(head, path.stat().st_size):
         return _safetensors(path, peek)
+    if _is_archive(path, head):
+        raise UpstreamError(f"{path}: an archive of files. Unpack it, and name the folder or file in it")
     if _is_plain_pickle(path, head):
         raise UpstreamError(
             f"{path}: a pickle, which torch.save did not write. Reading one executes what it asks for; nothing was "
@@ -227,6 +229,17 @@ def _is_safetensors(head: bytes, size: int) -> bool:
     """Eight bytes of header length (little-endian), then JSON."""
     length = int.from_bytes(head[:8], "little") if len(head) > 8 else 0
     return 2 <= length < 100_000_000 and head[8:9] == b"{" and size > 8
+
+
+def _is_archive(path: Path, head: bytes) -> bool:
+    """Whether a file is a ZIP that torch.save did not write, or packed by another program."""
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as file:
+                return not any(name.endswith(".pkl") for name in file.namelist())
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            return False  # torn, which is noticed where it is read
+    return head.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"\xfd7zXZ", b"BZh", b"Rar!"))
 
 
 def _is_plain_pickle(path: Path, head: bytes) -> bool:

@@ -42,7 +42,10 @@ ONE = [
 MAYBE = [
     *(("1", other) for other in ("01", "001", "1e0", "01.0", "1,0", "\u0661", "'1'", "#1")),
     *(("spk1", other) for other in ("spk01", "spk-1", "spk_1", "spk 1", "SPK1", "Spk.001", "spk1.0", "(spk1)")),
-    *(("1", other) for other in ("spk1", "Speaker 01", "subject_1", "actor-01")),
+    *(
+        ("1", other)
+        for other in ("spk1", "Speaker 01", "subject_1", "actor-01", "p001", "S1", "participant 1", "Sprecher1")
+    ),
     ("A", "a"),
     ("A", "\u0410"),
     ("Jos\u00e9", "Jose"),
@@ -93,6 +96,7 @@ def test_any_text_has_a_key(name):
         *("Unknown", "unknown", "UNK", "unk", "n/a", "N/A", "NA", "nan", "NaN", "None", "null", "NIL", "?", "???", "-"),
         *("--", "", " ", "speaker_unknown", "Unknown Speaker", "spk-unk", "<unk>", "[UNKNOWN]", "#N/A", "<NA>", "-nan"),
         *("-1", "-1.0", "N.A.", "\uff35nknown", "undefined", "Anonymous"),
+        *("-9", "-99", "-999.0", "inconnu", "Desconocida", "\u672a\u77e5"),
     ],
 )
 def test_unknown(name):

@@ -62,6 +62,7 @@ def test_problems(manifest):
         ("silent", "silent", NOTICE),
         ("one_frame", "brief", NOTICE),
         ("padded", "zero-padded", NOTICE),
+        ("padded", "repeated", NOTICE),
         ("infinite", "non-finite", ERROR),
         ("truncated", "corrupt", ERROR),
         ("pointer", "git-lfs", ERROR),
@@ -165,8 +166,8 @@ def test_relative_paths_are_explained(tmp_path):
 def test_a_clip_that_is_far_longer_or_shorter_than_others_is_noticed(tmp_path):
     """One of 300 s among clips of 2 s makes every batch that it is in as long; clips of usual lengths are not named."""
     lengths_s = {"a": 2.0, "b": 1.5, "c": 2.5, "d": 6.0, "e": 0.3, "f": 2.0, "g": 39.0, "long": 300.0, "brief": 0.03}
-    for name, length_s in lengths_s.items():
-        write(tmp_path, name, noise(round(8000 * length_s)), 8000)
+    for seed, (name, length_s) in enumerate(lengths_s.items()):
+        write(tmp_path, name, noise(round(8000 * length_s), seed), 8000)
     utterances = tuple(Utterance(name, f"{name}.wav", "neu", "s1") for name in lengths_s)
     _, problems = validate(Manifest("mine", ("neu",), tmp_path.as_posix(), utterances))
     found = {item.kind: item for item in problems if item.kind != "sample-rate"}
@@ -178,8 +179,22 @@ def test_a_clip_that_is_far_longer_or_shorter_than_others_is_noticed(tmp_path):
 
 
 def test_long_clips_among_long_ones_are_usual(tmp_path):
-    for name in ("a", "b", "c"):
-        write(tmp_path, name, noise(8000 * 60), 8000)
+    for seed, name in enumerate("abc"):
+        write(tmp_path, name, noise(8000 * 60, seed), 8000)
     utterances = tuple(Utterance(name, f"{name}.wav", "neu", "s1") for name in "abc")
     _, problems = validate(Manifest("mine", ("neu",), tmp_path.as_posix(), utterances))
     assert {item.kind for item in problems} == {"sample-rate"}
+
+
+def test_equal_audio_is_noticed_with_its_labels(tmp_path):
+    write(tmp_path, "one", noise(8000))
+    write(tmp_path, "copy", np.r_[noise(8000), np.zeros(50)])
+    write(tmp_path, "other", noise(8000, seed=1))
+    write(tmp_path, "silent", np.zeros(8000))
+    write(tmp_path, "silent2", np.zeros(8000))
+    utterances = [Utterance(name, f"{name}.wav", "neu", "s1") for name in ("one", "copy", "other", "silent", "silent2")]
+    utterances.append(Utterance("angry", "one.wav", "ang", "s1"))
+    _, problems = validate(Manifest("mine", ("neu", "ang"), tmp_path.as_posix(), tuple(utterances)))
+    found = {item.utterance: item for item in problems if item.kind != "silent"}
+    assert {name: item.kind for name, item in found.items()} == {"copy": "repeated", "angry": "labelled twice"}
+    assert "the same audio as 'one', with label 'ang' here and 'neu' there" in found["angry"].message

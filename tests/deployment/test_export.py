@@ -177,11 +177,14 @@ def test_exports_that_cannot_be_read(exported, tmp_path, tiny_hubert) -> None:
         config = json.loads((folder / "config.json").read_text()) | values
         (folder / "config.json").write_text(json.dumps(config))
 
+    features = json.loads((exported / "config.json").read_text())["features"]
     for values, error, message in [
         ({"version": 2}, RunError, "has version 2, this s3prl-emotion reads 1"),
         ({"format": "hubert"}, RunError, "not an export of s3prl-emotion"),
         ({"labes": []}, ConfigError, "unknown key 'labes'. Did you mean 'labels'"),
         ({"folds": [1, 2, 3]}, RunError, "holds nothing of fold 3"),
+        ({"labels": ["neu", "hap", "neu", "sad"]}, RunError, "labels: expected different names"),
+        ({"features": features | {"sample_rate_hz": 8000}}, RunError, "sample_rate_hz: expected 16000"),
         *(
             ({"upstream": {"name": name}}, RunError, rf"config\.json: upstream\.name: '{name}' is no upstream")
             for name in ("options", "torch", "Path", "__builtins__", "__class__")

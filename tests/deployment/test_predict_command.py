@@ -27,6 +27,20 @@ def predict(trained):
     return start
 
 
+@pytest.fixture
+def exported_with(trained, tmp_path, tiny_hubert):
+    """``exported_with(labels, file)``: the command on an export whose classes have other names."""
+
+    def start(labels: list[str], file: Path) -> int:
+        folder = tmp_path / "head"
+        assert main(["export", str(trained), "--out", str(folder), "--device", "cpu"]) == 0
+        config = json.loads((folder / "config.json").read_text()) | {"labels": labels}
+        (folder / "config.json").write_text(json.dumps(config))
+        return main(["predict", "--run", str(folder), "-k", str(tiny_hubert), "--device", "cpu", str(file)])
+
+    return start
+
+
 def test_json_lines(predict, trained, some_test_files, capsys) -> None:
     files, _ = some_test_files(trained, 1)
     assert predict("--format", "jsonl", "--attention", "--fold", "1", "-u", "hf_auto_custom", *files[:2]) == 0
@@ -63,6 +77,14 @@ def test_table(predict, trained, some_test_files, capsys) -> None:
         *(f"{value:.4f}" for value in item.probabilities.values()),
         *f"{begin:.2f}-{end:.2f} s ({100 * share:.0f} %)".split(),
     ]
+
+
+def test_names_of_classes_do_nothing_to_a_terminal(exported_with, some_test_files, trained, capsys) -> None:
+    files, _ = some_test_files(trained, 1)
+    assert exported_with(["\x1b[31mneu", "hap", "ang", "\u202esad"], files[0]) == 0
+    printed = capsys.readouterr().out
+    assert not {"\x1b", "\u202e"} & set(printed)
+    assert "\\x1b[31mneu" in printed
 
 
 def test_bad_files_are_named_and_the_others_go_on(predict, trained, some_test_files, tmp_path, capsys) -> None:

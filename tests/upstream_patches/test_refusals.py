@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from spoiling import EXTRACTOR, FIRST, WEIGHTS, Fault, build, change, check, cut
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.files import load
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,11 @@ CASES: dict[str, Fault] = {
         "hubert-layer",
         lambda path, _: (path / WEIGHTS).unlink(),
         "no weights: neither model.safetensors nor pytorch_model.bin is there",
+    ),
+    "weights of another name": (
+        "hubert-layer",
+        lambda path, _: (path / WEIGHTS).rename(path / "last.safetensors"),
+        "(model.safetensors.index.json). To use last.safetensors, which lies there, add -k ",
     ),
     "truncated safetensors": (
         "hubert-layer",
@@ -237,6 +245,15 @@ CASES: dict[str, Fault] = {
 @pytest.mark.parametrize("case", CASES)
 def test_each_fault_is_named(good, tmp_path, case: str) -> None:
     check(CASES[case], good, tmp_path)
+
+
+def test_archives_are_named(tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as file:
+        file.writestr("model/config.json", "{}")
+    (tmp_path / "model.tar.gz").write_bytes(gzip.compress(b"x" * 100))
+    for name in ("model.zip", "model.tar.gz"):
+        with pytest.raises(UpstreamError, match=r"an archive of files\. Unpack it"):
+            load(tmp_path / name)
 
 
 def test_the_snapshot_in_a_folder_of_the_hubs_cache_is_named(good, tmp_path) -> None:

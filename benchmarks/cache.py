@@ -30,10 +30,6 @@ import soundfile
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import arguments, launch
-from s3prl_emotion.bridge.cache import CacheOptions, open_cache
-from s3prl_emotion.bridge.registration import downstream_configs
-from s3prl_emotion.bridge.selection import states
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.validation import validate
@@ -42,6 +38,10 @@ from s3prl_emotion.downstream.head import sees_only_means
 from s3prl_emotion.downstream.settings import check_config
 from s3prl_emotion.features.extraction import human
 from s3prl_emotion.protocols.split import make_folds
+from s3prl_emotion.s3prl_runner import arguments, launch
+from s3prl_emotion.s3prl_runner.cache import CacheOptions, open_cache
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
+from s3prl_emotion.s3prl_runner.selection import states
 
 MODELS = {  # layers, width, convolution channels, feature-extractor norm
     "small": (4, 128, 64, "group"),

@@ -17,7 +17,7 @@ import time
 import numpy as np
 import torch
 
-from s3prl_emotion.pretraining.contrastive.division import divided
+from s3prl_emotion.pretraining.contrastive.dev_split import split_dev
 from s3prl_emotion.pretraining.contrastive.pairs import pairs_of
 from s3prl_emotion.pretraining.contrastive.sampler import Sampler, usable
 from s3prl_emotion.pretraining.contrastive.settings import DevSettings
@@ -39,7 +39,7 @@ def measured(count: int, utterances: int) -> tuple[list[float], float, int]:
     times = [time.perf_counter()]
     groups = usable(speakers, clusters)
     times.append(time.perf_counter())
-    train, _ = divided(groups, DevSettings("speakers", 0.1), 0)
+    train, _ = split_dev(groups, DevSettings("speakers", 0.1), 0)
     times.append(time.perf_counter())
     sampler = Sampler(train, 8, 2, 4, 1, 0)
     batches = sampler.epoch(0)

@@ -23,7 +23,7 @@ import argparse
 import numpy as np
 from tabulate import tabulate
 
-from s3prl_emotion.evaluation import intervals, metrics, pairs
+from s3prl_emotion.evaluation import intervals, metrics, paired_tests
 
 CLASSES = 4
 ACCURACY = 0.7
@@ -139,7 +139,7 @@ def power(folds: int, per_fold: int, utterances: int, spread: float, runs: int, 
     def measured(shift: float, number: int) -> tuple[float, float]:
         """The share of significant differences, and the mean of the smallest detectable one."""
         rng = np.random.default_rng(2)
-        found = [pairs.paired_bootstrap(*pair(rng, *setting, shift), rates, rng, draws) for _ in range(number)]
+        found = [paired_tests.paired_bootstrap(*pair(rng, *setting, shift), rates, rng, draws) for _ in range(number)]
         items = [item["ua"] for item in found if item is not None]
         return float(np.mean([item.p < 0.05 for item in items])), float(np.mean([item.detectable for item in items]))
 

@@ -31,7 +31,7 @@ from s3prl_emotion.pretraining.masked import MaskedTask
 from s3prl_emotion.pretraining.masks import MaskSettings
 from s3prl_emotion.pretraining.objective import MaskedPrediction
 from s3prl_emotion.pretraining.processes import make_accelerator
-from s3prl_emotion.pretraining.settings import BatchSettings, KMeansSettings, Training
+from s3prl_emotion.pretraining.settings import BatchSettings, KMeansSettings, MaskedPredictionConfig
 from s3prl_emotion.pretraining.states import FrameFile
 
 SIZES = {
@@ -65,7 +65,9 @@ def throughput(args: argparse.Namespace) -> None:
     on_gpu = args.device != "cpu"
     seconds = 87.5 if on_gpu else 16.0
     batch = BatchSettings(seconds=2 * seconds, part_seconds=seconds, min_s=1.0, max_s=15.6 if on_gpu else 8.0)
-    training = Training(steps=20000, batch=batch, eval_every=10**6, save_every=10**6, precision=args.precision)
+    training = MaskedPredictionConfig(
+        steps=20000, batch=batch, eval_every=10**6, save_every=10**6, precision=args.precision
+    )
     torch.manual_seed(0)
     hubert = HubertModel(HubertConfig(**SIZES[args.size], layerdrop=0.0))
     model = MaskedPrediction(hubert, 50, 256, 0.1, True, torch.Generator().manual_seed(0))
@@ -134,7 +136,7 @@ def growth(args: argparse.Namespace) -> None:
         print(f"{count} clips: an epoch is planned in {1000 * (time.perf_counter() - start):.0f} ms")
 
 
-def clustering(args: argparse.Namespace) -> None:
+def time_clustering(args: argparse.Namespace) -> None:
     """Frames in a file, as a corpus leaves them."""
 
     class Noise:

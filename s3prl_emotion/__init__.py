@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from s3prl_emotion.deployment.trained import EmotionRecogniser
+    from s3prl_emotion.inference.trained import EmotionRecogniser
 
 _here = Path(__file__).parent
 if not (_here / "downstream_configs").is_dir() and (_here.parent / "downstream_configs").is_dir():
@@ -32,7 +32,7 @@ def load(
     text_encoder: str | Path | None = None,
     asr: str | None = None,
 ) -> EmotionRecogniser:
-    """A trained head for any audio: see :meth:`s3prl_emotion.deployment.trained.EmotionRecogniser.load`.
+    """A trained head for any audio: see :meth:`s3prl_emotion.inference.trained.EmotionRecogniser.load`.
 
     Example::
 
@@ -40,9 +40,9 @@ def load(
         recogniser = load("result/downstream/fbank/emotion_attn_corr/demo-superb")
         print(recogniser.predict(["a.wav"])[0].probabilities)
     """
-    from s3prl_emotion.deployment.trained import EmotionRecogniser
-    from s3prl_emotion.deployment.wording import in_python
     from s3prl_emotion.errors import EmotionError
+    from s3prl_emotion.inference.trained import EmotionRecogniser
+    from s3prl_emotion.inference.wording import in_python
 
     try:
         return EmotionRecogniser.load(
@@ -59,6 +59,6 @@ def register() -> None:
     Afterwards ``s3prl.hub`` holds our upstreams and ``s3prl.downstream.<name>.expert`` can be imported for every
     file in ``downstream_configs/``. No file of s3prl is edited; calling this again does nothing.
     """
-    from s3prl_emotion.bridge.registration import register as register_with_s3prl
+    from s3prl_emotion.s3prl_runner.registration import register as register_with_s3prl
 
     register_with_s3prl()

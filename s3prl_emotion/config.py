@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 
-from s3prl_emotion._yaml import MAX_DEPTH, MAX_VALUES, load_yaml
-from s3prl_emotion.errors import ConfigError, EmotionError, nearest
+from s3prl_emotion.errors import ConfigError, EmotionError, suggest
 from s3prl_emotion.mapping import GATHERS, GIVEN
+from s3prl_emotion.safe_yaml import MAX_DEPTH, MAX_VALUES, load_yaml
 
 D = TypeVar("D")
 
@@ -172,7 +172,7 @@ def _values(
         name = next((name for name, takes in gathers.items() if takes and takes(key, value)), rest)
         if name is None:
             raise reading.error(
-                f"{where.removesuffix(':')}: unknown key {shown(key)}. {nearest(str(key)[:80], fields)}"
+                f"{where.removesuffix(':')}: unknown key {shown(key)}. {suggest(str(key)[:80], fields)}"
             )
         values[name][key] = _convert(get_args(hints[name])[1], value, place, reading)
     return values, gathers
@@ -207,7 +207,7 @@ def _convert(hint: Any, value: Any, where: str, reading: Reading, or_null: str =
         return value if hint in _SCALARS else _convert(hint, value, where, reading)
     if origin is Literal:
         if value not in get_args(hint):
-            raise reading.error(f"{where}: unknown name {shown(value)}. {nearest(str(value)[:80], get_args(hint))}")
+            raise reading.error(f"{where}: unknown name {shown(value)}. {suggest(str(value)[:80], get_args(hint))}")
         return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_mapping(hint, value, where, reading)

@@ -44,7 +44,7 @@ class RunError(EmotionError):
     """A run cannot start, continue or finish."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """Say which known names resemble ``name``.
 
     Args:
@@ -61,7 +61,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{guess}Known: {', '.join(names) or '(none)'}."
 
 
-def reason_of(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Any exception in one paragraph: our own as they are, the system's explained, others with their kind."""
     if isinstance(error, EmotionError):
         return str(error)

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from s3prl_emotion.errors import EmotionError, PluginError, reason_of
+from s3prl_emotion.errors import EmotionError, PluginError, message_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Plugin:
         except EmotionError as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001  (it is not our code)
-            reason = reason_of(error)
+            reason = message_of(error)
         except SystemExit as error:
             reason = f"it ends the program ({error.code})"
         raise PluginError(f"{self.path}: this plugin cannot be used: {reason}. Repair it, or take it away")
@@ -143,7 +143,7 @@ def blamed(error: BaseException) -> PluginError | None:
 
 def _failed(error: BaseException, cause: BaseException, frame: traceback.FrameSummary) -> PluginError | None:
     told = f"it ends the program ({cause.code})" if isinstance(cause, SystemExit) else ""
-    told = told or (reason_of(cause) if isinstance(cause, Exception) else repr(cause))
+    told = told or (message_of(cause) if isinstance(cause, Exception) else repr(cause))
     if isinstance(error, EmotionError):
         if frame.filename in str(error):
             return None
@@ -188,7 +188,7 @@ def _installed(path: tuple[str, ...]) -> tuple[Root, ...]:
         try:
             spec = importlib.util.find_spec(entry.value)
         except Exception as error:
-            raise PluginError(f"{told}: {entry.value!r} cannot be found: {reason_of(error)}") from error
+            raise PluginError(f"{told}: {entry.value!r} cannot be found: {message_of(error)}") from error
         if spec is None or not spec.submodule_search_locations:
             raise PluginError(
                 f"{told} names {entry.value!r}, which is no package; expected one with some of the folders "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from s3prl_emotion import plugins
-from s3prl_emotion.errors import ConfigError, NameClashError, PluginError, nearest
+from s3prl_emotion.errors import ConfigError, NameClashError, PluginError, suggest
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class Registry(Generic[T]):
         self._scan()
         if name not in self._entries:
             prefix = f"{where}: " if where else ""
-            raise ConfigError(f"{prefix}unknown {self.kind} {name!r}. {nearest(name, self._entries)}")
+            raise ConfigError(f"{prefix}unknown {self.kind} {name!r}. {suggest(name, self._entries)}")
         return self._entries[name]
 
     def file_of(self, name: str) -> str | None:
@@ -100,7 +100,7 @@ class Registry(Generic[T]):
         for option in options:
             if option not in accepted:
                 raise ConfigError(
-                    f"{prefix}unknown option {option!r} of {self.kind} {name!r}. {nearest(option, accepted)}"
+                    f"{prefix}unknown option {option!r} of {self.kind} {name!r}. {suggest(option, accepted)}"
                 )
         try:
             return entry(**injected, **options)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_emotion.compiled import FOLDER, VARIABLE, compiling, keep_below
 from s3prl_emotion.locks import LOCK, HeldError, exclusive
+from s3prl_emotion.numba_cache import FOLDER, VARIABLE, compiling, keep_below
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,14 +43,14 @@ def test_without_a_store_it_is_among_the_users_caches(tmp_path: Path, monkeypatc
 
 
 def test_one_process_compiles_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3prl_emotion.compiled.find_spec", lambda _: True)
+    monkeypatch.setattr("s3prl_emotion.numba_cache.find_spec", lambda _: True)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "numba"))
     with compiling(), pytest.raises(HeldError), exclusive(tmp_path / "numba" / LOCK):
         pass
 
 
 def test_a_place_that_cannot_be_made_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("s3prl_emotion.compiled.find_spec", lambda _: True)
+    monkeypatch.setattr("s3prl_emotion.numba_cache.find_spec", lambda _: True)
     (tmp_path / "file").touch()
     monkeypatch.setenv(VARIABLE, str(tmp_path / "file" / "numba"))
     with compiling():

@@ -13,7 +13,7 @@ import pytest
 
 from s3prl_emotion import files
 from s3prl_emotion.cli import main
-from s3prl_emotion.errors import explain_os_error, reason_of
+from s3prl_emotion.errors import explain_os_error, message_of
 from s3prl_emotion.files import append, clean_up, parse_json, replacing, write_atomically
 from s3prl_emotion.locks import HeldError, exclusive, is_held, shared
 
@@ -124,8 +124,8 @@ def test_errors_of_the_system_name_the_file_and_a_remedy(name: str) -> None:
 def test_other_errors_in_words() -> None:
     assert explain_os_error(OSError(errno.ECHILD, "No child processes", "x")) == "x: No child processes"
     assert explain_os_error(OSError("made up")) == "made up"
-    assert reason_of(MemoryError()).startswith("the machine's memory is used up")
-    assert reason_of(ZeroDivisionError("division by zero")) == "ZeroDivisionError: division by zero"
+    assert message_of(MemoryError()).startswith("the machine's memory is used up")
+    assert message_of(ZeroDivisionError("division by zero")) == "ZeroDivisionError: division by zero"
 
 
 def test_the_command_line_explains_an_error_of_the_system(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.features.extraction import Utterance, extract
-from s3prl_emotion.features.finding import find_store
-from s3prl_emotion.features.store import Shape, StoreKey
+from s3prl_emotion.features.extraction import Waveform, extract
+from s3prl_emotion.features.lookup import find_store
+from s3prl_emotion.features.store import StoreKey, StoreShape
 from s3prl_emotion.interruption import SIGNALS, Interruption, asked, check, deferred, handled, leave_to_parent
 
 
@@ -120,8 +120,8 @@ def test_an_extraction_keeps_what_it_has(tmp_path: Path) -> None:
         return torch.zeros(1, 2, 3)
 
     key = StoreKey("u", "w", None, None, "hidden_states", None, "frames", "float32", "0")
-    store = find_store(tmp_path, key, Shape(1, 3, 320), (np.zeros((1, 2, 3), dtype=np.float32),))
-    items = [Utterance(str(number), 0.1, lambda: np.zeros(1600, dtype=np.float32)) for number in range(6)]
+    store = find_store(tmp_path, key, StoreShape(1, 3, 320), (np.zeros((1, 2, 3), dtype=np.float32),))
+    items = [Waveform(str(number), 0.1, lambda: np.zeros(1600, dtype=np.float32)) for number in range(6)]
     with handled(), pytest.raises(Interruption, match="hidden states of 3 of 6 utterances; the same command goes on"):
         extract(store, items, compute, "cpu")
     store.refresh()

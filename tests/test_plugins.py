@@ -16,7 +16,6 @@ import pytest
 
 from s3prl_emotion import plugins
 from s3prl_emotion.audio.augmentation import effects
-from s3prl_emotion.bridge import entries, registration
 from s3prl_emotion.classical import classifiers
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import corpora
@@ -26,6 +25,7 @@ from s3prl_emotion.experiment.studies import studies
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.registry import Registry
+from s3prl_emotion.s3prl_runner import registration, upstream_registry
 
 SHORT = "config.runner.total_steps=4,,config.runner.eval_step=2"
 FILES = {
@@ -173,8 +173,8 @@ def check_all_are_found(folder: Path) -> None:
     assert objectives.get("my_brier").soft
     assert corpora.get("my_corpus").licence == "my own"
     assert protocols.get("my_protocol").selection == "accuracy"
-    assert entries.upstreams()["my_upstream"](None).get_downsample_rates() == 320
-    assert "_not_a_name" not in entries.upstreams()
+    assert upstream_registry.upstreams()["my_upstream"](None).get_downsample_rates() == 320
+    assert "_not_a_name" not in upstream_registry.upstreams()
     assert registration.downstream_configs()["my_head"] == folder / "downstream_configs" / "my_head.yaml"
     assert poolings.file_of("my_max") == str(folder / "pooling" / "my_max.py")
     assert poolings.file_of("mean").endswith(os.path.join("s3prl_emotion", "pooling", "mean.py"))
@@ -308,7 +308,7 @@ def test_a_plugin_that_cannot_be_imported(what, tmp_path, monkeypatch) -> None:
         assert str(caught.value).startswith(f"{tmp_path}/mine/pooling/broken.py: this plugin cannot be used: ")
         assert told in str(caught.value)
     with pytest.raises(PluginError, match=r"upstream_patches/broken\.py: this plugin cannot be used"):
-        entries.upstreams()
+        upstream_registry.upstreams()
     assert "cross_entropy" in objectives.names(), "other kinds are not looked at"
     (tmp_path / "mine" / "pooling" / "broken.py").unlink()
     assert "mean" in poolings.names(), "and it works again where the file is gone"
@@ -462,7 +462,7 @@ def test_a_name_of_ours(tmp_path, monkeypatch) -> None:
 def test_a_name_in_two_plugins(tmp_path, monkeypatch) -> None:
     folders = [write(tmp_path / name) for name in ("a", "b")]
     monkeypatch.setenv(plugins.FOLDERS, os.pathsep.join(map(str, folders)))
-    for look_up in (poolings.names, entries.upstreams, registration.downstream_configs, protocols.names):
+    for look_up in (poolings.names, upstream_registry.upstreams, registration.downstream_configs, protocols.names):
         with pytest.raises(PluginError, match="twice") as caught:
             look_up()
         assert f"{tmp_path}/a/" in str(caught.value)
@@ -488,7 +488,7 @@ def test_an_upstream_of_s3prls(tmp_path, monkeypatch) -> None:
     )
     monkeypatch.setenv(plugins.FOLDERS, str(folder))
     with pytest.raises(NameClashError, match=r"upstream 'fbank' of .*my_upstream\.py exists in .*hub\.py already"):
-        entries.upstream_names()
+        upstream_registry.upstream_names()
 
 
 def test_a_mistake_in_a_yaml_names_the_plugin(run, tmp_path, monkeypatch, capsys) -> None:
@@ -511,7 +511,7 @@ def test_a_folder_that_is_none_or_holds_nothing_is_told(tmp_path, monkeypatch, c
 
 def test_the_checkout_itself_is_no_plugin(monkeypatch) -> None:
     monkeypatch.setenv(plugins.FOLDERS, str(Path(__file__).parents[1]))
-    assert "hf_auto_custom" in entries.upstreams()
+    assert "hf_auto_custom" in upstream_registry.upstreams()
     assert "emotion_mean" in registration.downstream_configs()
     assert not any(plugins.record(path) for path in registration.downstream_configs().values())
 

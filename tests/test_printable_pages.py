@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from s3prl_emotion._printable import block, cell, code, markdown
+from s3prl_emotion.printable import block, cell, code, markdown
 from s3prl_emotion.reporting.layout import Rows, listed, tabulated
 
 

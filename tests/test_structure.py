@@ -72,7 +72,7 @@ def test_the_command_line_is_imported_by_nothing_beneath_it() -> None:
 
 
 def test_s3prl_is_imported_by_the_bridge_and_by_adapters_alone() -> None:
-    rooms = ("s3prl_emotion.bridge", "s3prl_emotion.upstream_patches")
+    rooms = ("s3prl_emotion.s3prl_runner", "s3prl_emotion.upstream_patches")
     found = _importers("s3prl")
     assert {name for name in found if not any(_within(name, room) for room in rooms)} == set()
-    assert any(_within(name, "s3prl_emotion.bridge") for name in found), "none would be found"
+    assert any(_within(name, "s3prl_emotion.s3prl_runner") for name in found), "none would be found"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.upstreams.given import check_engineered, checked_by
+from s3prl_emotion.upstreams.requirements import check_engineered, requires
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ def _check(ckpt: str | None) -> None:
     check_engineered("egemaps", ckpt, "opensmile", "pip install opensmile (for research and education only)")
 
 
-@checked_by(_check)
+@requires(_check)
 def egemaps(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """The 25 low-level descriptors of eGEMAPSv02 every 10 ms, as opensmile computes them.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.upstreams.given import Check, check_engineered, checked_by, per_utterance
+from s3prl_emotion.upstreams.requirements import Check, check_engineered, per_utterance, requires
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ def _check_of(name: str) -> Check:
 
 
 @per_utterance
-@checked_by(_check_of("egemaps_functionals"))
+@requires(_check_of("egemaps_functionals"))
 def egemaps_functionals(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """The 88 functionals of eGeMAPSv02, one vector for each utterance, as opensmile computes them.
 
@@ -39,7 +39,7 @@ def egemaps_functionals(ckpt: str | None = None, refresh: bool = False, **kwargs
 
 
 @per_utterance
-@checked_by(_check_of("compare_functionals"))
+@requires(_check_of("compare_functionals"))
 def compare_functionals(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """The 6373 functionals of ComParE 2016, one vector for each utterance, as opensmile computes them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.upstreams.ge2e import HOP, file_of, weights_of
-from s3prl_emotion.upstreams.given import checked_by
+from s3prl_emotion.upstreams.requirements import requires
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,7 +15,7 @@ def _check(ckpt: str | None) -> None:
     file_of(ckpt)
 
 
-@checked_by(_check)
+@requires(_check)
 def ge2e(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """The three LSTM layers of width 256 as hidden states, at 100 Hz; the wheel of resemblyzer carries the weights.
 

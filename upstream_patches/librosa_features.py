@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.upstreams.given import check_engineered, checked_by
+from s3prl_emotion.upstreams.requirements import check_engineered, requires
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ def _check_librosa94(ckpt: str | None) -> None:
     check_engineered("librosa94", ckpt, "librosa", INSTALL)
 
 
-@checked_by(_check_librosa94)
+@requires(_check_librosa94)
 def librosa94(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """Chroma 12, mel 60, MFCC 20, zero-crossing rate and spectral centroid, in this order, every 32 ms.
 
@@ -41,7 +41,7 @@ def _check_prosody(ckpt: str | None) -> None:
     check_engineered("prosody", ckpt, "librosa", INSTALL)
 
 
-@checked_by(_check_prosody)
+@requires(_check_prosody)
 def prosody(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """Fundamental frequency in Hz (0 where unvoiced), probability of voicing, and RMS energy, every 32 ms.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.given import checked_by
+from s3prl_emotion.upstreams.requirements import requires
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ def _check(ckpt: str | None) -> None:
         raise UpstreamError(f"-u spectrogram_16ms_4ms has no weights and reads no checkpoint: leave -k {ckpt} out")
 
 
-@checked_by(_check)
+@requires(_check)
 def spectrogram_16ms_4ms(ckpt: str | None = None, refresh: bool = False, **kwargs: Any) -> nn.Module:
     """129 bins, ln of the power of a Hann window, one state; nothing is trained in it.
 

@@ -46,7 +46,7 @@ def changelog() -> str:
 
 def heads() -> str:
     """The shipped configurations side by side."""
-    from s3prl_emotion.bridge.registration import downstream_configs
+    from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
     rows = []
     for name, path in downstream_configs().items():
@@ -80,7 +80,7 @@ def _pooling(model: dict[str, Any]) -> str:
 
 def head_sources() -> str:
     """What each configuration says about itself."""
-    from s3prl_emotion.bridge.registration import downstream_configs
+    from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
     entries = []
     for name, path in downstream_configs().items():
@@ -169,7 +169,7 @@ def protocols() -> str:
 
 def shims() -> str:
     """Every shim with its reason."""
-    from s3prl_emotion.bridge import shims as module
+    from s3prl_emotion.s3prl_runner import shims as module
 
     rows = [[f"`{shim.__name__.lstrip('_')}`", _first_line(shim)] for shim in module.SHIMS]
     return _table(["shim", "reason"], rows)
@@ -233,7 +233,7 @@ def corpus_readers() -> str:
 
 def adapters() -> str:
     """Our ``-u`` names; griffe finds their files at the top level of the checkout."""
-    from s3prl_emotion.bridge.entries import upstreams
+    from s3prl_emotion.s3prl_runner.upstream_registry import upstreams
 
     return _objects(upstreams().values()).replace("::: s3prl_emotion.upstream_patches", "::: upstream_patches")
 

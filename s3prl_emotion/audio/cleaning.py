@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from s3prl_emotion.compiled import compiling
-from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.errors import ConfigError, suggest
+from s3prl_emotion.numba_cache import compiling
 
 RATE_HZ = 16_000
 
@@ -76,7 +76,7 @@ def cleaning(name: str, where: str) -> Cleaning:
         ConfigError: if it is unknown, or a library is missing
     """
     if name not in CLEANINGS:
-        raise ConfigError(f"{where}: unknown preparation {name!r}. {nearest(name, CLEANINGS)}")
+        raise ConfigError(f"{where}: unknown preparation {name!r}. {suggest(name, CLEANINGS)}")
     for library in CLEANINGS[name].libraries:
         _library(library)
     return CLEANINGS[name]

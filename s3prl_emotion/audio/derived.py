@@ -30,7 +30,7 @@ _MAX_PEAK = 1 - 1 / STEPS
 
 
 @dataclass(frozen=True)
-class Job:
+class DerivedFile:
     """A file that is to be made."""
 
     name: str  # 32 hexadecimal digits, from everything that decides its content beside the folder
@@ -55,7 +55,7 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def make_all(
-    folder: Path, about: Mapping[str, Any], jobs: Sequence[Job], progress: Callable[[], None] | None = None
+    folder: Path, about: Mapping[str, Any], jobs: Sequence[DerivedFile], progress: Callable[[], None] | None = None
 ) -> None:
     """Make the files that are not there yet. Killed at any moment, the same call goes on.
 
@@ -70,7 +70,7 @@ def make_all(
         OSError: naming what cannot be written
     """
     write_atomically(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    parts: dict[str, list[Job]] = {}
+    parts: dict[str, list[DerivedFile]] = {}
     for job in jobs:
         parts.setdefault(job.name[:2], []).append(job)
     held_by_others = []
@@ -128,7 +128,7 @@ def _only_here(folder: Path, wait: bool) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, jobs: Sequence[Job], progress: Callable[[], None] | None) -> None:
+def _make(folder: Path, jobs: Sequence[DerivedFile], progress: Callable[[], None] | None) -> None:
     for job in jobs:
         path = path_of(folder, job.name)
         if not path.is_file():

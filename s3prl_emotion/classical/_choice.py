@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.errors import ConfigError, suggest
 from s3prl_emotion.features.forms import STATISTICS, Form
 
 LAYERS = ("average", "concat")
@@ -29,7 +29,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         if self.statistics not in STATISTICS:
-            raise ConfigError(f"--statistics: unknown name {self.statistics!r}. {nearest(self.statistics, STATISTICS)}")
+            raise ConfigError(f"--statistics: unknown name {self.statistics!r}. {suggest(self.statistics, STATISTICS)}")
         if self.layers not in LAYERS and not self.layers.isdecimal():
             raise ConfigError(
                 f"--layers {self.layers!r}: expected average, concat, each, or the number of one layer, from 0"

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 
 from s3prl_emotion import __version__
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli._printable import PrintableFormatter
-from s3prl_emotion.compiled import keep_below
-from s3prl_emotion.errors import EmotionError, reason_of
+from s3prl_emotion.errors import EmotionError, message_of
 from s3prl_emotion.files import named
 from s3prl_emotion.interruption import Interruption, handled
+from s3prl_emotion.numba_cache import keep_below
 from s3prl_emotion.plugins import blamed
+from s3prl_emotion.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # a fault of ours: all of its traceback is needed
         logger.debug("", exc_info=True)
         reason = plugin or error
-        print(printable(f"error: {reason_of(reason) if isinstance(reason, Exception) else reason}"), file=sys.stderr)
+        print(printable(f"error: {message_of(reason) if isinstance(reason, Exception) else reason}"), file=sys.stderr)
         if isinstance(error, OSError) and error.filename == "standard output":
             _close_output()
         return 2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.files import write_atomically
+from s3prl_emotion.printable import printable
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 
 

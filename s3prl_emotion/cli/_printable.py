@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from s3prl_emotion._printable import printable
+from s3prl_emotion.printable import printable
 
 
 class PrintableFormatter(logging.Formatter):

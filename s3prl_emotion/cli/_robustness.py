@@ -15,8 +15,8 @@ from s3prl_emotion.cli.run_options import corpus_options
 from s3prl_emotion.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from s3prl_emotion.deployment.trained import EmotionRecogniser
     from s3prl_emotion.evaluation.runs import Run
+    from s3prl_emotion.inference.trained import EmotionRecogniser
     from s3prl_emotion.runs.prediction import Prediction
 
 _NEGATIVE = re.compile(r"^-\d[-\d.,]*$")
@@ -92,14 +92,14 @@ def robustness(args: argparse.Namespace, form: str) -> str:
     levels = {option: _numbers(option, getattr(args, option)) for option, _, _ in LEVELS.values()}
     wanted = conditions(names, levels, _options(args.effect_option))
     seed = args.disturbance_seed or 0
-    from s3prl_emotion.deployment.disturbance import score
     from s3prl_emotion.evaluation.conditions import side_by_side
     from s3prl_emotion.evaluation.runs import find_runs, read_run
-    from s3prl_emotion.evaluation.systems import group
+    from s3prl_emotion.evaluation.seed_groups import group
+    from s3prl_emotion.inference.robustness import score
     from s3prl_emotion.reporting.conditions import Robustness, robustness_csv, robustness_text
 
     def load(folder: Path, number: int) -> EmotionRecogniser:
-        from s3prl_emotion.deployment.trained import EmotionRecogniser
+        from s3prl_emotion.inference.trained import EmotionRecogniser
 
         return EmotionRecogniser.load(
             folder,

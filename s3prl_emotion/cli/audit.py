@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

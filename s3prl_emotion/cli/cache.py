@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s3prl_emotion.errors import ConfigError, RunError, nearest
+from s3prl_emotion.errors import ConfigError, RunError, suggest
 
 if TYPE_CHECKING:
     from s3prl_emotion.features.management import StoreInfo
@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     for name in args.name:
         if name not in found:
-            raise ConfigError(f"{name!r}: no such store in {args.cache_root}. {nearest(name, found)}")
+            raise ConfigError(f"{name!r}: no such store in {args.cache_root}. {suggest(name, found)}")
     chosen = [found[name] for name in dict.fromkeys(args.name or found)]
     return _verify(chosen, args.cache_root) if args.action == "verify" else _clear(chosen, args.cache_root)
 

@@ -7,11 +7,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import run_options, set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
-from s3prl_emotion.cli.making_options import add_making_arguments
+from s3prl_emotion.cli.derivation_options import add_derivation_arguments
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
     from s3prl_emotion.experiment import Request
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="choose hyperparameters from a small grid on each fold's dev set (default: the library's defaults)",
     )
     run_options.add_corpus_arguments(ours)
-    add_making_arguments(parser)
+    add_derivation_arguments(parser)
     run_options.add_store_arguments(parser.add_argument_group("time statistics are computed once and stored"))
     upstream = parser.add_argument_group("S3PRL: upstream")
     run_options.add_checkpoint_arguments(upstream)

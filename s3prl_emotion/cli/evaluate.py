@@ -74,7 +74,7 @@ def _by(args: argparse.Namespace, form: str) -> str:
         raise ConfigError(f"--by {args.by!r}: expected different names with commas, such as sex,speaker")
     from s3prl_emotion.evaluation.groups import group_by
     from s3prl_emotion.evaluation.runs import find_runs, read_run
-    from s3prl_emotion.evaluation.systems import group
+    from s3prl_emotion.evaluation.seed_groups import group
     from s3prl_emotion.reporting.groups import groupings_csv, groupings_text
 
     folders, _ = find_runs(args.runs)

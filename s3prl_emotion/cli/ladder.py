@@ -44,22 +44,22 @@ def main(args: argparse.Namespace) -> int:
         name = given[0] if given else "upstream_feature_selection"
         raise ConfigError(f"--{name}: each row of the ladder has its own; to run one by itself use `run`")
     check_data(args)
-    from s3prl_emotion.experiment import ladder
-    from s3prl_emotion.reporting.ladder import ladder_csv, ladder_text
+    from s3prl_emotion.experiment import paper_table
+    from s3prl_emotion.reporting.paper_table import ladder_csv, ladder_text
     from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
-    speech = args.upstream or ladder.SPEECH
+    speech = args.upstream or paper_table.SPEECH
     args.upstream, args.downstream = speech, "emotion_mean"  # what rows say takes their place
     protocols = _several(args.protocol, "--protocol")
     args.protocol = None
     request = run_options.request_of(args)
     rows = tuple(part for part in args.rows.split(",") if part)
     with trusted_checkpoints(args.trust_checkpoint):
-        outcome = ladder.climb(request, rows, protocols, args.seeds or (args.seed,), speech, args.text_encoder)
+        outcome = paper_table.run_table(request, rows, protocols, args.seeds or (args.seed,), speech, args.text_encoder)
     if args.format == "csv":
         text = ladder_csv(outcome.rows)
     else:
-        text = ladder_text(outcome.rows, ladder.absent(outcome), markdown=args.format == "markdown")
+        text = ladder_text(outcome.rows, paper_table.missing_reasons(outcome), markdown=args.format == "markdown")
     write_or_print(text, args.out)
     outcome.worked.raise_failures(outcome.total)
     return 0

@@ -47,7 +47,7 @@ def _entries(kind: str) -> list[tuple[str, str, str | None]]:
     if kind in ("corpora", "protocols", "poolings", "objectives", "classifiers", "effects", "studies"):
         registry, words = _registry(kind)
         return [(name, words(registry.get(name)), registry.file_of(name)) for name in registry.names()]
-    from s3prl_emotion.bridge import registration, shims
+    from s3prl_emotion.s3prl_runner import registration, shims
 
     if kind == "downstreams":
         found = registration.downstream_configs()

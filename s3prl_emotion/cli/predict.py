@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, TextIO
 
 from tqdm import tqdm
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli._out import check_not_of_a_run
 from s3prl_emotion.errors import CorpusError, RunError, explain_os_error
 from s3prl_emotion.files import named
 from s3prl_emotion.interruption import Interruption
+from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
-    from s3prl_emotion.deployment.recognised import Recognised
-    from s3prl_emotion.deployment.trained import EmotionRecogniser
+    from s3prl_emotion.inference.recognition import Recognition
+    from s3prl_emotion.inference.trained import EmotionRecogniser
 
 SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
 """What counts as audio below a folder; files that are named themselves may be called anything."""
@@ -67,7 +67,7 @@ def add_head_arguments(parser: argparse._ActionsContainer) -> None:
 
 def load_heads(source: Path, args: argparse.Namespace) -> EmotionRecogniser:
     """The recogniser that the options of :func:`add_head_arguments` describe."""
-    from s3prl_emotion.deployment.trained import EmotionRecogniser
+    from s3prl_emotion.inference.trained import EmotionRecogniser
 
     return EmotionRecogniser.load(
         source,
@@ -136,7 +136,7 @@ def _texts(args: argparse.Namespace, recogniser: EmotionRecogniser, files: Seque
         return {}
     if not recogniser.reads_text:
         raise RunError(f"--text: the heads of {args.run} ({recogniser.parts.downstream}) read no text; leave it out")
-    from s3prl_emotion.deployment.speaking import texts_of
+    from s3prl_emotion.inference.transcripts import texts_of
 
     return texts_of(args.text, files)
 
@@ -223,7 +223,7 @@ class _Table:
         cells += [f"{label:>{width}}" for label, width in self.widths.items()]
         return printable("  ".join([*cells, "most weight"] if self.attention else cells).rstrip())
 
-    def row(self, item: Recognised) -> str:
+    def row(self, item: Recognition) -> str:
         name = str(item.file)
         if len(name) > self.file_width:
             name = "..." + name[-(self.file_width - 3) :]

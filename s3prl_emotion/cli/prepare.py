@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli.making_options import add_making_arguments, making_of
+from s3prl_emotion.cli.derivation_options import add_derivation_arguments, derivation_of
 from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
+from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
     from s3prl_emotion.corpora import Manifest
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trim-zeros", action="store_true", help="leave out exact digital zeros at both ends of a clip"
     )
     add_audit_arguments(parser)
-    add_making_arguments(parser)
+    add_derivation_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
     from s3prl_emotion.corpora import five
     from s3prl_emotion.runs.folder import RunFolder
 
-    making = making_of(args)
+    making = derivation_of(args)
     from s3prl_emotion.experiment.preparation import claimed, prepare
 
     with claimed(RunFolder(args.out), f"--out {args.out}"):

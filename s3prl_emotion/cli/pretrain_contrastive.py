@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli.pretrain_options import add_corpus, add_places, add_settings, common
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
-    from s3prl_emotion.pretraining.contrastive.plan import Wanted
+    from s3prl_emotion.pretraining.contrastive.plan import ContrastiveRequest
 
 STAGES = ("embed", "cluster", "analysis", "pretrain", "export")
 
@@ -75,10 +75,10 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace) -> Wanted:
+def _wanted(args: argparse.Namespace) -> ContrastiveRequest:
     from s3prl_emotion.pretraining.contrastive import demo
     from s3prl_emotion.pretraining.contrastive.encoders import encoders
-    from s3prl_emotion.pretraining.contrastive.plan import RECIPE, Wanted
+    from s3prl_emotion.pretraining.contrastive.plan import RECIPE, ContrastiveRequest
     from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings, with_encoder
     from s3prl_emotion.pretraining.settings import read_settings
 
@@ -87,7 +87,7 @@ def _wanted(args: argparse.Namespace) -> Wanted:
         encoders.get(args.encoder, "--encoder")
         encoder = dict(with_encoder(args.encoder))
     changes = demo.SETTINGS if args.demo else {}
-    wanted = Wanted(
+    wanted = ContrastiveRequest(
         **common(args),
         settings=read_settings(ContrastiveSettings, RECIPE, args.config, changes, encoder, args.override),
         corpus=args.corpus,

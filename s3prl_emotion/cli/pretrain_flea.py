@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli.pretrain_options import add_corpus, add_places, add_settings, common
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
-    from s3prl_emotion.pretraining.flea.plan import Wanted
+    from s3prl_emotion.pretraining.flea.plan import FleaRequest
 
 STAGES = ("tapt", "finetune", "cluster", "cpt", "export", "evaluate")
 
@@ -56,15 +56,15 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace) -> Wanted:
+def _wanted(args: argparse.Namespace) -> FleaRequest:
     from s3prl_emotion.pretraining.flea import demo
-    from s3prl_emotion.pretraining.flea.plan import Wanted
+    from s3prl_emotion.pretraining.flea.plan import FleaRequest
     from s3prl_emotion.pretraining.flea.settings import FleaSettings
     from s3prl_emotion.pretraining.settings import read_settings
 
     given = common(args)
     changes = demo.SETTINGS if args.demo else {}
-    wanted = Wanted(
+    wanted = FleaRequest(
         **given,
         settings=read_settings(FleaSettings, "flea", args.config, changes, args.override),
         corpus=args.corpus or ("demo" if args.demo else "iemocap"),

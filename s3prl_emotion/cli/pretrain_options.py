@@ -56,7 +56,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def common(args: argparse.Namespace) -> dict[str, Any]:
-    """What was given, as :class:`s3prl_emotion.pretraining.plan.Wanted` calls it.
+    """What was given, as :class:`s3prl_emotion.pretraining.plan.PretrainRequest` calls it.
 
     Raises:
         ConfigError: if an option cannot be meant so

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Upload, and print the address."""
     set_up_logging(args.verbose)
-    from s3prl_emotion.deployment import hub
-    from s3prl_emotion.deployment.export import is_export
+    from s3prl_emotion.inference import hub
+    from s3prl_emotion.inference.export import is_export
 
     hub.check_repo(args.repo)
     options = (args.fold, args.upstream, args.upstream_ckpt, args.upstream_model_config)

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.run_options import add_arguments, cache_options, request_of
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
     from s3prl_emotion.runs.results import Results
@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def print_results(folder: Path, results: Results) -> None:
     """The last thing a run prints: its table beside the leaderboard's row, and where everything is."""
-    from s3prl_emotion.evaluation.published import superb_rows
+    from s3prl_emotion.published import superb_rows
     from s3prl_emotion.reporting.table import confusion_table, results_table
 
     print()

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s3prl_emotion.cli.making_options import add_making_arguments, making_of
+from s3prl_emotion.cli.derivation_options import add_derivation_arguments, derivation_of
 from s3prl_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
-    from s3prl_emotion.bridge.cache import CacheOptions
     from s3prl_emotion.experiment import Request
+    from s3prl_emotion.s3prl_runner.cache import CacheOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="start layer weights, projector and pooling from a pretrained head, see `pretrain contrastive`",
     )
-    add_making_arguments(parser)
+    add_derivation_arguments(parser)
     cache = parser.add_argument_group("hidden states of a frozen upstream are computed once and stored")
     cache.add_argument(
         "--cache", action=argparse.BooleanOptionalAction, help="default: on, except with -f and -d emotion"
@@ -182,7 +182,7 @@ def seed_option(text: str) -> int:
 
 
 MAX_SEED = 2**32 - 1
-"""That of :data:`s3prl_emotion.downstream.rng.MAX_SEED`, which needs torch; a test compares them."""
+"""That of :data:`s3prl_emotion.random_state.MAX_SEED`, which needs torch; a test compares them."""
 
 
 def seeds_option(text: str) -> tuple[int, ...]:
@@ -207,8 +207,8 @@ def request_of(args: argparse.Namespace) -> Request:
         check_name(name)  # before torch is loaded
     if args.init_ckpt:
         raise ConfigError("-i: to evaluate a checkpoint use -m evaluate -e CKPT; to go on with one, -m train -e CKPT")
-    from s3prl_emotion.bridge.arguments import ARGUMENTS
     from s3prl_emotion.experiment import Request
+    from s3prl_emotion.s3prl_runner.arguments import ARGUMENTS
 
     return Request(
         s3prl={key: value for key, value in vars(args).items() if key in ARGUMENTS},
@@ -223,7 +223,7 @@ def request_of(args: argparse.Namespace) -> Request:
         trim_zeros=args.trim_zeros,
         drop_leaks=args.drop_leaks,
         pretraining=tuple(args.pretraining_data),
-        making=making_of(args),
+        making=derivation_of(args),
         cache=args.cache,
         cache_options=cache_options(args),
         text=args.text,
@@ -234,8 +234,8 @@ def request_of(args: argparse.Namespace) -> Request:
 
 
 def cache_options(args: argparse.Namespace) -> CacheOptions:
-    from s3prl_emotion.bridge.cache import CacheOptions
     from s3prl_emotion.features.extraction import parse_size
+    from s3prl_emotion.s3prl_runner.cache import CacheOptions
 
     try:
         limit = None if args.cache_limit is None else parse_size(args.cache_limit)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
 from s3prl_emotion.cli.run_options import corpus_options
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.printable import printable
 
 _SHOWN = 3
 
@@ -48,10 +48,10 @@ def main(args: argparse.Namespace) -> int:
     if args.batch_size < 1:
         raise ConfigError(f"--batch-size {args.batch_size}: expected 1 or more")
     manifest = _manifest(args)
-    from s3prl_emotion.bridge.arguments import resolve_device
+    from s3prl_emotion.s3prl_runner.arguments import resolve_device
     from s3prl_emotion.text.recognition import SpeechRecogniser
     from s3prl_emotion.text.transcribing import transcribe
-    from s3prl_emotion.text.words import NORMALISATION
+    from s3prl_emotion.text.word_errors import NORMALISATION
     from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
     with trusted_checkpoints(args.trust_checkpoint):

@@ -8,7 +8,7 @@ from typing import Any
 
 from s3prl_emotion.corpora._cells import MAX_NUMBER
 from s3prl_emotion.corpora._texts import Texts, is_missing
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 
 class AttributeColumns:
@@ -69,7 +69,7 @@ class AttributeColumns:
         """
         for name in self.names:
             if name not in self._others:
-                raise CorpusError(f"{self._where}: no column {name!r}. {nearest(name, self._others)}")
+                raise CorpusError(f"{self._where}: no column {name!r}. {suggest(name, self._others)}")
             if name not in self._filled:
                 raise CorpusError(
                     f"{self._where}: column {name!r} holds nothing in any row. Fill it in, or leave it out"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +65,12 @@ class Columns:
             if name not in found and (meaning in self.required or not self._checked):
                 raise CorpusError(
                     f"{where}: no column {name!r}, which the option {meaning}={name} names. "
-                    f"{nearest(name, [item for item in found if item])}"
+                    f"{suggest(name, [item for item in found if item])}"
                 )
         self._checked = True
         for column in self.required:
             if column not in self._names and column not in found:
-                hint = nearest(column, [item for item in found if item])
+                hint = suggest(column, [item for item in found if item])
                 raise CorpusError(
                     f"{where}: no column {column!r}. {hint} One of another name is named by "
                     f"--corpus-option {column}=NAME"

@@ -12,7 +12,7 @@ from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.corpora.spelling import settled
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Corpus:
         known = tuple(dict.fromkeys((*self.options, *COMMON)))
         for option in options:
             if option not in known:
-                raise CorpusError(f"corpus {self.name}: unknown option {option!r}. {nearest(option, known)}")
+                raise CorpusError(f"corpus {self.name}: unknown option {option!r}. {suggest(option, known)}")
         root = Path(root).expanduser().absolute()
         if not root.exists():
             raise CorpusError(f"{root}: no such file or folder. Corpus {self.name} expects {self.layout}")

@@ -11,7 +11,7 @@ from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora.labels import canonical, renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def names(given: str | Sequence[str] | None, option: str, known: Iterable[str]) 
     items = [item.strip() for item in (given.split(",") if isinstance(given, str) else given) if item.strip()]
     for item in items:
         if item not in known:
-            raise CorpusError(f"option {option}: {item!r} is not a corpus that can be combined. {nearest(item, known)}")
+            raise CorpusError(f"option {option}: {item!r} is not a corpus that can be combined. {suggest(item, known)}")
         if items.count(item) > 1:
             raise CorpusError(f"option {option}: {item!r} is named twice")
     return tuple(items)

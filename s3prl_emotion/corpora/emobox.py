@@ -28,7 +28,7 @@ from s3prl_emotion.corpora._files import Stored, check_slashes, read_list
 from s3prl_emotion.corpora._iemocap_names import attributes_of, speaker_of
 from s3prl_emotion.corpora._texts import Texts
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class _Classes:
         self._wanted = [item.strip() for item in wanted.split(",")] if wanted else None
         for label in self._wanted or []:
             if names and label not in names:
-                raise CorpusError(f"{root}: option labels: unknown class {label!r}. {nearest(label, names)}")
+                raise CorpusError(f"{root}: option labels: unknown class {label!r}. {suggest(label, names)}")
         self.names = self._wanted or names
 
     def of(self, raw: str) -> str | None:

@@ -24,7 +24,7 @@ from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES, SCENARIOS, attribut
 from s3prl_emotion.corpora._s3prl_order import in_order_of, installed_metadata
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +258,7 @@ def _classes(given: Sequence[str] | str) -> dict[str, str]:
         labels = [label.strip() for label in part.split("+")]
         for label in labels:
             if label not in _COUNTS:
-                raise CorpusError(f"iemocap: option classes: unknown label {label!r}. {nearest(label, _COUNTS)}")
+                raise CorpusError(f"iemocap: option classes: unknown label {label!r}. {suggest(label, _COUNTS)}")
             if label in merged:
                 raise CorpusError(f"iemocap: option classes: {label!r} is named twice")
             merged[label] = labels[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 _SPELLINGS = {
     "amused": ("amusement",),
@@ -54,7 +54,7 @@ def canonical(label: str, where: str = "") -> str:
     key = " ".join(label.casefold().replace("_", " ").replace("-", " ").split())
     if key not in _CANONICAL:
         prefix = f"{where}: " if where else ""
-        raise CorpusError(f"{prefix}no canonical name is known for the label {label!r}. {nearest(key, LABELS)}")
+        raise CorpusError(f"{prefix}no canonical name is known for the label {label!r}. {suggest(key, LABELS)}")
     return _CANONICAL[key]
 
 

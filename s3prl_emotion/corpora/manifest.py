@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.config import from_mapping, shown
-from s3prl_emotion.errors import ConfigError, CorpusError, nearest
+from s3prl_emotion.errors import ConfigError, CorpusError, suggest
 from s3prl_emotion.files import parse_json, write_atomically
 
 SCHEMA = 1
@@ -157,7 +157,7 @@ class Manifest:
             if item.soft is not None and not set(item.soft) <= set(self.labels):
                 strange = sorted(set(item.soft) - set(self.labels))
                 raise CorpusError(
-                    f"{self.corpus}: {item.id}: soft names {strange[0]!r}. {nearest(strange[0], self.labels)}"
+                    f"{self.corpus}: {item.id}: soft names {strange[0]!r}. {suggest(strange[0], self.labels)}"
                 )
 
     @cached_property
@@ -319,7 +319,7 @@ def _read_header(header: dict[str, Any], where: str) -> dict[str, Any]:
         raise CorpusError(f"{where}: header key 'speakers_are': expected some of {list(SPEAKERS_ARE)}, found {said!r}")
     for key in header:
         if key not in (*expected, *_LISTS, "speakers_are"):
-            raise CorpusError(f"{where}: unknown header key {key!r}. {nearest(key, expected)}")
+            raise CorpusError(f"{where}: unknown header key {key!r}. {suggest(key, expected)}")
     if header["schema"] != SCHEMA:
         raise CorpusError(f"{where}: header key 'schema': this version reads {SCHEMA}, found {header['schema']}")
     return header

@@ -24,7 +24,7 @@ from s3prl_emotion.corpora._texts import Texts
 from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance, json_object
 from s3prl_emotion.corpora.spelling import settled
 from s3prl_emotion.corpora.table import read_speakers
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _HINT = "Expected CORPUS=DIR, a prepared folder, a table, or a pattern such as D
 
 
 @dataclass(frozen=True)
-class Source:
+class SpeechSource:
     """Where speech is: a text of ``--speech``, read but not followed."""
 
     name: str  # in ids, speakers and messages
@@ -47,7 +47,7 @@ class Source:
     pattern: str | None = None  # below the place
 
     @classmethod
-    def parse(cls, text: str) -> Source:
+    def parse(cls, text: str) -> SpeechSource:
         """What a text names.
 
         Raises:
@@ -124,7 +124,7 @@ def _check_pattern(pattern: str) -> None:
     names = [found[1] for found in _PART.finditer(pattern) if found[1] is not None]
     for name in names:
         if name not in NAMES:
-            raise CorpusError(f"--speech {pattern}: unknown part {{{name}}}. {nearest(name, NAMES)}")
+            raise CorpusError(f"--speech {pattern}: unknown part {{{name}}}. {suggest(name, NAMES)}")
     if _PART.sub("", pattern).count("{") + _PART.sub("", pattern).count("}"):
         raise CorpusError(f"--speech {pattern}: a brace without its other half")
     if "speaker" not in names:

@@ -17,7 +17,7 @@ from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import Stored, check_slashes, read_list
 from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES, attributes_of, session_of, speaker_of
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 LAYOUT = "the folder that the paths in the metadata start from, with meta_data/Session<k>/{train,test}_meta_data.json"
 
@@ -104,7 +104,7 @@ def _utterance(
         if not isinstance(entry, dict) or not isinstance(entry.get(key), str) or not (entry[key] or key == "speaker"):
             raise CorpusError(f"{where}: key {key!r}: expected a text, found {entry!r}")
     if entry["label"] not in labels:
-        raise CorpusError(f"{where}: key 'label': unknown label {entry['label']!r}. {nearest(entry['label'], labels)}")
+        raise CorpusError(f"{where}: key 'label': unknown label {entry['label']!r}. {suggest(entry['label'], labels)}")
     if "\0" in entry["path"] or not (name := PurePosixPath(entry["path"]).stem):
         raise CorpusError(f"{where}: key 'path': {entry['path']!r} cannot be a file's name")
     check_slashes(entry["path"], where)

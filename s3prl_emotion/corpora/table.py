@@ -41,7 +41,7 @@ from s3prl_emotion.corpora._texts import Texts, looks
 from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance
 from s3prl_emotion.corpora.official import part_of, wanted_parts
 from s3prl_emotion.corpora.spelling import certain
-from s3prl_emotion.errors import CorpusError, nearest
+from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ def _utterance(values: dict[str, Any], where: str, texts: Texts, classes: Sequen
     label = label_of(values, where, texts, classes or ())
     speaker = speaker_of(values, where, texts)
     if classes is not None and label not in classes:
-        guess = nearest(label, classes)
+        guess = suggest(label, classes)
         raise CorpusError(f"{where}, column 'label': {label!r} is not one of the labels given. {guess}")
     fold = number_of(values, "fold", where)
     start_s, end_s = (seconds_of(values, column, where) for column in ("start_s", "end_s"))
@@ -294,7 +294,7 @@ def _check_soft(utterances: Sequence[Utterance], labels: Sequence[str], table: P
             if label not in labels:
                 raise CorpusError(
                     f"{table}: row {rows[item.id]}, column {SOFT + label!r}: no class {label!r}. "
-                    f"{nearest(label, labels)}"
+                    f"{suggest(label, labels)}"
                 )
         if votes.get(item.label, 0.0) < max(votes.values()):
             against.append(item)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s3prl_emotion.config import shown
-from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.errors import ConfigError, suggest
 from s3prl_emotion.mapping import LATER
 from s3prl_emotion.text.settings import TextConfig
 
@@ -125,9 +125,9 @@ class DataConfig:
         if not 0 <= self.num_workers <= MAX_WORKERS:
             raise ValueError(f"num_workers must be in 0 to {MAX_WORKERS}, got {self.num_workers}")
         if self.sampler not in SAMPLERS:
-            raise ValueError(f"unknown sampler {self.sampler!r}. {nearest(self.sampler, SAMPLERS)}")
+            raise ValueError(f"unknown sampler {self.sampler!r}. {suggest(self.sampler, SAMPLERS)}")
         if self.labels not in TARGETS:
-            raise ValueError(f"unknown labels {self.labels!r}. {nearest(self.labels, TARGETS)}")
+            raise ValueError(f"unknown labels {self.labels!r}. {suggest(self.labels, TARGETS)}")
         if self.max_duration_s is not None and not MIN_DURATION_S <= self.max_duration_s < math.inf:
             raise ValueError(
                 f"max_duration_s must be at least {MIN_DURATION_S}, one frame, and finite, got {self.max_duration_s}; "

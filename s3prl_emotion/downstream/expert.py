@@ -15,29 +15,29 @@ from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
 from s3prl_emotion.downstream.head import Head
+from s3prl_emotion.downstream.label_share import draw_share
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.objectives._base import check_objective
-from s3prl_emotion.downstream.rng import (
+from s3prl_emotion.downstream.settings import read_expert
+from s3prl_emotion.downstream.speaker_task import build_auxiliary, speaker_figures
+from s3prl_emotion.downstream.zero_means import warn_of_zero_means
+from s3prl_emotion.errors import ConfigError, RunError, suggest
+from s3prl_emotion.evaluation.metrics import columns
+from s3prl_emotion.features.ragged import pack
+from s3prl_emotion.files import append, write_atomically
+from s3prl_emotion.pooling import poolings
+from s3prl_emotion.protocols import protocols
+from s3prl_emotion.protocols.integrity import seal
+from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.random_state import (
     check_random_state,
     preserved_random_state,
     random_state,
     restore_random_state,
 )
-from s3prl_emotion.downstream.settings import read_expert
-from s3prl_emotion.downstream.share import share_of
-from s3prl_emotion.downstream.speakers import auxiliary_of, speaker_figures
-from s3prl_emotion.downstream.zero_means import warn_of_zero_means
-from s3prl_emotion.errors import ConfigError, RunError, nearest
-from s3prl_emotion.evaluation.metrics import columns
-from s3prl_emotion.features.packed import pack
-from s3prl_emotion.files import append, write_atomically
-from s3prl_emotion.pooling import poolings
-from s3prl_emotion.protocols import protocols
-from s3prl_emotion.protocols.seal import seal
-from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import BEST, FOLDS, MANIFEST, FoldFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
-from s3prl_emotion.text.source import said_in, texts_sha256
+from s3prl_emotion.text.choice import text_of, texts_sha256
 
 if TYPE_CHECKING:
     from s3prl_emotion.downstream.text import TextBranch
@@ -108,7 +108,7 @@ class DownstreamExpert(nn.Module):
             )
         self.preparation = Preparation(data.max_duration_s)  # of zeros, the manifest's times say what is left out
         parts = {split: getattr(fold, split) for split in SPLITS}
-        parts["train"] = share_of(manifest, fold.train, data.train_share, self.seed)
+        parts["train"] = draw_share(manifest, fold.train, data.train_share, self.seed)
         self.datasets = {
             split: UtteranceDataset(
                 manifest, ids, self.preparation, data.pre_load, cached=inputs.cached is not None, seed=self.seed
@@ -130,7 +130,7 @@ class DownstreamExpert(nn.Module):
         with preserved_random_state():
             told = f"objective {config.modelrc.objective['name']!r}"
             check_objective(self.objective, len(self.labels), data.labels == "soft", told)
-        self.auxiliary = auxiliary_of(config.modelrc, self.head, self.datasets["train"].utterances)
+        self.auxiliary = build_auxiliary(config.modelrc, self.head, self.datasets["train"].utterances)
         self.register_buffer("best_score", torch.full((1,), -1.0))
 
         self.layer_weights: Callable[[], Tensor] | None = (
@@ -149,7 +149,7 @@ class DownstreamExpert(nn.Module):
     def get_dataloader(self, split: str, epoch: int = 0) -> Any:
         """Batches of one split. Training batches go on where a resumed checkpoint stopped, with its random state."""
         if split not in SPLITS:
-            raise ConfigError(f"unknown split {split!r}. {nearest(split, SPLITS)}")
+            raise ConfigError(f"unknown split {split!r}. {suggest(split, SPLITS)}")
         data, dataset = self.config.datarc, self.datasets[split]
         if split != "train":
             size = data.eval_batch_size
@@ -337,7 +337,7 @@ class DownstreamExpert(nn.Module):
 
     def _said(self, ids: list[str], device: torch.device) -> Tensor | None:
         """What is said in utterances, ``(batch, text.output_size)``; None for a head that does not read it."""
-        return None if self.text is None else self.text([said_in(self.utterances[item]) for item in ids], device)
+        return None if self.text is None else self.text([text_of(self.utterances[item]) for item in ids], device)
 
     def _log_layer_weights(self, logger: Any, global_step: int) -> None:
         if self.layer_weights is None:

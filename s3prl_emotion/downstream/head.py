@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.fusion import Fusion
-from s3prl_emotion.features.packed import Packed, pad
+from s3prl_emotion.features.ragged import RaggedBatch, pad
 from s3prl_emotion.pooling import Pooling, poolings
 
 GROUPS = 4
@@ -31,7 +31,7 @@ class Trunk(nn.Module):
         options = dict(config.pooling)
         self.pooling: Pooling = poolings.build(options.pop("name"), options, where="pooling", input_size=width)
 
-    def pooled(self, features: Packed) -> Tensor:
+    def pooled(self, features: RaggedBatch) -> Tensor:
         """Features of a batch, each ``(frames_i, input_size)``, to vectors ``(batch, pooling.output_size)``.
 
         Frames are projected without padding, then pooled in groups of similar length, so that little padding is pooled.
@@ -54,7 +54,7 @@ class Trunk(nn.Module):
         return torch.cat(pooled).index_select(0, places)
 
     @torch.no_grad()
-    def frame_weights(self, features: Packed) -> Tensor:
+    def frame_weights(self, features: RaggedBatch) -> Tensor:
         """The weight of every frame in the pooled vector, ``(batch, frames)``, rows summing to 1, zero on padding."""
         x, lengths = pad(features)
         return self.pooling.frame_weights(self.dropout(self.projector(x)), lengths)
@@ -80,7 +80,7 @@ class Head(Trunk):
         """Whether speech enters."""
         return self.fusion is None or self.fusion.has_speech
 
-    def forward(self, features: Packed, text: Tensor | None = None) -> Tensor:
+    def forward(self, features: RaggedBatch, text: Tensor | None = None) -> Tensor:
         """Features of a batch, each ``(frames_i, input_size)``, to logits ``(batch, classes)``.
 
         ``text`` is what is said in each, ``(batch, text_size)``, of heads that read it.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from s3prl_emotion.config import shown
-from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.errors import ConfigError, suggest
 
 MAX_LEARNING_RATE = 1e3
 """Above it, float32 parameters are gone after a few steps; the bound is ours."""
@@ -19,7 +19,7 @@ OPTIMIZERS = ("Adam", "AdamW", "AdamW_with_schedule", "BertAdam_with_schedule", 
 def check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
     """Check a ``optimizer`` mapping against S3PRL's ``get_<name>`` functions and torch's optimisers.
 
-    Whether S3PRL's Runner can work with it is tried in :mod:`s3prl_emotion.bridge.gate`.
+    Whether S3PRL's Runner can work with it is tried in :mod:`s3prl_emotion.s3prl_runner.validation`.
     """
     import torch
     from torch.optim import Optimizer
@@ -29,7 +29,7 @@ def check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
     checked = {key: value if key in _NAMES else as_number(value) for key, value in optimizer.items()}
     name = checked["name"]
     if name not in OPTIMIZERS:
-        raise ConfigError(f"{where}: unknown optimizer {shown(name)}. {nearest(str(name)[:80], OPTIMIZERS)}")
+        raise ConfigError(f"{where}: unknown optimizer {shown(name)}. {suggest(str(name)[:80], OPTIMIZERS)}")
     if name.endswith("_with_schedule"):
         raise ConfigError(
             f"{where}: {name} keeps its schedule in checkpoints as code, which none may hold here: use TorchOptim with "
@@ -45,7 +45,7 @@ def check_optimizer(optimizer: Any, where: str) -> dict[str, Any]:
         torch_name = checked.get("torch_optim_name")
         if not isinstance(torch_name, str) or torch_name not in known:
             raise ConfigError(
-                f"{where}: unknown torch_optim_name {shown(torch_name)}. {nearest(str(torch_name)[:80], known)}"
+                f"{where}: unknown torch_optim_name {shown(torch_name)}. {suggest(str(torch_name)[:80], known)}"
             )
         parameters = inspect.signature(known[torch_name]).parameters
         options = {key: parameter.default for key, parameter in parameters.items() if key != "params"}
@@ -89,7 +89,7 @@ def is_like(value: Any, default: Any) -> bool:
 def _check_keys(given: Mapping[str, Any], accepted: set[str], name: str, where: str) -> None:
     for key in given:
         if key not in accepted:
-            raise ConfigError(f"{where}: unknown key {shown(key)} of {name}. {nearest(key[:80], accepted)}")
+            raise ConfigError(f"{where}: unknown key {shown(key)} of {name}. {suggest(key[:80], accepted)}")
 
 
 def as_number(value: Any) -> Any:

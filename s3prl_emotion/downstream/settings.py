@@ -16,7 +16,7 @@ from s3prl_emotion.downstream.config import (
     fold_number,
 )
 from s3prl_emotion.downstream.optimizer import check_optimizer
-from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.errors import ConfigError, suggest
 from s3prl_emotion.mapping import LATER
 
 CACHED = (None, "float16", "float32")
@@ -84,7 +84,7 @@ def said_last(runner: Any, file: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings(Generic[E]):
+class DownstreamConfig(Generic[E]):
     """A checked configuration."""
 
     runner: RunnerConfig
@@ -100,7 +100,7 @@ _TOP_LEVEL = ("runner", "optimizer", "scheduler", "specaug", "finetune", "downst
 
 def read_settings(
     config: Mapping[str, Any], where: str, read: Callable[[Any, str], tuple[E, FoldInputs]]
-) -> tuple[Settings[E], FoldInputs]:
+) -> tuple[DownstreamConfig[E], FoldInputs]:
     """Check a whole configuration in S3PRL's layout, and give it types.
 
     Args:
@@ -117,7 +117,7 @@ def read_settings(
     check_plain(config, where)
     for key in config:
         if key not in _TOP_LEVEL:
-            raise ConfigError(f"{where}: unknown key {shown(key)}. {nearest(key[:80], _TOP_LEVEL)}")
+            raise ConfigError(f"{where}: unknown key {shown(key)}. {suggest(key[:80], _TOP_LEVEL)}")
     for key in ("runner", "optimizer", "downstream_expert"):
         if key not in config:
             raise ConfigError(f"{where}: missing key {key!r}")
@@ -126,10 +126,12 @@ def read_settings(
     expert, inputs = read(config["downstream_expert"], f"{where}: downstream_expert")
     tuning = config.get("finetune")
     finetune = None if tuning is None else from_mapping(FinetuneConfig, tuning, f"{where}: finetune")
-    return Settings(runner, optimizer, expert, config.get("scheduler"), config.get("specaug"), finetune), inputs
+    return DownstreamConfig(runner, optimizer, expert, config.get("scheduler"), config.get("specaug"), finetune), inputs
 
 
-def fine_tuned(settings: Settings[E], shipped: Settings[Any], trainable: bool, where: str) -> Settings[E]:
+def fine_tuned(
+    settings: DownstreamConfig[E], shipped: DownstreamConfig[Any], trainable: bool, where: str
+) -> DownstreamConfig[E]:
     """The same with what ``finetune`` comes to: complete under ``-f``, none for a frozen upstream.
 
     Args:
@@ -150,7 +152,7 @@ def fine_tuned(settings: Settings[E], shipped: Settings[Any], trainable: bool, w
     return replace(settings, finetune=None)
 
 
-def check_warmup(settings: Settings[Any], where: str) -> None:
+def check_warmup(settings: DownstreamConfig[Any], where: str) -> None:
     """Refuse a warm-up that lasts as long as the training: the rate would only rise.
 
     The steps must be known: epochs are counted in each fold, see :meth:`RunnerConfig.counted`.
@@ -208,7 +210,7 @@ def plain_expert(expert: ExpertConfig, inputs: FoldInputs | None = None) -> dict
     return {**content, "datarc": {**given, **content["datarc"]}}
 
 
-def plain_settings(settings: Settings[Any], expert: Mapping[str, Any]) -> dict[str, Any]:
+def plain_settings(settings: DownstreamConfig[Any], expert: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration in S3PRL's layout, ``downstream_expert`` given."""
     further = {key: getattr(settings, key) for key in ("scheduler", "specaug", "finetune")}
     runner = plain(settings.runner)

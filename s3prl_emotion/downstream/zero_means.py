@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from s3prl_emotion.features.packed import Packed
+from s3prl_emotion.features.ragged import RaggedBatch
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ ZERO_MEAN = 1e-3
 
 
 @torch.no_grad()
-def warn_of_zero_means(packed: Packed) -> None:
+def warn_of_zero_means(packed: RaggedBatch) -> None:
     """Say so when mean pooling is fed features whose time mean is zero: its accuracy is then chance."""
     if max(packed.lengths) == 1:  # stored time means: their scale is that of rounding, if they are zero
         largest = float(packed.flat.abs().max())

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from s3prl_emotion.evaluation.calibration import brier, ece, kl_to_annotators
 from s3prl_emotion.evaluation.metrics import confusion_matrix, macro_f1, recalls, ua, ua_plus_wa, wa
-from s3prl_emotion.evaluation.published import PublishedResult, paper_rows, superb_rows
 from s3prl_emotion.evaluation.summary import summarise, versions
+from s3prl_emotion.published import PublishedResult, paper_rows, superb_rows
 
 __all__ = [
     "PublishedResult",

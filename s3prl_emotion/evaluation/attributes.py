@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
-from s3prl_emotion.errors import RunError, nearest
+from s3prl_emotion.errors import RunError, suggest
 from s3prl_emotion.evaluation.runs import Run
-from s3prl_emotion.protocols.seal import manifest_sha256
-from s3prl_emotion.runs.chosen import chosen_runs, fused_runs
+from s3prl_emotion.protocols.integrity import manifest_sha256
+from s3prl_emotion.runs.composite import fusion_members, rate_members
 from s3prl_emotion.runs.folder import RunFolder
 
 NOT_TOLD = "(not told)"
@@ -54,7 +54,7 @@ def values_of(run: Run, by: str, told_by: Path | None = None) -> Values:
         told = [*RECORDED, *(name for name in FIELDS if any(_value(u, name, manifest) for u in manifest.utterances))]
         raise RunError(
             f"--by {by}: the manifest of {run.folder} tells no {by!r} of the scored utterances. "
-            f"{nearest(by, [*told, *manifest.attributes])} What a corpus tells is kept by the run; "
+            f"{suggest(by, [*told, *manifest.attributes])} What a corpus tells is kept by the run; "
             "for a run of an earlier version, --manifest FILE takes it from one that `prepare` makes now. Columns of a "
             "table are named with --corpus-option attributes=A,B"
         )
@@ -69,8 +69,8 @@ def manifest_of(folder: Path) -> Manifest:
     """
     run = RunFolder(folder)
     if not run.manifest.is_file() and run.rates.is_file():
-        run = RunFolder(next(iter(chosen_runs(folder).values())))
-    elif not run.manifest.is_file() and (members := fused_runs(folder)):
+        run = RunFolder(next(iter(rate_members(folder).values())))
+    elif not run.manifest.is_file() and (members := fusion_members(folder)):
         run = RunFolder(members[0])
     if not run.manifest.is_file():
         raise RunError(f"{run.manifest}: is missing: without it nothing is known of utterances. Restore it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3prl_emotion.evaluation.published import SUPERB_FOLDS, PublishedResult
+from s3prl_emotion.published import SUPERB_FOLDS, PublishedResult
 from s3prl_emotion.runs.results import ProtocolRecord, Results
 
 CHANCE_MARGIN = 0.03  # a mean UA up to this much above chance is called chance

@@ -24,20 +24,20 @@ from s3prl_emotion.evaluation.comparability import (
     start_remarks,
 )
 from s3prl_emotion.evaluation.fusion import fuse_systems
-from s3prl_emotion.evaluation.pairs import holm
-from s3prl_emotion.evaluation.published import PublishedResult, published_rows
+from s3prl_emotion.evaluation.paired_tests import holm
 from s3prl_emotion.evaluation.runs import find_runs, read_run
-from s3prl_emotion.evaluation.systems import (
+from s3prl_emotion.evaluation.seed_groups import (
     DIFFERENCE_METHODS,
     MCNEMAR_METHOD,
     METHODS,
-    System,
+    SeedGroup,
     difference,
     figures,
     group,
 )
 from s3prl_emotion.mapping import to_mapping
-from s3prl_emotion.runs.chosen import FUSION
+from s3prl_emotion.published import PublishedResult, published_rows
+from s3prl_emotion.runs.composite import FUSION
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import Results
 
@@ -85,7 +85,7 @@ def compare(
     members = [path for fusion in fusions for path in fusion]
     folders, unfinished = find_runs([*([] if baseline is None else [baseline]), *paths, *members])
     fused = [run for fusion in fusions for run in fuse_systems([Path(path) for path in fusion])]
-    blocks: list[list[System]] = []
+    blocks: list[list[SeedGroup]] = []
     for system in group([*(read_run(folder) for folder in folders), *fused]):
         for block in blocks:
             if not_comparable_runs(system.results, block[0].results) is None:
@@ -130,7 +130,7 @@ class _keys:
         return name
 
 
-def _block(blocks: Sequence[Sequence[System]], position: int, keys: _keys, wanted: Path | None) -> dict[str, Any]:
+def _block(blocks: Sequence[Sequence[SeedGroup]], position: int, keys: _keys, wanted: Path | None) -> dict[str, Any]:
     systems = blocks[position]
     results = systems[0].results
     protocol = to_mapping(results.protocol)
@@ -169,7 +169,7 @@ _SAID = ("settings.", "config.downstream_expert.modelrc.pretrained.")
 """Settings that deviations tell in words."""
 
 
-def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
+def _unlike_namesakes(system: SeedGroup, systems: Sequence[SeedGroup]) -> list[str]:
     """Settings in which systems of the same upstream and downstream differ, with this system's values."""
     mine = system.runs[0].about()
     others = [
@@ -184,7 +184,7 @@ def _unlike_namesakes(system: System, systems: Sequence[System]) -> list[str]:
     return [f"{key} {mine[key]}" for key in keys if mine.get(key) is not None and not key.startswith(_SAID)]
 
 
-def _copies(named: Mapping[str, System]) -> dict[str, str]:
+def _copies(named: Mapping[str, SeedGroup]) -> dict[str, str]:
     """Systems all of whose runs have the predictions of an earlier one's, to the last digit: the same runs again."""
     found: dict[str, str] = {}
     for key, system in named.items():
@@ -196,7 +196,7 @@ def _copies(named: Mapping[str, System]) -> dict[str, str]:
     return found
 
 
-def _system(key: str, system: System, unlike: Sequence[str], copy_of: str | None) -> dict[str, Any]:
+def _system(key: str, system: SeedGroup, unlike: Sequence[str], copy_of: str | None) -> dict[str, Any]:
     results = system.results
     remarks = [] if copy_of is None else [f"a copy: the same predictions as {copy_of}, not compared"]
     if (members := results.further.get(FUSION)) is not None:
@@ -233,7 +233,7 @@ def _name(results: Results) -> str:
     return f"{results.upstream} {results.downstream}"
 
 
-def _published(named: Mapping[str, System]) -> list[dict[str, Any]]:
+def _published(named: Mapping[str, SeedGroup]) -> list[dict[str, Any]]:
     """Every published row of the systems' upstreams, which systems it is comparable with, and why not with others."""
     systems_of: dict[PublishedResult, list[str]] = {}
     for key, system in named.items():

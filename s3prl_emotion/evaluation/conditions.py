@@ -1,7 +1,7 @@
 """How much a system loses where its audio is disturbed: conditions side by side, over the same utterances.
 
 Rates and intervals are those of ``results.json``. A condition's difference from the undisturbed audio is paired: both
-are scored on the same draws of speakers (:func:`s3prl_emotion.evaluation.pairs.paired_bootstrap`).
+are scored on the same draws of speakers (:func:`s3prl_emotion.evaluation.paired_tests.paired_bootstrap`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s3prl_emotion.evaluation import intervals, metrics, pairs
-from s3prl_emotion.evaluation.pairs import Paired
+from s3prl_emotion.evaluation import intervals, metrics, paired_tests
+from s3prl_emotion.evaluation.paired_tests import Paired
 from s3prl_emotion.runs.prediction import Prediction
 
-METHODS = {
+CONDITION_METHODS = {
     "95 % interval": "± Student's t with speakers - 1 degrees of freedom · standard error, from speakers drawn with "
     f"replacement {intervals.REPLICATES} times",
     "difference": "condition minus undisturbed, in points, with the interval of the paired bootstrap over speakers, "
-    f"{pairs.PAIRED_REPLICATES} times; each interval is for itself",
+    f"{paired_tests.PAIRED_REPLICATES} times; each interval is for itself",
     "p Holm": "p of the paired bootstrap, adjusted for all conditions",
 }
 
@@ -29,7 +29,7 @@ Scored = Sequence[Sequence[Prediction]]
 
 
 @dataclass(frozen=True)
-class Row:
+class ConditionRow:
     """A system under one condition."""
 
     condition: str
@@ -41,7 +41,7 @@ class Row:
     p_holm: Mapping[str, float]
 
 
-def side_by_side(scored: Mapping[str, Scored], labels: Sequence[str], is_pooled: bool) -> list[Row]:
+def side_by_side(scored: Mapping[str, Scored], labels: Sequence[str], is_pooled: bool) -> list[ConditionRow]:
     """A row for each condition; differences are from the first.
 
     Args:
@@ -51,7 +51,7 @@ def side_by_side(scored: Mapping[str, Scored], labels: Sequence[str], is_pooled:
     """
     kinds = metrics.columns()
     functions = {name: rate.of_confusion for name, rate in kinds.items()}
-    rows: list[Row] = []
+    rows: list[ConditionRow] = []
     base: intervals.Counts | None = None
     for condition, runs in scored.items():
         counts = intervals.count(runs, labels)
@@ -62,9 +62,11 @@ def side_by_side(scored: Mapping[str, Scored], labels: Sequence[str], is_pooled:
         paired: dict[str, Paired] = {}
         if rows:
             differences = {name: value - rows[0].values[name] for name, value in values.items()}
-            paired = pairs.paired_bootstrap(counts, base, functions, np.random.default_rng(intervals.SEED)) or {}
-        rows.append(Row(condition, len(runs[0]), values, _intervals(counts, values), differences, paired, {}))
-    adjusted = {name: pairs.holm({row.condition: row.paired[name].p for row in rows if row.paired}) for name in kinds}
+            paired = paired_tests.paired_bootstrap(counts, base, functions, np.random.default_rng(intervals.SEED)) or {}
+        rows.append(ConditionRow(condition, len(runs[0]), values, _intervals(counts, values), differences, paired, {}))
+    adjusted = {
+        name: paired_tests.holm({row.condition: row.paired[name].p for row in rows if row.paired}) for name in kinds
+    }
     return [
         dataclasses.replace(
             row, p_holm={name: found[row.condition] for name, found in adjusted.items() if row.condition in found}

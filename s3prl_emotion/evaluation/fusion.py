@@ -18,13 +18,13 @@ import numpy as np
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.comparability import not_comparable_runs
 from s3prl_emotion.evaluation.runs import Run, find_runs, read_run
+from s3prl_emotion.evaluation.seed_groups import SeedGroup, check_same_utterances, group
 from s3prl_emotion.evaluation.summary import summarise_again
-from s3prl_emotion.evaluation.systems import System, check_same_utterances, group
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.runs.chosen import FUSION
+from s3prl_emotion.runs.composite import FUSION
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction
-from s3prl_emotion.runs.results import Results, Settings
+from s3prl_emotion.runs.results import Results, RunSettings
 
 FLOOR = 1e-6
 
@@ -80,7 +80,7 @@ def fuse_systems(paths: Sequence[Path]) -> list[Run]:
     Raises:
         RunError: if a folder holds several systems, or the members have no seed in common
     """
-    members: list[System] = []
+    members: list[SeedGroup] = []
     for path in paths:
         folders, _ = find_runs([path])
         systems = group([read_run(folder) for folder in folders])
@@ -139,7 +139,7 @@ def _results(runs: Sequence[Run], predictions: Sequence[Prediction]) -> Results:
     upstreams, downstreams = ([getattr(run.results, key) for run in runs] for key in ("upstream", "downstream"))
     common = [text for text in first.deviations if all(text in run.results.deviations for run in runs)]
     own = [f"{_name(run.results)}: {text}" for run in runs for text in run.results.deviations if text not in common]
-    settings = Settings(demo=first.is_demo, deviations=tuple(dict.fromkeys([*common, *own])))
+    settings = RunSettings(demo=first.is_demo, deviations=tuple(dict.fromkeys([*common, *own])))
     named = dataclasses.replace(
         first,
         upstream="+".join(dict.fromkeys(upstreams)),

@@ -27,11 +27,11 @@ import numpy as np
 from s3prl_emotion.evaluation import intervals, metrics
 from s3prl_emotion.evaluation.attributes import NOT_TOLD, values_of
 from s3prl_emotion.evaluation.metrics import Rate
-from s3prl_emotion.evaluation.systems import System
+from s3prl_emotion.evaluation.seed_groups import SeedGroup
 from s3prl_emotion.runs.prediction import Prediction
 
 _CHUNK = 4_000_000  # at most so many weights at once
-METHODS = {
+GROUP_METHODS = {
     "rates": "over the predictions of a group in one confusion matrix, averaged over seeds",
     "95 % interval": "± Student's t with units - 1 degrees of freedom · standard error; units are the group's "
     f"speakers, drawn with replacement {intervals.REPLICATES} times, or the utterances of its one speaker: that "
@@ -84,13 +84,13 @@ class Grouping:
     """A system by one attribute."""
 
     by: str
-    system: System
+    system: SeedGroup
     groups: tuple[Group, ...]  # the one that is not told is the last
     gaps: Mapping[str, Gap | None]  # by rate; None where fewer than two groups can be compared
 
 
 def group_by(
-    system: System, by: str, told_by: Path | None = None, *, leave_out: Sequence[str] = (), common: bool = False
+    system: SeedGroup, by: str, told_by: Path | None = None, *, leave_out: Sequence[str] = (), common: bool = False
 ) -> Grouping:
     """Rates of each group of a system's utterances, and the largest gaps.
 

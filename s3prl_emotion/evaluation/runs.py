@@ -16,7 +16,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise_again
 from s3prl_emotion.files import checkpoint_sha256, parse_json
 from s3prl_emotion.mapping import to_mapping
-from s3prl_emotion.protocols.seal import MADE
+from s3prl_emotion.protocols.integrity import MADE
 from s3prl_emotion.runs.folder import FOLDS, MANIFEST, PREDICTIONS, RESULTS, RUN_FILE, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, read_predictions
 from s3prl_emotion.runs.results import RATES, Results, read_results

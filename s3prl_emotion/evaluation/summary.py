@@ -22,7 +22,7 @@ from s3prl_emotion.runs.results import (
     Pooled,
     ProtocolRecord,
     Results,
-    Settings,
+    RunSettings,
     Summary,
     results_of,
 )
@@ -43,7 +43,7 @@ def summarise(
     steps: Mapping[int, int | None],
     seed: int,
     versions: Mapping[str, str | None],
-    settings: Mapping[str, Any] | Settings | None = None,
+    settings: Mapping[str, Any] | RunSettings | None = None,
     folds_expected: Sequence[int] | None = None,
     corpus_name: str | None = None,
 ) -> Results:
@@ -126,7 +126,7 @@ def summarise(
         complete=sorted(by_fold) == expected,
         folds_expected=tuple(expected),
         chance=1 / len(labels),
-        settings=None if settings is None else from_mapping(Settings, _plain(settings), "results: settings", RECORD),
+        settings=None if settings is None else from_mapping(RunSettings, _plain(settings), "results: settings", RECORD),
     )
     return results_of(to_mapping(results), "results")
 
@@ -136,7 +136,7 @@ def summarise_again(
     predictions: Sequence[Prediction],
     labels: Sequence[str],
     steps: Mapping[int, int | None],
-    settings: Settings | None,
+    settings: RunSettings | None,
 ) -> Results:
     """:func:`summarise` with what predictions cannot tell (names, protocol, seed, versions) from an earlier record.
 
@@ -160,7 +160,7 @@ def summarise_again(
     )
 
 
-def _plain(part: Mapping[str, Any] | ProtocolRecord | Settings) -> dict[str, Any]:
+def _plain(part: Mapping[str, Any] | ProtocolRecord | RunSettings) -> dict[str, Any]:
     return dict(part) if isinstance(part, Mapping) else to_mapping(part)
 
 

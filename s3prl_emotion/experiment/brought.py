@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from s3prl_emotion.audio.augmentation import effects
-from s3prl_emotion.bridge.entries import hub
-from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.classical import classifier_of, classifiers
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.plugins import record
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.protocols import protocols
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
+from s3prl_emotion.s3prl_runner.upstream_registry import hub
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ Brought = dict[str, dict[str, str]]
 """Kind and name (``pooling max``) to the plugin's ``file`` and ``sha256``."""
 
 
-def plugins_of(
+def plugin_versions(
     upstream: str,
     downstream: str,
     config: Mapping[str, Any],
@@ -62,7 +62,7 @@ def plugins_of(
     return {key: value for key, value in found.items() if value is not None}
 
 
-def warn_of_changes(settings: Mapping[str, Any], where: str) -> None:
+def warn_of_plugin_changes(settings: Mapping[str, Any], where: str) -> None:
     """Say which plugins that a head needs are others by now than when it was trained.
 
     Args:

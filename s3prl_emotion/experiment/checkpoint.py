@@ -6,29 +6,29 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments, launch
-from s3prl_emotion.bridge.alone import AloneUpstream
-from s3prl_emotion.bridge.building import enter
-from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.checkpoints import load_checkpoint, newest_checkpoint
-from s3prl_emotion.bridge.experts import expert_of
-from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.translation import counted, mapping, namespace, training_of
 from s3prl_emotion.classical._file import MODEL_FILE
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.experiment.collection import collect
-from s3prl_emotion.experiment.kept import check_kept_upstream
-from s3prl_emotion.experiment.start import kept_start
+from s3prl_emotion.experiment.aggregation import aggregate_folds
+from s3prl_emotion.experiment.initialisation import read_pinned_head
+from s3prl_emotion.experiment.kept import check_pinned_upstream
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import checkpoint_sha256, write_atomically
-from s3prl_emotion.runs.chosen import refuse_fusion
+from s3prl_emotion.runs.composite import refuse_fusion
 from s3prl_emotion.runs.folder import MANIFEST, FoldFolder, RunFolder
-from s3prl_emotion.runs.plan import Training
+from s3prl_emotion.runs.plan import TrainingSpec
 from s3prl_emotion.runs.record import differences
 from s3prl_emotion.runs.results import Results
+from s3prl_emotion.s3prl_runner import arguments, launch
+from s3prl_emotion.s3prl_runner.building import register_on_hub
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint, newest_checkpoint
+from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
+from s3prl_emotion.s3prl_runner.translation import counted, mapping, namespace, training_of
+from s3prl_emotion.s3prl_runner.unbatched import UnbatchedUpstream
+from s3prl_emotion.s3prl_runner.validation import check_settings
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
 from s3prl_emotion.upstreams.ref import Places, UpstreamRef
 from s3prl_emotion.upstreams.verification import WHERE_THEY_WERE, verify
@@ -66,14 +66,14 @@ def evaluate_checkpoint(
     if split not in ("train", "dev", "test"):
         raise RunError(f"-t {split}: expected test, dev or train")
     folder = FoldFolder(checkpoint.parent)
-    upstream: CachedUpstream | AloneUpstream | None = cached
+    upstream: CachedUpstream | UnbatchedUpstream | None = cached
     number = inputs.number(training.further["downstream_variant"])
     if inputs.cached is not None and cached is None:
         # Trained and scored on states of one utterance at a time, batched afterwards: so they are now, without a store.
         upstream = states_alone(training, inputs.cached, number)
         inputs = dataclasses.replace(inputs, cached=None)  # waveforms, not the numbers of stored utterances
     rows = launch.evaluate(training, inputs, checkpoint, split, upstream)
-    expert_of(training.downstream).write_predictions(folder, number, split, rows)
+    downstream_kind(training.downstream).write_predictions(folder, number, split, rows)
     return folder.scored(split)
 
 
@@ -84,7 +84,7 @@ def infer(
     if checkpoint.is_dir():
         checkpoint = FoldFolder(checkpoint).best
     training, inputs = from_checkpoint(checkpoint, device, override, places)
-    expert_of(training.downstream).check_infers()
+    downstream_kind(training.downstream).check_infers()
     if not audio.is_file():
         raise RunError(f"-t {audio}: no such audio file")
     return launch.infer(training, dataclasses.replace(inputs, cached=None), checkpoint, audio)
@@ -127,7 +127,7 @@ def resume(
             cached = stored_states(training, manifest, options, number)
         launch.resume(training, inputs, folder.path, checkpoint, cached)
         score_best(folder, device, cached, places)
-    return folder.path, (collect(folder.run) if folder.run.is_begun else None)
+    return folder.path, (aggregate_folds(folder.run) if folder.run.is_begun else None)
 
 
 def score_best(
@@ -156,14 +156,14 @@ def score_best(
         "checkpoint_sha256": checkpoint_sha256(str(best)),
         "predictions_sha256": checkpoint_sha256(str(fold.predictions)),
         "differs": _differs_from_run(fold.run, last["Training"], content["Inputs"]),
-        **kept_start(fold),
+        **read_pinned_head(fold),
     }
     if fold.run.is_begun and "epochs" in fold.run.about()["config"]["runner"]:
         about["total_steps"] = last["Training"].settings.runner.total_steps
     fold.finish(content["Inputs"].number(content["Args"].downstream_variant), about)
 
 
-def _differs_from_run(run: RunFolder, training: Training, inputs: FoldInputs) -> list[str]:
+def _differs_from_run(run: RunFolder, training: TrainingSpec, inputs: FoldInputs) -> list[str]:
     """What of a checkpoint's configuration differs from its run's, as it does after ``-e`` with ``-o``."""
     if not run.is_begun:
         return []
@@ -182,7 +182,7 @@ def _differs_from_run(run: RunFolder, training: Training, inputs: FoldInputs) ->
 
 def from_checkpoint(
     checkpoint: Path, device: str | None, override: str | None, places: Places = WHERE_THEY_WERE
-) -> tuple[Training, FoldInputs]:
+) -> tuple[TrainingSpec, FoldInputs]:
     """What a checkpoint was trained by, and on, with what ``-o`` changes.
 
     Raises:
@@ -195,7 +195,7 @@ def from_checkpoint(
         raise RunError(f"-e {checkpoint}: no such checkpoint{hint if is_classical else ''}")
     content = load_checkpoint(checkpoint)
     training, fold = content["Training"], FoldFolder(checkpoint.parent)
-    inputs = expert_of(training.downstream).found(content["Inputs"], fold.run)
+    inputs = downstream_kind(training.downstream).found(content["Inputs"], fold.run)
     if override is not None:
         args = namespace(training)
         config = mapping(training.downstream, training.settings, inputs)
@@ -205,9 +205,9 @@ def from_checkpoint(
     upstream, run = training.upstream, FoldFolder(checkpoint.absolute().parent).run
     hashes = run.about() if run.is_begun else {}
     recorded = UpstreamRef.recorded(upstream.name, upstream.checkpoint, upstream.model_config, hashes)
-    name, weights, model_config = enter(verify(recorded, places)).options
+    name, weights, model_config = register_on_hub(verify(recorded, places)).options
     if inputs.test_fold is not None and is_per_fold(weights):
-        check_kept_upstream(fold, of_fold(weights, inputs.number()))
+        check_pinned_upstream(fold, of_fold(weights, inputs.number()))
     return (
         dataclasses.replace(
             training,

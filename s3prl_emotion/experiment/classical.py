@@ -14,28 +14,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from s3prl_emotion.bridge.building import build, ref_of
-from s3prl_emotion.bridge.cache import open_cache
-from s3prl_emotion.bridge.selection import probe_states, rate_of
 from s3prl_emotion.classical._file import MODEL_FILE, FittedOn, write_model
 from s3prl_emotion.classical._model import Model, tuned, vectors
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.expert import METRICS
 from s3prl_emotion.evaluation.metrics import columns
+from s3prl_emotion.experiment.aggregation import aggregate_folds
 from s3prl_emotion.experiment.classical_plan import ClassicalPlan, check_classical
-from s3prl_emotion.experiment.collection import collect
-from s3prl_emotion.experiment.division import Prepared, divided, say_scored
+from s3prl_emotion.experiment.division import SplitCache, load_splits, log_score
 from s3prl_emotion.experiment.identity import place_of
-from s3prl_emotion.experiment.kept import keep_upstream
+from s3prl_emotion.experiment.kept import pin_upstream
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.features.upstream import ticket
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.protocols.seal import manifest_sha256
+from s3prl_emotion.protocols.integrity import manifest_sha256
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import FoldFolder, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, write_predictions
 from s3prl_emotion.runs.results import Results
+from s3prl_emotion.s3prl_runner.building import build, ref_of
+from s3prl_emotion.s3prl_runner.cache import open_cache
+from s3prl_emotion.s3prl_runner.selection import probe_states, rate_of
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold, upstream_sha256
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def count_layers(request: Request) -> int:
 
 
 def run_classical(
-    request: Request, prepared: Prepared | None = None, statistics: Statistics | None = None
+    request: Request, prepared: SplitCache | None = None, statistics: Statistics | None = None
 ) -> tuple[Path, Results]:
     """Fit and test the requested folds and summarise all folds that are finished.
 
@@ -76,10 +76,10 @@ def run_classical(
     shared: Statistics = {} if statistics is None else statistics
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
-        given = Prepared() if prepared is None else prepared
+        given = SplitCache() if prepared is None else prepared
         checkpoint = plan.upstream.checkpoint
         learned = [] if checkpoint is None else [Path(checkpoint)]
-        manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, learned, folder, given, known)
+        manifest, folds, wanted = load_splits(plan.corpus, plan.protocol, plan.folds, learned, folder, given, known)
         for number in wanted:  # a fold that an upstream has no model for is named before anything is fitted
             of_fold(checkpoint, number)
         return manifest, folds, wanted
@@ -95,10 +95,10 @@ def run_classical(
                 if fold.is_finished:
                     continue  # another process has finished it meanwhile
                 begun = time.monotonic()
-                keep_upstream(fold, of_fold(plan.upstream.checkpoint, number), plan.upstream.checkpoint)
+                pin_upstream(fold, of_fold(plan.upstream.checkpoint, number), plan.upstream.checkpoint)
                 _run_fold(plan, manifest, folds, fold, number, _read(plan, manifest, number if each else None, shared))
-                say_scored(fold, number, begun)
-        return folder.path, collect(folder)
+                log_score(fold, number, begun)
+        return folder.path, aggregate_folds(folder)
 
 
 def _read(plan: ClassicalPlan, manifest: Manifest, fold: int | None, shared: Statistics) -> np.ndarray:

@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments
-from s3prl_emotion.bridge.building import enter
-from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.selection import check_has_frames, check_upstream
-from s3prl_emotion.bridge.translation import upstream_of
 from s3prl_emotion.classical import Choice, classifier_of, classifiers
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.experiment.brought import plugins_of
+from s3prl_emotion.experiment.brought import plugin_versions
 from s3prl_emotion.experiment.identity import identity
 from s3prl_emotion.experiment.request import (
     Request,
@@ -26,6 +21,11 @@ from s3prl_emotion.experiment.request import (
 )
 from s3prl_emotion.runs.folder import PACKAGES, PLUGINS
 from s3prl_emotion.runs.plan import CorpusChoice, UpstreamChoice
+from s3prl_emotion.s3prl_runner import arguments
+from s3prl_emotion.s3prl_runner.building import register_on_hub
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
+from s3prl_emotion.s3prl_runner.selection import check_has_frames, check_upstream
+from s3prl_emotion.s3prl_runner.translation import upstream_of
 from s3prl_emotion.upstreams.resolution import resolve
 
 IGNORED = {
@@ -78,7 +78,7 @@ class ClassicalPlan:
             )
             if applies
         ]
-        brought = plugins_of(self.upstream.name, self.args.downstream, self.config(), read, self.protocol)
+        brought = plugin_versions(self.upstream.name, self.args.downstream, self.config(), read, self.protocol)
         settings = {
             "demo": False,
             "file": {},
@@ -133,7 +133,7 @@ def settle_classical(request: Request) -> ClassicalPlan:
     args.device = arguments.resolve_device(args.device)
     arguments.check_arguments(args, "the command line")
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = register_on_hub(ref, args.upstream_refresh).options
     tags = [text for text in (request.classical.tag(), request.tag) if text]
     protocol = protocol_name(request)
     return ClassicalPlan(

@@ -20,7 +20,7 @@ from s3prl_emotion.runs.prediction import read_predictions
 logger = logging.getLogger(__name__)
 
 
-class Prepared(dict[str, tuple[Manifest, Folds]]):
+class SplitCache(dict[str, tuple[Manifest, Folds]]):
     """A corpus and its division, by the protocol's name, and why it cannot be used: both are found out once."""
 
     def __init__(self, known: Mapping[str, tuple[Manifest, Folds]] | None = None) -> None:
@@ -40,13 +40,13 @@ class Prepared(dict[str, tuple[Manifest, Folds]]):
             raise
 
 
-def divided(
+def load_splits(
     corpus: CorpusChoice,
     protocol: str,
     wanted: tuple[int, ...] | None,
     learned: Sequence[Path],
     folder: RunFolder,
-    prepared: Prepared,
+    prepared: SplitCache,
     known: bool,
 ) -> tuple[Manifest, Folds, tuple[int, ...]]:
     """The corpus as a checked manifest, its folds, and which of them to run.
@@ -72,7 +72,7 @@ def divided(
 
 
 def _prepare(
-    corpus: CorpusChoice, protocol: str, learned: Sequence[Path], folder: RunFolder, prepared: Prepared, known: bool
+    corpus: CorpusChoice, protocol: str, learned: Sequence[Path], folder: RunFolder, prepared: SplitCache, known: bool
 ) -> tuple[Manifest, Folds]:
     """The corpus as a checked manifest and its folds, from the run folder if an earlier start left them there."""
     if known:
@@ -101,7 +101,7 @@ def _prepare(
     return prepared[protocol]
 
 
-def say_scored(fold: FoldFolder, number: int, begun_s: float) -> None:
+def log_score(fold: FoldFolder, number: int, begun_s: float) -> None:
     """UA and WA of a finished fold, in the log; ``begun_s`` is of :func:`time.monotonic`."""
     rows, labels = read_predictions(fold.predictions)
     pair = [row.truth for row in rows], [row.predicted for row in rows]

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.runs.plan import CorpusChoice, Plan, UpstreamChoice
+from s3prl_emotion.runs.plan import CorpusChoice, RunPlan, UpstreamChoice
+from s3prl_emotion.s3prl_runner.translation import mapping
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
 
 
-def identity_of(plan: Plan) -> dict[str, Any]:
+def identity_of(plan: RunPlan) -> dict[str, Any]:
     """Everything that decides the numbers of a run, as plain values."""
     training = plan.training
     content = identity(

@@ -10,7 +10,7 @@ from s3prl_emotion.runs.folder import FoldFolder
 from s3prl_emotion.runs.record import read_json
 
 
-def keep_upstream(fold: FoldFolder, checkpoint: str | None, given: str | None) -> None:
+def pin_upstream(fold: FoldFolder, checkpoint: str | None, given: str | None) -> None:
     """Write down which model a fold is trained on.
 
     Args:
@@ -24,14 +24,14 @@ def keep_upstream(fold: FoldFolder, checkpoint: str | None, given: str | None) -
     if checkpoint == given:
         return
     if fold.upstream.is_file():
-        check_kept_upstream(fold, checkpoint)
+        check_pinned_upstream(fold, checkpoint)
         return
     content = {"checkpoint": checkpoint, "sha256": checkpoint_sha256(checkpoint)}
     write_atomically(fold.upstream, json.dumps(content, indent=1) + "\n")
 
 
-def check_kept_upstream(fold: FoldFolder, checkpoint: str | None) -> None:
-    """Refuse another model than the one that :func:`keep_upstream` wrote down.
+def check_pinned_upstream(fold: FoldFolder, checkpoint: str | None) -> None:
+    """Refuse another model than the one that :func:`pin_upstream` wrote down.
 
     Raises:
         RunError: naming both hashes

@@ -7,7 +7,7 @@ from itertools import product
 
 from s3prl_emotion.evaluation.layers import OfLayer, in_order
 from s3prl_emotion.experiment.classical import count_layers
-from s3prl_emotion.experiment.points import Point, work_off
+from s3prl_emotion.experiment.jobs import Job, run_jobs
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.sweep import Grid, at_point
 from s3prl_emotion.runs.folder import RunFolder
@@ -33,9 +33,9 @@ def layer_by_layer(request: Request, grid: Grid) -> list[OfLayer]:
         for layer, downstream, seed in product(range(count), grid.downstreams, grid.seeds):
             choice = dataclasses.replace(request.classical, layers=str(layer))
             point = at_point(dataclasses.replace(request, classical=choice), upstream, downstream, seed)
-            layers[Point(f"{upstream} {downstream} layer {layer}", point).key] = layer, point
-    points = [Point(name, point) for (name, _), (_, point) in layers.items()]
-    worked = work_off(points, strict=True)
+            layers[Job(f"{upstream} {downstream} layer {layer}", point).key] = layer, point
+    points = [Job(name, point) for (name, _), (_, point) in layers.items()]
+    worked = run_jobs(points, strict=True)
     worked.raise_failures(len(points))
     return in_order(
         [

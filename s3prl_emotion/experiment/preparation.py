@@ -18,14 +18,14 @@ from s3prl_emotion.corpora.demo import make_demo_corpus
 from s3prl_emotion.corpora.validation import NOTICE, Problem, apply, trim_zeros, validate
 from s3prl_emotion.corpora.validation import summarise as summarise_problems
 from s3prl_emotion.errors import ConfigError, CorpusError
-from s3prl_emotion.experiment.making import check_making, cleaned, with_copies
+from s3prl_emotion.experiment.derived_audio import check_derivation, derive_clean, derive_copies
 from s3prl_emotion.files import clean_up, write_atomically
 from s3prl_emotion.locks import only_here
 from s3prl_emotion.protocols import audit, protocols
 from s3prl_emotion.protocols.leaks import without_leaks
 from s3prl_emotion.protocols.split import Folds, check_divisible, make_folds
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.runs.plan import Making
+from s3prl_emotion.runs.plan import AudioDerivation
 from s3prl_emotion.upstreams.per_fold import is_per_fold
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ PRETRAINING_FILE = "pretraining.jsonl"
 """In the folder of a checkpoint or of a pretrained head: the manifest of what it was pretrained on."""
 LABELLED_FILE = "pretraining-labelled.jsonl"
 """Beside it: the manifest of what of this was heard with its emotion labels."""
-NOTHING = Making()
+NOTHING = AudioDerivation()
 _SHOWN = 5
 
 
@@ -49,7 +49,7 @@ def prepare(
     drop_leaks: bool = False,
     pretraining: Sequence[Path] = (),
     learned: Sequence[Path] = (),
-    making: Making = NOTHING,
+    making: AudioDerivation = NOTHING,
 ) -> tuple[Manifest, Folds]:
     """:func:`divide` a corpus, audit it, and write ``manifest.jsonl`` and ``folds.json``.
 
@@ -76,7 +76,7 @@ def divide(
     skip_bad: bool = False,
     trim: bool = False,
     drop_leaks: bool = False,
-    making: Making = NOTHING,
+    making: AudioDerivation = NOTHING,
 ) -> tuple[Manifest, Folds]:
     """Read a corpus, check and clean its audio, divide and balance it.
 
@@ -97,12 +97,12 @@ def divide(
     """
     entry = corpora.get(corpus, "--corpus")
     chosen = protocols.get(protocol or entry.default_protocol, "--protocol")
-    check_making(making, chosen)
+    check_derivation(making, chosen)
     manifest = entry.read(_data_folder(corpus, data, folder.path), **options)
     check_divisible(manifest, chosen)
     manifest = checked(manifest, corpus, folder.problems, skip_bad, trim)
     if making.preparation is not None:
-        manifest = cleaned(manifest, making.preparation, making.root)
+        manifest = derive_clean(manifest, making.preparation, making.root)
     if manifest.corpus == "iemocap" and chosen.name.startswith("superb") and not manifest.train_order:
         logger.warning(
             "protocol %s: the division is ours, not S3PRL's, since it depends on the order of utterances: "
@@ -114,7 +114,7 @@ def divide(
         folds, dropped = without_leaks(manifest, folds, chosen)
         logger.warning("--drop-leaks: %d utterances left out of train and dev, summed over folds", dropped)
     if making.balance is not None:
-        manifest, folds = with_copies(manifest, folds, making.balance, making.root)
+        manifest, folds = derive_copies(manifest, folds, making.balance, making.root)
     return manifest, folds
 
 

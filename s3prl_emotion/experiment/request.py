@@ -10,25 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.audio.augmenting import Augmentation
-from s3prl_emotion.bridge import arguments
-from s3prl_emotion.bridge.building import enter
-from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.experts import expert_of
-from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
-from s3prl_emotion.bridge.translation import training_of
 from s3prl_emotion.classical import Choice
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.downstream.config import fold_number
-from s3prl_emotion.downstream.settings import FoldInputs, Settings, check_warmup, fine_tuned, said_last
-from s3prl_emotion.errors import ConfigError, nearest
-from s3prl_emotion.experiment.remarks import remarks_of
-from s3prl_emotion.experiment.start import record_of, started
+from s3prl_emotion.downstream.settings import DownstreamConfig, FoldInputs, check_warmup, fine_tuned, said_last
+from s3prl_emotion.errors import ConfigError, suggest
+from s3prl_emotion.experiment.deviations import remarks_of
+from s3prl_emotion.experiment.initialisation import add_pretrained_head, record_of
 from s3prl_emotion.experiment.texts import settle_text
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.runs.plan import CorpusChoice, Making, Plan, Training
-from s3prl_emotion.text.source import TextChoice
+from s3prl_emotion.runs.plan import AudioDerivation, CorpusChoice, RunPlan, TrainingSpec
+from s3prl_emotion.s3prl_runner import arguments
+from s3prl_emotion.s3prl_runner.building import register_on_hub
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
+from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
+from s3prl_emotion.s3prl_runner.registration import STOCK_DOWNSTREAMS, downstream_configs
+from s3prl_emotion.s3prl_runner.translation import training_of
+from s3prl_emotion.s3prl_runner.validation import check_settings
+from s3prl_emotion.text.choice import TextChoice
 from s3prl_emotion.upstreams.resolution import resolve
 
 AUGMENTATION = "downstream_expert.datarc.augmentation"
@@ -84,7 +84,7 @@ class Request:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()
-    making: Making = field(default_factory=Making)
+    making: AudioDerivation = field(default_factory=AudioDerivation)
     cache: bool | None = None
     cache_options: CacheOptions = field(default_factory=CacheOptions)
     classical: Choice = field(default_factory=Choice)
@@ -94,7 +94,7 @@ class Request:
     train_share: float | None = None
 
 
-def settle(request: Request) -> Plan:
+def resolve_request(request: Request) -> RunPlan:
     """What a request comes to, with file, ``--demo`` and ``-o`` applied, and everything checked but the upstream.
 
     Raises:
@@ -104,22 +104,22 @@ def settle(request: Request) -> Plan:
     known = downstream_configs()
     if args.downstream not in known:
         raise ConfigError(
-            f"-d {args.downstream!r} is not an emotion downstream. {nearest(str(args.downstream), known)}"
+            f"-d {args.downstream!r} is not an emotion downstream. {suggest(str(args.downstream), known)}"
         )
     args.device = arguments.resolve_device(args.device)
     arguments.check_arguments(args, "the command line")
     settings, inputs, shipped = _settings(request, args)
     args.override = None  # applied; a checkpoint must not carry it on
-    settings = started(settings, args.downstream, request.pretrained)
+    settings = add_pretrained_head(settings, args.downstream, request.pretrained)
     ref = resolve(args.upstream, args.upstream_ckpt, args.upstream_model_config, args.upstream_refresh)
-    args.upstream, args.upstream_ckpt, args.upstream_model_config = enter(ref, args.upstream_refresh).options
+    args.upstream, args.upstream_ckpt, args.upstream_model_config = register_on_hub(ref, args.upstream_refresh).options
     text, training = settle_text(request.text, request.allow_empty_text, training_of(args, settings))
     corpus = corpus_choice(request)
-    protocol = protocol_name(request, expert_of(training.downstream).protocol)
-    if effects := expert_of(training.downstream).augmentation(settings.expert):
+    protocol = protocol_name(request, downstream_kind(training.downstream).protocol)
+    if effects := downstream_kind(training.downstream).augmentation(settings.expert):
         Augmentation.of(effects, AUGMENTATION)  # so that what is wrong is said before anything is read
     start = {} if request.pretrained is None else record_of(request.pretrained)
-    return Plan(
+    return RunPlan(
         training=training,
         corpus=corpus,
         protocol=protocol,
@@ -133,7 +133,9 @@ def settle(request: Request) -> Plan:
     )
 
 
-def _settings(request: Request, args: argparse.Namespace) -> tuple[Settings[Any], FoldInputs, Settings[Any]]:
+def _settings(
+    request: Request, args: argparse.Namespace
+) -> tuple[DownstreamConfig[Any], FoldInputs, DownstreamConfig[Any]]:
     """The configuration with ``--demo`` and ``-o`` applied, which may change ``args`` too, and the one that ships."""
     ships = downstream_configs()[args.downstream]
     path = Path(args.config) if args.config else ships
@@ -190,7 +192,7 @@ def _refuse_inputs(config: dict[str, Any], where: str) -> None:
             )
 
 
-def _stores(request: Request, training: Training) -> bool:
+def _stores(request: Request, training: TrainingSpec) -> bool:
     """Whether hidden states are stored.
 
     Raises:
@@ -202,14 +204,14 @@ def _stores(request: Request, training: Training) -> bool:
                 "--cache with -f: a trained upstream's hidden states change with every step; leave one out"
             )
         return False
-    if expert_of(training.downstream).augmentation(training.settings.expert):
+    if downstream_kind(training.downstream).augmentation(training.settings.expert):
         if request.cache:
             raise ConfigError(
                 f"--cache with {AUGMENTATION}: the audio changes in every epoch, so no hidden states of it can be "
                 "stored; leave one out. `--balance` makes copies that are files, whose states are"
             )
         return False
-    return expert_of(training.downstream).stores_states if request.cache is None else request.cache
+    return downstream_kind(training.downstream).stores_states if request.cache is None else request.cache
 
 
 def corpus_name(request: Request) -> str:
@@ -251,7 +253,7 @@ def folds_named(request: Request, variant: str | None) -> tuple[int, ...] | None
     return request.folds or named
 
 
-def _start_name(settings: Settings[Any]) -> str:
+def _start_name(settings: DownstreamConfig[Any]) -> str:
     return f"-from-{settings.expert.modelrc.pretrained.sha256[:8]}"
 
 
@@ -260,7 +262,7 @@ def folder_name(
     args: argparse.Namespace,
     protocol: str,
     text: TextChoice | None = None,
-    settings: Settings[Any] | None = None,
+    settings: DownstreamConfig[Any] | None = None,
 ) -> Path:
     """``-p`` is the run folder, ``-n`` names it under the root; else it follows from what is run."""
     if args.expdir and args.expname:

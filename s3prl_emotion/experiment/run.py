@@ -10,31 +10,31 @@ import logging
 import time
 from pathlib import Path
 
-from s3prl_emotion.bridge import launch
-from s3prl_emotion.bridge.experts import expert_of
-from s3prl_emotion.bridge.finetuning import check_fine_tuning
-from s3prl_emotion.bridge.selection import check_has_frames, check_upstream
-from s3prl_emotion.bridge.starting import check_start
-from s3prl_emotion.bridge.translation import counted, namespace
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.settings import check_warmup
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.experiment.aggregation import aggregate_folds
 from s3prl_emotion.experiment.checkpoint import score_best
 from s3prl_emotion.experiment.classical import Statistics, run_classical
 from s3prl_emotion.experiment.classical_plan import check_classical, is_classical
-from s3prl_emotion.experiment.collection import collect
-from s3prl_emotion.experiment.division import Prepared, divided, say_scored
+from s3prl_emotion.experiment.division import SplitCache, load_splits, log_score
 from s3prl_emotion.experiment.identity import identity_of
-from s3prl_emotion.experiment.kept import keep_upstream
-from s3prl_emotion.experiment.request import Request, settle
-from s3prl_emotion.experiment.start import head_of, keep_start
+from s3prl_emotion.experiment.initialisation import head_of, pin_head
+from s3prl_emotion.experiment.kept import pin_upstream
+from s3prl_emotion.experiment.request import Request, resolve_request
 from s3prl_emotion.experiment.states import stored_states
 from s3prl_emotion.experiment.texts import check_texts, put_texts
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.runs.plan import Plan
+from s3prl_emotion.runs.plan import RunPlan
 from s3prl_emotion.runs.results import Results
+from s3prl_emotion.s3prl_runner import launch
+from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
+from s3prl_emotion.s3prl_runner.fine_tuning import check_fine_tuning
+from s3prl_emotion.s3prl_runner.initialisation import check_pretrained_head
+from s3prl_emotion.s3prl_runner.selection import check_has_frames, check_upstream
+from s3prl_emotion.s3prl_runner.translation import counted, namespace
 from s3prl_emotion.upstreams.per_fold import folds_of, is_per_fold, of_fold
 
 logger = logging.getLogger(__name__)
@@ -49,11 +49,11 @@ def check(request: Request) -> None:
     if is_classical(request):
         check_classical(request)
         return
-    _check_upstream(settle(request))
+    _check_upstream(resolve_request(request))
 
 
 def run(
-    request: Request, prepared: Prepared | None = None, statistics: Statistics | None = None
+    request: Request, prepared: SplitCache | None = None, statistics: Statistics | None = None
 ) -> tuple[Path, Results]:
     """Train and test the requested folds and summarise all folds that are finished.
 
@@ -70,7 +70,7 @@ def run(
     """
     if is_classical(request):
         return run_classical(request, prepared, statistics)
-    plan = settle(request)
+    plan = resolve_request(request)
     upstream, split = plan.training.upstream, plan.training.further["evaluate_split"]
     _check_upstream(plan)
     if plan.score_again and split != "test":
@@ -78,9 +78,9 @@ def run(
     folder = RunFolder(plan.folder)
 
     def prepared_folds(known: bool) -> tuple[Manifest, Folds, tuple[int, ...]]:
-        shared = Prepared() if prepared is None else prepared
+        shared = SplitCache() if prepared is None else prepared
         learned = [Path(place) for place in (upstream.checkpoint, plan.pretrained) if place is not None]
-        manifest, folds, wanted = divided(plan.corpus, plan.protocol, plan.folds, learned, folder, shared, known)
+        manifest, folds, wanted = load_splits(plan.corpus, plan.protocol, plan.folds, learned, folder, shared, known)
         for number in wanted:  # a fold that an upstream has no model for is named before anything is trained
             of_fold(upstream.checkpoint, number)
             if plan.pretrained is not None:
@@ -98,7 +98,7 @@ def run(
             where = f"-d {plan.training.downstream}, fold {number}"
             check_warmup(counted(plan.training, len(folds[number].train)).settings, where)
         if plan.pretrained is not None and todo and not plan.score_again:
-            check_start(namespace(plan.training, todo[0]), head_of(plan.pretrained, todo[0]))
+            check_pretrained_head(namespace(plan.training, todo[0]), head_of(plan.pretrained, todo[0]))
         each, store = is_per_fold(upstream.checkpoint), plan.cache if todo else None
         cached = None if store is None or each else stored_states(plan.training, manifest, store)
         for count, number in enumerate(wanted, start=1):
@@ -109,10 +109,10 @@ def run(
             if store is not None and each:
                 cached = stored_states(plan.training, manifest, store, number)
             _run_fold(plan, manifest, folds, folder, number, cached)
-        return folder.path, collect(folder)
+        return folder.path, aggregate_folds(folder)
 
 
-def _check_upstream(plan: Plan) -> None:
+def _check_upstream(plan: RunPlan) -> None:
     """Check what is known of the upstream before a corpus is read.
 
     Raises:
@@ -129,20 +129,20 @@ def _check_upstream(plan: Plan) -> None:
 
 
 def _run_fold(
-    plan: Plan, manifest: Manifest, folds: Folds, folder: RunFolder, number: int, cached: CachedUpstream | None
+    plan: RunPlan, manifest: Manifest, folds: Folds, folder: RunFolder, number: int, cached: CachedUpstream | None
 ) -> None:
     """Train one fold to its end and test its dev-best checkpoint, unless that is done."""
     training, fold, begun = plan.training, folder.fold(number), time.monotonic()
     with fold.only_here():
         if fold.is_finished and not plan.score_again:
             return  # another process has finished it meanwhile
-        inputs = expert_of(training.downstream).prepare(manifest, folds, fold, number)
+        inputs = downstream_kind(training.downstream).prepare(manifest, folds, fold, number)
         if cached is not None:
             inputs = dataclasses.replace(inputs, cached=cached.store.key.dtype)
         if plan.pretrained is not None:
-            keep_start(fold, plan.pretrained, number)
+            pin_head(fold, plan.pretrained, number)
             inputs = dataclasses.replace(inputs, pretrained=str(head_of(plan.pretrained, number)))
-        keep_upstream(fold, of_fold(training.upstream.checkpoint, number), training.upstream.checkpoint)
+        pin_upstream(fold, of_fold(training.upstream.checkpoint, number), training.upstream.checkpoint)
         if not plan.score_again:
             training = counted(training, len(folds[number].train))
             if plan.training.settings.runner.epochs is not None:
@@ -150,4 +150,4 @@ def _run_fold(
                 logger.info("fold %d: %s are %s optimiser steps", number, plan.training.settings.runner.length, steps)
             launch.train(training, inputs, fold.path, cached)
         score_best(fold, training.device, cached)
-    say_scored(fold, number, begun)
+    log_score(fold, number, begun)

@@ -17,14 +17,14 @@ from pathlib import Path
 from s3prl_emotion.classical import classifier_of
 from s3prl_emotion.errors import ConfigError, EmotionError, RunError
 from s3prl_emotion.evaluation.summary import summarise_again
-from s3prl_emotion.experiment.points import Point, work_off
-from s3prl_emotion.experiment.remarks import rate_tag
+from s3prl_emotion.experiment.deviations import rate_tag
+from s3prl_emotion.experiment.jobs import Job, run_jobs
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.protocols.seal import MADE
+from s3prl_emotion.protocols.integrity import MADE
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction
-from s3prl_emotion.runs.results import Results, Settings, read_results
+from s3prl_emotion.runs.results import Results, RunSettings, read_results
 
 SUPERB_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """The learning rates that SUPERB allows to choose from (Yang et al., Interspeech 2021)."""
@@ -80,7 +80,7 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
         for of in product(grid.upstreams, grid.downstreams, grid.seeds)
     }
     points = [point for by_rate in systems.values() for point in by_rate.values()]
-    worked = work_off(points, strict=True)
+    worked = run_jobs(points, strict=True)
     folders: list[Path] = []
     for by_rate in systems.values():
         done = {rate: worked.finished[point.key] for rate, point in by_rate.items() if point.key in worked.finished}
@@ -94,9 +94,9 @@ def sweep(request: Request, grid: Grid) -> list[Path]:
     return folders
 
 
-def _point(request: Request, upstream: str, downstream: str, seed: int, rate: float | None) -> Point:
+def _point(request: Request, upstream: str, downstream: str, seed: int, rate: float | None) -> Job:
     name = f"{upstream} {downstream}" + ("" if rate is None else f" lr {rate:g}")
-    return Point(name, at_point(request, upstream, downstream, seed, rate))
+    return Job(name, at_point(request, upstream, downstream, seed, rate))
 
 
 def at_point(request: Request, upstream: str, downstream: str, seed: int, rate: float | None = None) -> Request:
@@ -167,7 +167,7 @@ def _write(
         fold.fold: fold.step for key, record in records.items() for fold in record.folds if chosen[fold.fold] == key
     }
     spelled = ", ".join(f"{value:g}" for value in sorted(candidates))
-    settings = old.settings or Settings()
+    settings = old.settings or RunSettings()
     words = {"lr": f"chosen in each fold on its dev set from {spelled}"}
     settings = dataclasses.replace(settings, further={**settings.further, **words})
     results = summarise_again(old, predictions, old.labels, steps, settings)

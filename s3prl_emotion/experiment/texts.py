@@ -7,19 +7,19 @@ import json
 import logging
 from typing import Any
 
-from s3prl_emotion.bridge.experts import expert_of
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.runs.plan import Training
+from s3prl_emotion.runs.plan import TrainingSpec
 from s3prl_emotion.runs.record import read_json
-from s3prl_emotion.text.source import TextChoice, choose, spoken, texts_sha256
+from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
+from s3prl_emotion.text.choice import TextChoice, choose_texts, parse_text_choice, texts_sha256
 
 logger = logging.getLogger(__name__)
 
 
-def settle_text(text: str | None, allow_empty: bool, training: Training) -> tuple[TextChoice | None, Training]:
+def settle_text(text: str | None, allow_empty: bool, training: TrainingSpec) -> tuple[TextChoice | None, TrainingSpec]:
     """What a run reads as being said, and its training with the encoder's place written out.
 
     Args:
@@ -35,7 +35,7 @@ def settle_text(text: str | None, allow_empty: bool, training: Training) -> tupl
         UpstreamError: if there is no such encoder
     """
     expert = training.settings.expert
-    config = expert_of(training.downstream).model(expert).text
+    config = downstream_kind(training.downstream).model(expert).text
     if config is None:
         for flag, given in (("--text", text is not None), ("--allow-empty-text", allow_empty)):
             if given:
@@ -49,7 +49,7 @@ def settle_text(text: str | None, allow_empty: bool, training: Training) -> tupl
     from s3prl_emotion.text.loading import TEXT_ENCODER, find_model
 
     source = find_model(config.encoder, TEXT_ENCODER)
-    choice = dataclasses.replace(choose(text, allow_empty), encoder_sha256=source.sha256)
+    choice = dataclasses.replace(parse_text_choice(text, allow_empty), encoder_sha256=source.sha256)
     if source.revision is None:
         model = dataclasses.replace(expert.modelrc, text=dataclasses.replace(config, encoder=source.place))
         settings = dataclasses.replace(training.settings, expert=dataclasses.replace(expert, modelrc=model))
@@ -57,7 +57,7 @@ def settle_text(text: str | None, allow_empty: bool, training: Training) -> tupl
     return choice, training
 
 
-def put_texts(manifest: Manifest, choice: TextChoice, training: Training, folder: RunFolder) -> Manifest:
+def put_texts(manifest: Manifest, choice: TextChoice, training: TrainingSpec, folder: RunFolder) -> Manifest:
     """The manifest with the texts of a run, and ``text.json``, which says where they come from and what was cut.
 
     Raises:
@@ -66,7 +66,7 @@ def put_texts(manifest: Manifest, choice: TextChoice, training: Training, folder
     from s3prl_emotion.text.loading import open_encoder
 
     config = training.settings.expert.modelrc.text
-    manifest, told = spoken(manifest, choice)
+    manifest, told = choose_texts(manifest, choice)
     opened = open_encoder(config.encoder, config.max_tokens)
     lengths = {item.text: opened.tokens(item.text or "")[1] for item in manifest.utterances}
     cut = [item.id for item in manifest.utterances if lengths[item.text] > opened.max_tokens]

@@ -30,7 +30,7 @@ _HEADROOM = 1.05  # bytes are estimated from durations
 
 
 @dataclass(frozen=True)
-class Utterance:
+class Waveform:
     """What to extract."""
 
     key: str  # of the waveform's content
@@ -40,7 +40,7 @@ class Utterance:
 
 def extract(
     store: Store,
-    utterances: Sequence[Utterance],
+    utterances: Sequence[Waveform],
     compute: Callable[[Tensor], Tensor],
     device: str,
     limit_bytes: int | None = None,
@@ -102,7 +102,7 @@ def writing(store: Store) -> Iterator[None]:
         yield
 
 
-def _missing(store: Store, utterances: Sequence[Utterance]) -> list[Utterance]:
+def _missing(store: Store, utterances: Sequence[Waveform]) -> list[Waveform]:
     return [item for item in {item.key: item for item in utterances}.values() if item.key not in store]
 
 
@@ -162,7 +162,7 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def _needed_bytes(store: Store, missing: Sequence[Utterance]) -> int:
+def _needed_bytes(store: Store, missing: Sequence[Waveform]) -> int:
     if store.key.form in STATISTICS:
         frames = float(len(missing) * STATISTICS[store.key.form])
     else:
@@ -170,10 +170,10 @@ def _needed_bytes(store: Store, missing: Sequence[Utterance]) -> int:
     return int(frames * store.frame_bytes * _HEADROOM)
 
 
-def _read_ahead(utterances: Sequence[Utterance]) -> Iterator[tuple[Utterance, np.ndarray]]:
+def _read_ahead(utterances: Sequence[Waveform]) -> Iterator[tuple[Waveform, np.ndarray]]:
     """Waveforms in order, a few of them decoded by another thread while the upstream computes."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: deque[tuple[Utterance, Future[np.ndarray]]] = deque()
+        waiting: deque[tuple[Waveform, Future[np.ndarray]]] = deque()
         for item in utterances:
             waiting.append((item, pool.submit(item.read)))
             if len(waiting) > _AHEAD:

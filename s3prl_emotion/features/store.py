@@ -77,7 +77,7 @@ class StoreKey:
 
 
 @dataclass(frozen=True)
-class Shape:
+class StoreShape:
     """What all entries of a store share."""
 
     layers: int
@@ -96,7 +96,7 @@ class Entry:
 
 
 class Store:
-    """One upstream's hidden states; :func:`~s3prl_emotion.features.finding.find_store` finds or makes its folder.
+    """One upstream's hidden states; :func:`~s3prl_emotion.features.lookup.find_store` finds or makes its folder.
 
     Args:
         folder: of the store
@@ -229,7 +229,7 @@ class Store:
         return mapped
 
 
-def read_about(folder: Path) -> tuple[StoreKey, Shape, str]:
+def read_about(folder: Path) -> tuple[StoreKey, StoreShape, str]:
     """What ``key.json`` of a store says: what it depends on, its shape, and the SHA-256 of its probe.
 
     Raises:
@@ -240,7 +240,7 @@ def read_about(folder: Path) -> tuple[StoreKey, Shape, str]:
     try:
         content = json.loads(about.read_text(encoding="utf-8"))
         key = StoreKey(**{name: content[name] for name in StoreKey.__dataclass_fields__})
-        shape = Shape(**{name: int(content[name]) for name in Shape.__dataclass_fields__})
+        shape = StoreShape(**{name: int(content[name]) for name in StoreShape.__dataclass_fields__})
         if key.dtype not in DTYPES or min(asdict(shape).values()) < 1:
             raise ValueError(f"dtype {key.dtype!r}, {shape}")
         return key, shape, str(content["probe_sha256"])

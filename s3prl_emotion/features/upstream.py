@@ -14,7 +14,7 @@ from s3prl_emotion.audio import waveform_key
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.extraction import writing
 from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.packed import Packed
+from s3prl_emotion.features.ragged import RaggedBatch
 from s3prl_emotion.features.store import DamagedEntry, Store
 from s3prl_emotion.features.writing import Writer
 
@@ -156,7 +156,7 @@ class BlockFeaturizer(LayerSum):
         self.output_dim = store.width
         self.downsample_rate = store.rate
 
-    def forward(self, wavs: list[Tensor], features: dict[str, Any]) -> Packed:  # type: ignore[override]
+    def forward(self, wavs: list[Tensor], features: dict[str, Any]) -> RaggedBatch:  # type: ignore[override]
         """What the upstream gave for ``wavs`` to ``(frames_i, width)`` for each utterance."""
         blocks = features["blocks"]
-        return Packed(super().forward(blocks), [block.shape[1] for block in blocks])
+        return RaggedBatch(super().forward(blocks), [block.shape[1] for block in blocks])

@@ -36,7 +36,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Part:
+class ClipCrop:
     """Utterances that one forward pass holds, on the CPU."""
 
     waveforms: Tensor  # (batch, samples), zero-padded
@@ -131,7 +131,7 @@ class Batches:
         parts = cut(order, self.frames, self.batch, self.framing)
         return [parts[index] for index in drawn.permutation(len(parts))]
 
-    def part(self, step: int, members: Sequence[int], read: Callable[[Clip], np.ndarray] | None = None) -> Part:
+    def part(self, step: int, members: Sequence[int], read: Callable[[Clip], np.ndarray] | None = None) -> ClipCrop:
         """Crop, pad and mask the clips of a part."""
         shortest = int(min(self.frames[index] for index in members))
         waveforms, labels = [], []
@@ -187,7 +187,7 @@ def assembled(
     labels: Sequence[np.ndarray],
     mask: MaskSettings,
     drawn: Sequence[np.random.Generator],
-) -> Part:
+) -> ClipCrop:
     """Pad waveforms and labels to the longest, and mask."""
     lengths = [len(label) for label in labels]
     padded = np.zeros((len(waveforms), max(map(len, waveforms))), dtype=np.float32)
@@ -196,10 +196,12 @@ def assembled(
         row[: len(waveform)] = waveform
         target[: len(label)] = label
     masked = RULES[mask.rule](lengths, mask, drawn)
-    return Part(torch.from_numpy(padded), torch.tensor(lengths), torch.from_numpy(targets), torch.from_numpy(masked))
+    return ClipCrop(
+        torch.from_numpy(padded), torch.tensor(lengths), torch.from_numpy(targets), torch.from_numpy(masked)
+    )
 
 
-def divided(ids: Sequence[str], dev_share: float, seed: int) -> tuple[list[str], list[str]]:
+def split_files(ids: Sequence[str], dev_share: float, seed: int) -> tuple[list[str], list[str]]:
     """Divide files at random into those to train on and those whose loss chooses the checkpoint, in their order.
 
     Raises:

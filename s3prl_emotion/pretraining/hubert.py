@@ -53,8 +53,8 @@ def read_base(folder: Path) -> Base:
     Raises:
         UpstreamError: if it is no HuBERT, or cannot be loaded
     """
-    from s3prl_emotion.upstreams._weights import read_weights, weight_files
     from s3prl_emotion.upstreams.transformers import load_encoder, read_config
+    from s3prl_emotion.upstreams.weights import read_weights, weight_files
 
     if not folder.is_dir():
         raise UpstreamError(f"{folder}: no such folder; expected a HuBERT in transformers format, or a Hub id")

@@ -23,11 +23,11 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.interruption import check, deferred
 from s3prl_emotion.pretraining.batches import DEV_STEP, generator
 from s3prl_emotion.pretraining.checkpoints import save
-from s3prl_emotion.pretraining.history import Bar, History
+from s3prl_emotion.pretraining.log import ProgressBar, TrainingLog
 from s3prl_emotion.pretraining.processes import any_asked, sum_gradients, summed
-from s3prl_emotion.pretraining.progress import Progress, restore_progress, save_progress
 from s3prl_emotion.pretraining.settings import Schedule
-from s3prl_emotion.pretraining.task import Batches, Measured, P, Task
+from s3prl_emotion.pretraining.state import TrainerState, restore_state, save_state
+from s3prl_emotion.pretraining.task import BatchSource, LossSums, P, Task
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class Loop(Generic[P]):
     def __init__(
         self,
         task: Task[P],
-        train: Batches[P],
-        dev: Batches[P],
+        train: BatchSource[P],
+        dev: BatchSource[P],
         settings: Schedule,
         folder: Path,
         seed: int,
@@ -78,12 +78,12 @@ class Loop(Generic[P]):
             weight_decay=given.weight_decay,
         )
         self.scaler = accelerator.scaler
-        self.progress = Progress()
+        self.progress = TrainerState()
         self._heard_s = 0.0
 
     # --- the whole training ---------------------------------------------------------------------------------------
 
-    def run(self) -> Progress:
+    def run(self) -> TrainerState:
         """Train to the last step, from the checkpoint where there is one.
 
         Returns:
@@ -93,7 +93,7 @@ class Loop(Generic[P]):
             RunError: if the loss is not finite, or a checkpoint cannot be read or written
         """
         self._restore()
-        history = History(self.folder, self.progress.step, self.accelerator.is_main_process)
+        history = TrainingLog(self.folder, self.progress.step, self.accelerator.is_main_process)
         self.model.train()
         with deferred("the step"), self._bar() as bar, history, ThreadPoolExecutor(max_workers=1) as reader:
             waiting: Future[list[P]] | None = None
@@ -110,7 +110,7 @@ class Loop(Generic[P]):
                     check(f"{self.name}: {self.folder} has a checkpoint of step {step + 1} of {self.settings.steps}")
         return self.progress
 
-    def _evaluate_and_save(self, history: History, stops: bool) -> None:
+    def _evaluate_and_save(self, history: TrainingLog, stops: bool) -> None:
         done, last = self.progress.step, self.progress.step == self.settings.steps
         if done % self.settings.eval_every == 0 or last:
             figures = self.evaluate()
@@ -133,7 +133,7 @@ class Loop(Generic[P]):
         members = self.train_batches.members(step)
         return [self.train_batches.part(step, members[place]) for place in self._mine(members)]
 
-    def _step(self, step: int, parts: Sequence[P], history: History, bar: Bar) -> None:
+    def _step(self, step: int, parts: Sequence[P], history: TrainingLog, bar: ProgressBar) -> None:
         """Forward, backward and update."""
         settings = self.settings
         device = self.accelerator.device
@@ -173,7 +173,7 @@ class Loop(Generic[P]):
             history.write(step + 1, "train", {**figures, "lr": rate, "gradient_norm": float(norm)})
         bar.show(step + 1, self._heard_s, figures[self.task.shown])
 
-    def _sums(self, found: Measured) -> Tensor:
+    def _sums(self, found: LossSums) -> Tensor:
         device = self.accelerator.device
         return torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in found.sums])
 
@@ -218,15 +218,15 @@ class Loop(Generic[P]):
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        save_progress(self.folder / CHECKPOINT, self.progress, self.model, self.optimiser, self.scaler)
+        save_state(self.folder / CHECKPOINT, self.progress, self.model, self.optimiser, self.scaler)
 
     def _restore(self) -> None:
-        self.progress = restore_progress(self.folder / CHECKPOINT, self.model, self.optimiser, self.scaler)
+        self.progress = restore_state(self.folder / CHECKPOINT, self.model, self.optimiser, self.scaler)
         if self.progress.step:
             logger.info("%s: going on after step %d of %d", self.name, self.progress.step, self.settings.steps)
 
-    def _bar(self) -> Bar:
-        return Bar(self.name, self.progress.step, self.settings.steps, self.accelerator.is_main_process)
+    def _bar(self) -> ProgressBar:
+        return ProgressBar(self.name, self.progress.step, self.settings.steps, self.accelerator.is_main_process)
 
 
 def forget_checkpoints(folder: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.pretraining.batches import Batches, Clip, Part, divided
+from s3prl_emotion.pretraining.batches import Batches, Clip, ClipCrop, split_files
 from s3prl_emotion.pretraining.checkpoints import load
 from s3prl_emotion.pretraining.clustering import unigram_accuracy
 from s3prl_emotion.pretraining.hubert import Base, new_folder, read_base, seeded, write_model
@@ -22,8 +22,8 @@ from s3prl_emotion.pretraining.labels import PseudoLabels, check_labels
 from s3prl_emotion.pretraining.loop import BEST, Loop
 from s3prl_emotion.pretraining.masks import MaskSettings, fewest_frames
 from s3prl_emotion.pretraining.objective import MaskedPrediction
-from s3prl_emotion.pretraining.settings import Training
-from s3prl_emotion.pretraining.task import Measured, Task
+from s3prl_emotion.pretraining.settings import MaskedPredictionConfig
+from s3prl_emotion.pretraining.task import LossSums, Task
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ MODEL = "model"
 """In a stage's folder: the weights of the best dev loss, in transformers format."""
 
 
-class MaskedTask(Task[Part]):
+class MaskedTask(Task[ClipCrop]):
     """Cross-entropy over masked frames, and the penalty times their number.
 
     Args:
@@ -47,17 +47,17 @@ class MaskedTask(Task[Part]):
         super().__init__(model)
         self.penalty = penalty
 
-    def weights(self, part: Part) -> tuple[float, ...]:
+    def weights(self, part: ClipCrop) -> tuple[float, ...]:
         return (float(part.mask.sum()),)
 
-    def measure(self, part: Part, tensors: tuple[Tensor, ...], everything: bool) -> Measured:
+    def measure(self, part: ClipCrop, tensors: tuple[Tensor, ...], everything: bool) -> LossSums:
         found = self.model(*tensors, unmasked=everything)
         frames, count = int(part.lengths.sum()), int(part.mask.sum())
         loss = found.cross_entropy + self.penalty * found.penalty * count
         others = found.unmasked_correct
         sums = [found.cross_entropy.detach(), found.penalty.detach() * count, count, found.correct]
         sums += [frames - count, others, frames] if others is not None else [0, 0, frames]
-        return Measured((loss,), sums)
+        return LossSums((loss,), sums)
 
     def figures(self, totals: Sequence[float]) -> dict[str, float]:
         """Loss, its cross-entropy, and accuracies where they were counted."""
@@ -119,7 +119,7 @@ def train(
     base_folder: Path,
     manifest: Manifest,
     labels: PseudoLabels,
-    settings: Training,
+    settings: MaskedPredictionConfig,
     seed: int,
     folder: Path,
     accelerator: Any,
@@ -142,7 +142,7 @@ def train(
     """
     base = read_base(base_folder)
     clips = clips_of(base, manifest, labels, settings.batch.min_s)
-    train_ids, dev_ids = divided([clip.id for clip in clips], settings.batch.dev_share, seed)
+    train_ids, dev_ids = split_files([clip.id for clip in clips], settings.batch.dev_share, seed)
     by_id = {clip.id: clip for clip in clips}
 
     def batches(ids: Sequence[str], part: str) -> Batches:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s3prl_emotion.errors import nearest
+from s3prl_emotion.errors import suggest
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class MaskSettings:
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
-            raise ValueError(f"unknown mask rule {self.rule!r}. {nearest(self.rule, RULES)}")
+            raise ValueError(f"unknown mask rule {self.rule!r}. {suggest(self.rule, RULES)}")
         if not 0 < self.prob <= 1:
             raise ValueError(f"prob must be in (0, 1], got {self.prob}")
         if self.length < 1 or self.min_masks < 0:

@@ -46,7 +46,7 @@ class LabelHead(nn.Module):
             ) / self.temperature
 
 
-class Part(NamedTuple):
+class LossPart(NamedTuple):
     """What one forward pass gives: sums, so that parts and processes add up."""
 
     cross_entropy: Tensor  # summed over masked frames
@@ -119,7 +119,9 @@ class MaskedPrediction(nn.Module):
         given = {} if bool((lengths == features.shape[1]).all()) else {"attention_mask": valid}
         return self.hubert.encoder(hidden, **given)[0], penalty
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, labels: Tensor, mask: Tensor, unmasked: bool = False) -> Part:
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, labels: Tensor, mask: Tensor, unmasked: bool = False
+    ) -> LossPart:
         """The objective's sums over a part of a batch.
 
         Args:
@@ -140,4 +142,4 @@ class MaskedPrediction(nn.Module):
                 valid = torch.arange(mask.shape[1], device=mask.device) < lengths[:, None]
                 rest = valid & ~mask
                 others = (self.head(states.detach()[rest]).argmax(dim=-1) == labels[rest]).sum()
-        return Part(cross_entropy, penalty, correct, others)
+        return LossPart(cross_entropy, penalty, correct, others)

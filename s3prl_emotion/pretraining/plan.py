@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.corpora import Manifest, corpora
 from s3prl_emotion.errors import ConfigError, ProtocolError, RunError
 from s3prl_emotion.experiment.preparation import prepare
@@ -19,13 +18,14 @@ from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.record import differences, read_json
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
 
 RECIPE_FILE = "recipe.json"
 DEFAULT_ROOT = Path("result/pretraining")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class PretrainRequest:
     """What to pretrain, as far as recipes agree.
 
     Args:
@@ -65,7 +65,7 @@ class Wanted:
     cache_options: CacheOptions = field(default_factory=CacheOptions)
 
 
-def protocol_of(wanted: Wanted, corpus: str) -> tuple[Protocol, bool]:
+def protocol_of(wanted: PretrainRequest, corpus: str) -> tuple[Protocol, bool]:
     """The protocol, and whether no stage hears what a fold tests on.
 
     Raises:
@@ -82,19 +82,21 @@ def protocol_of(wanted: Wanted, corpus: str) -> tuple[Protocol, bool]:
     return protocol, inductive
 
 
-def run_name(wanted: Wanted, corpus: str, protocol: Protocol, inductive: bool) -> str:
+def run_name(wanted: PretrainRequest, corpus: str, protocol: Protocol, inductive: bool) -> str:
     """The end of a pretraining folder's name."""
     request = Request(s3prl={}, corpus=corpus, data=wanted.data, corpus_options=wanted.corpus_options)
     mode = "-inductive" if inductive and protocol.transductive else ""
     return f"{corpus_name(request)}-{protocol.name}{mode}{seed_name(wanted)}"
 
 
-def seed_name(wanted: Wanted) -> str:
+def seed_name(wanted: PretrainRequest) -> str:
     """What a folder's name says of the seed: nothing of the default."""
     return "" if wanted.seed == DEFAULT_SEED else f"-seed{wanted.seed}"
 
 
-def identity_of(wanted: Wanted, recipe: str, protocol: str | None, inductive: bool, **own: Any) -> dict[str, Any]:
+def identity_of(
+    wanted: PretrainRequest, recipe: str, protocol: str | None, inductive: bool, **own: Any
+) -> dict[str, Any]:
     """Everything that all stages of a run share, for ``recipe.json``.
 
     Args:
@@ -148,7 +150,7 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     write_atomically(folder / RECIPE_FILE, json.dumps(identity, indent=1) + "\n")
 
 
-def division_of(wanted: Wanted, corpus: str, protocol: str, folder: Path) -> tuple[Manifest, Folds]:
+def division_of(wanted: PretrainRequest, corpus: str, protocol: str, folder: Path) -> tuple[Manifest, Folds]:
     """The corpus, checked, and its division: from the folder, if an earlier start left them there.
 
     Raises:
@@ -175,7 +177,7 @@ def division_of(wanted: Wanted, corpus: str, protocol: str, folder: Path) -> tup
     return manifest, folds
 
 
-def held_out(folds: Folds, fold: int) -> frozenset[str]:
+def excluded_ids(folds: Folds, fold: int) -> frozenset[str]:
     """The utterances that a fold's pretraining must not hear: its test part, and its dev part where the protocol keeps
     dev speakers apart from training."""
     division = folds[fold]
@@ -183,7 +185,7 @@ def held_out(folds: Folds, fold: int) -> frozenset[str]:
     return frozenset({*division.test, *dev})
 
 
-def heard_ids(folds: Folds, fold: int) -> frozenset[str]:
+def pretraining_ids(folds: Folds, fold: int) -> frozenset[str]:
     """The utterances of a divided corpus that a fold's pretraining may hear: those of train and dev that are not
-    :func:`held_out`."""
-    return frozenset({*folds[fold].train, *folds[fold].dev}) - held_out(folds, fold)
+    :func:`excluded_ids`."""
+    return frozenset({*folds[fold].train, *folds[fold].dev}) - excluded_ids(folds, fold)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s3prl_emotion.config import check_plain, from_mapping, read_yaml, shown
-from s3prl_emotion.errors import ConfigError, nearest
+from s3prl_emotion.errors import ConfigError, suggest
 from s3prl_emotion.pretraining.masks import MaskSettings
 
 D = TypeVar("D")
@@ -36,7 +36,7 @@ class BatchSettings:
 
     def __post_init__(self) -> None:
         if self.crop not in CROPS:
-            raise ValueError(f"unknown crop {self.crop!r}. {nearest(self.crop, CROPS)}")
+            raise ValueError(f"unknown crop {self.crop!r}. {suggest(self.crop, CROPS)}")
         if not 0.025 <= self.min_s <= self.max_s <= self.part_seconds <= self.seconds:
             raise ValueError(
                 "expected 0.025 <= min_s <= max_s <= part_seconds <= seconds, got "
@@ -97,7 +97,7 @@ class Schedule:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"unknown precision {self.precision!r}. {nearest(self.precision, PRECISIONS)}")
+            raise ValueError(f"unknown precision {self.precision!r}. {suggest(self.precision, PRECISIONS)}")
         if self.optimiser.warmup_steps >= self.steps:
             raise ValueError(
                 f"optimiser.warmup_steps {self.optimiser.warmup_steps} must be below steps {self.steps}: the rate "
@@ -114,7 +114,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Training(Schedule):
+class MaskedPredictionConfig(Schedule):
     """One training by masked prediction."""
 
     batch: BatchSettings = field(default_factory=BatchSettings)

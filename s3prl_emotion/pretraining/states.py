@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from s3prl_emotion.bridge import arguments
-from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.store import Store
 from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.s3prl_runner import arguments
+from s3prl_emotion.s3prl_runner.cache import CacheOptions, open_cache
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from torch import Tensor, nn
 
 
-class Part(Protocol):
+class MicroBatch(Protocol):
     """What one forward pass holds, on the CPU."""
 
     @property
@@ -21,11 +21,11 @@ class Part(Protocol):
         """What the model is given, in its order."""
 
 
-P = TypeVar("P", bound=Part)
-P_co = TypeVar("P_co", bound=Part, covariant=True)
+P = TypeVar("P", bound=MicroBatch)
+P_co = TypeVar("P_co", bound=MicroBatch, covariant=True)
 
 
-class Batches(Protocol[P_co]):
+class BatchSource(Protocol[P_co]):
     """Parts of any step, as functions of the seed and the step."""
 
     @property
@@ -50,7 +50,7 @@ class Batches(Protocol[P_co]):
         """The parts that choose the checkpoint, the same at every evaluation."""
 
 
-class Measured(NamedTuple):
+class LossSums(NamedTuple):
     """What one forward pass over a part gives."""
 
     losses: tuple[Tensor, ...]  # each a sum, to be divided by its weight and added
@@ -65,7 +65,7 @@ class Task(abc.ABC, Generic[P]):
     """
 
     sums: int
-    """How many figures :class:`Measured` has."""
+    """How many figures :class:`LossSums` has."""
     shown: str
     """The figure that the progress bar shows as the loss."""
 
@@ -77,11 +77,11 @@ class Task(abc.ABC, Generic[P]):
         """What each loss is divided by, as far as it is in this part; known before the forward pass."""
 
     @abc.abstractmethod
-    def measure(self, part: P, tensors: tuple[Tensor, ...], everything: bool) -> Measured:
+    def measure(self, part: P, tensors: tuple[Tensor, ...], everything: bool) -> LossSums:
         """Run the model on a part.
 
         Args:
-            part: as :class:`Batches` gave it
+            part: as :class:`BatchSource` gave it
             tensors: its own, on the device
             everything: also compute the figures that cost time
         """

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 from s3prl_emotion.registry import Registry
 
 protocols: Registry[Protocol] = Registry("protocol", "s3prl_emotion.protocols")
@@ -13,4 +13,4 @@ protocols: Registry[Protocol] = Registry("protocol", "s3prl_emotion.protocols")
 
 from s3prl_emotion.protocols.split import Fold, Folds, make_folds  # noqa: E402  (needs the registry)
 
-__all__ = ["Fold", "Folds", "Protocol", "Training", "make_folds", "protocols"]
+__all__ = ["Fold", "Folds", "Protocol", "TrainingPool", "make_folds", "protocols"]

@@ -49,7 +49,7 @@ def examples() -> tuple[Manifest, ...]:
     )
 
 
-def divided(manifest: Manifest, protocol: Protocol) -> list[Any]:
+def divide_example(manifest: Manifest, protocol: Protocol) -> list[Any]:
     """Folds as plain values; the kind of error where the protocol does not divide such a corpus."""
     return json.loads(_division(manifest, protocol))  # type: ignore[no-any-return]
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from s3prl_emotion.corpora.manifest import Manifest
-from s3prl_emotion.protocols._likeness import Facts, Stretches, speaker_of
+from s3prl_emotion.protocols.matching import Stretches, UtteranceKeys, speaker_of
 
 
 @dataclass(frozen=True)
-class Part:
+class FoldPart:
     """A part of a fold: its utterances, and what others are looked up in."""
 
-    items: tuple[Facts, ...]
+    items: tuple[UtteranceKeys, ...]
     ids: frozenset[str]
     speakers: frozenset[str]  # those that are known
     sounds: Mapping[str, str]  # to the id of the first utterance that has it; so of roots
@@ -23,7 +23,7 @@ class Part:
     stretches: Stretches
 
     @classmethod
-    def of(cls, found: Iterable[Facts]) -> Part:
+    def of(cls, found: Iterable[UtteranceKeys]) -> FoldPart:
         items = tuple(found)
         backwards = items[::-1]
         return cls(
@@ -38,22 +38,22 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Heard:
+class PretrainingPart:
     """What an upstream was pretrained on."""
 
     sounds: Mapping[str, str]  # to the id of an utterance that has it
     speakers: frozenset[str]
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Heard:
+    def of(cls, manifest: Manifest) -> PretrainingPart:
         sounds = {item.sound: item.id for item in manifest.utterances if item.sound is not None}
         return cls(sounds, frozenset(filter(None, map(speaker_of, manifest.utterances))))
 
 
-def voices(known: Iterable[Facts]) -> list[tuple[Facts, Facts]]:
+def voices(known: Iterable[UtteranceKeys]) -> list[tuple[UtteranceKeys, UtteranceKeys]]:
     """Pairs of utterances of one recording whose speakers have different names: one of the two is wrong, or the two are
     one person. One pair of each two names and recording."""
-    by_sound: dict[str, dict[str, Facts]] = {}
+    by_sound: dict[str, dict[str, UtteranceKeys]] = {}
     for item in known:
         if item.sound is not None and item.speaker:
             by_sound.setdefault(item.sound, {}).setdefault(item.speaker, item)

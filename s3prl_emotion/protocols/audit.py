@@ -18,8 +18,8 @@ from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.corpora.spelling import likely
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import parse_json, write_atomically
-from s3prl_emotion.protocols._likeness import Facts, facts
-from s3prl_emotion.protocols._parts import Heard, Part, voices
+from s3prl_emotion.protocols._parts import FoldPart, PretrainingPart, voices
+from s3prl_emotion.protocols.matching import UtteranceKeys, facts
 from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.record import declared
 from s3prl_emotion.protocols.split import Folds
@@ -128,10 +128,10 @@ def audit(
     folds.check_of(manifest)
     known = facts(manifest)
     pairs = voices(known.values())
-    heard = [(data, Heard.of(data.manifest)) for data in pretraining]
+    heard = [(data, PretrainingPart.of(data.manifest)) for data in pretraining]
     found: list[Finding] = []
     for fold in folds.folds:
-        parts = {part: Part.of(known[name] for name in getattr(fold, part)) for part in ("train", "dev", "test")}
+        parts = {part: FoldPart.of(known[name] for name in getattr(fold, part)) for part in ("train", "dev", "test")}
         for first, second in combinations(parts, 2):
             found += _between(fold.number, protocol, (first, second), parts[first], parts[second])
         for first, second in combinations_with_replacement(parts, 2):
@@ -142,7 +142,7 @@ def audit(
     return found
 
 
-def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part, two: Part) -> list[Finding]:
+def _between(number: int, protocol: Protocol, names: tuple[str, str], one: FoldPart, two: FoldPart) -> list[Finding]:
     is_test = names[1] == "test"
     same_set = protocol.selection_on_test and names == ("dev", "test")
     siblings = DECLARED if protocol.siblings_in_dev and names == ("train", "dev") else LEAK
@@ -193,7 +193,11 @@ def _between(number: int, protocol: Protocol, names: tuple[str, str], one: Part,
 
 
 def _voices(
-    number: int, names: tuple[str, str], one: Part, two: Part, pairs: Sequence[tuple[Facts, Facts]]
+    number: int,
+    names: tuple[str, str],
+    one: FoldPart,
+    two: FoldPart,
+    pairs: Sequence[tuple[UtteranceKeys, UtteranceKeys]],
 ) -> list[Finding]:
     """Speakers with a recording in common, one of them in each of two parts, or both in one."""
     found: dict[frozenset[str], str] = {}
@@ -207,7 +211,9 @@ def _voices(
     return [Finding(number, VOICE, names, REPORTED, len(concerned), len(two.speakers), examples)] if found else []
 
 
-def _pretraining(number: int, protocol: Protocol, data: Pretraining, other: Heard, test: Part) -> list[Finding]:
+def _pretraining(
+    number: int, protocol: Protocol, data: Pretraining, other: PretrainingPart, test: FoldPart
+) -> list[Finding]:
     heard = [
         f"{other.sounds[item.sound]} = {item.id}" for item in test.items if item.sound and item.sound in other.sounds
     ]

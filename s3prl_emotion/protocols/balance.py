@@ -17,7 +17,7 @@ from typing import Any
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.protocols.protocol import Training
+from s3prl_emotion.protocols.protocol import TrainingPool
 from s3prl_emotion.protocols.split import Fold, Folds
 
 SIZES: Mapping[str, Callable[[list[int]], int]] = {
@@ -109,7 +109,7 @@ def balanced(manifest: Manifest, folds: Folds, size: int | str, seed: int) -> Ba
             pool = [manifest.by_id[name] for name in kept]
             pool += [stand_in(manifest.by_id[copy.of], copy) for copy in copies]
             test = tuple(manifest.by_id[name] for name in fold.test)
-            train, dev = protocol.divide(Training(fold.number, tuple(pool), speakers, test))
+            train, dev = protocol.divide(TrainingPool(fold.number, tuple(pool), speakers, test))
         else:
             train, dev = (*kept, *(copy.id for copy in copies)), fold.dev
         result.append(Fold(fold.number, train, dev, fold.test))

@@ -6,7 +6,7 @@ from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.folding import TestSets, corpus_folds, folds_by_speaker
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 
 def test_sets(manifest: Manifest) -> TestSets:
@@ -32,7 +32,7 @@ def test_sets(manifest: Manifest) -> TestSets:
     return tests
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Dev is, in each training corpus, the first of up to five speaker-disjoint folds; a lone speaker trains.
 
     Where the first fold leaves train or dev without a class of its corpus, it is the fold that leaves most of them.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.protocols._checks import check_fold
-from s3prl_emotion.protocols._likeness import Facts, Stretches, facts
+from s3prl_emotion.protocols.matching import Stretches, UtteranceKeys, facts
 from s3prl_emotion.protocols.protocol import Protocol
 from s3prl_emotion.protocols.split import Fold, Folds
 
@@ -32,7 +32,7 @@ def without_leaks(manifest: Manifest, folds: Folds, protocol: Protocol) -> tuple
     return Folds.of(manifest, folds.protocol, kept), dropped
 
 
-def _apart(known: Mapping[str, Facts], ids: Sequence[str], later: Sequence[str]) -> tuple[str, ...]:
+def _apart(known: Mapping[str, UtteranceKeys], ids: Sequence[str], later: Sequence[str]) -> tuple[str, ...]:
     """Those of ``ids`` that share no recording with others in ``later``; the same id there is the protocol's doing."""
     same = set(later)
     items = [known[name] for name in later]
@@ -40,7 +40,7 @@ def _apart(known: Mapping[str, Facts], ids: Sequence[str], later: Sequence[str])
     roots = {item.root for item in items}
     stretches = Stretches(items)
 
-    def is_apart(item: Facts) -> bool:
+    def is_apart(item: UtteranceKeys) -> bool:
         return item.id in same or not (item.sound in sounds or item.root in roots or stretches.overlap(item))
 
     return tuple(name for name in ids if is_apart(known[name]))

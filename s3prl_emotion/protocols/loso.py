@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.folding import one_speaker_each
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 DEV_SHARE = 0.2
 """Of the speakers that are left; the share is ours."""
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Dev is the speakers of the next folds, cyclically: a fifth of those that are left, rounded up.
 
     Where these leave dev or train without a class, those that have one still missing in dev are taken first.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.folding import official_folds
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The official train and dev parts, or the lists of the fold."""
     if any(item.official_part is not None for item in training.test):
         train, dev = (

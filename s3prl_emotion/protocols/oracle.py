@@ -6,10 +6,10 @@ No held-out figure: it tells how much choosing on the test set flatters. It is m
 from __future__ import annotations
 
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Everything outside of the test set trains, and the test set selects."""
     return tuple(item.id for item in training.utterances), tuple(item.id for item in training.test)
 

@@ -12,13 +12,13 @@ import functools
 
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.folding import random_share, stratified_cut
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 SHARE = 0.2
 SEED = 0
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """A stratified fifth of what is left selects."""
     train, dev = stratified_cut(training.utterances, SHARE, SEED, "protocol paper-d")
     return tuple(item.id for item in train), tuple(item.id for item in dev)

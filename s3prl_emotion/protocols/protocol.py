@@ -13,7 +13,7 @@ SELECTIONS = ("accuracy", "ua", "macro_f1")
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingPool:
     """What a protocol divides: the utterances of one fold that it may train and select on."""
 
     fold: int
@@ -28,7 +28,7 @@ class Training:
         return train, tuple(item.id for item in self.utterances if item.speaker in speakers)
 
 
-Divide = Callable[[Training], tuple[tuple[str, ...], tuple[str, ...]]]
+Divide = Callable[[TrainingPool], tuple[tuple[str, ...], tuple[str, ...]]]
 """Gives the ids to train on and those to select on, in their order."""
 
 

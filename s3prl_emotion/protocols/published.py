@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.folding import published_folds
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 from s3prl_emotion.protocols.superb import divide as divide_at_random
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The prescribed dev list; where there is none, a random 20 % of the training list under seed 0 (ours)."""
     if not training.dev:
         return divide_at_random(training)

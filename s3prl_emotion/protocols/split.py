@@ -15,7 +15,7 @@ from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols._checks import check_fold, classes_absent
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +196,9 @@ def divide_unchecked(manifest: Manifest, protocol: Protocol) -> Iterator[Fold]:
             if listed is None
             else tuple(manifest.by_id[name] for name in listed)
         )
-        part = Training(number, training, test_speakers, tuple(test), tuple(manifest.by_id[name] for name in given_dev))
+        part = TrainingPool(
+            number, training, test_speakers, tuple(test), tuple(manifest.by_id[name] for name in given_dev)
+        )
         train, dev = protocol.divide(part)
         if strangers:
             train += _trainable(whole, strangers, number, protocol.follows_lists)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Dev is every training utterance of the speakers that the next fold, cyclically, tests on.
 
     Raises:

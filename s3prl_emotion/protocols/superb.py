@@ -7,13 +7,13 @@ shares its speakers with the training set (Yang et al., SUPERB, Interspeech 2021
 from __future__ import annotations
 
 from s3prl_emotion.protocols import protocols
-from s3prl_emotion.protocols.protocol import Protocol, Training
+from s3prl_emotion.protocols.protocol import Protocol, TrainingPool
 
 VALID_RATIO = 0.2
 SEED = 0
 
 
-def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The permutation of ``random_split``: its first ``int((1 - 0.2) n)`` entries train, the others select.
 
     A generator of its own is used; torch's global random state is not touched.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from s3prl_emotion.evaluation.metrics import measures, rates
-from s3prl_emotion.evaluation.published import rate_of
+from s3prl_emotion.published import rate_of
 from s3prl_emotion.reporting.layout import Rows
 
 COLUMNS = (

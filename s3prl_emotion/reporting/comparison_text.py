@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from s3prl_emotion._printable import markdown
 from s3prl_emotion.evaluation.comparability import say_folds
 from s3prl_emotion.evaluation.metrics import columns
-from s3prl_emotion.evaluation.published import rate_of
+from s3prl_emotion.printable import markdown
+from s3prl_emotion.published import rate_of
 from s3prl_emotion.reporting.layout import WIDTH, interval, listed, p_value, percent, tabulated, wrap
 from s3prl_emotion.reporting.table import SUPERB_HEAD
 

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s3prl_emotion.evaluation.conditions import METHODS, Row
+from s3prl_emotion.evaluation.conditions import CONDITION_METHODS, ConditionRow
 from s3prl_emotion.evaluation.metrics import columns
-from s3prl_emotion.evaluation.systems import System
+from s3prl_emotion.evaluation.seed_groups import SeedGroup
 from s3prl_emotion.reporting.layout import Rows, interval, listed, p_value, percent, tabulated, wrap
 
 SHOWN = ("ua", "wa")
@@ -23,9 +23,9 @@ COLUMNS = (
 class Robustness:
     """What was found of one system."""
 
-    system: System
+    system: SeedGroup
     folds: tuple[int, ...]
-    rows: tuple[Row, ...]  # the undisturbed one first
+    rows: tuple[ConditionRow, ...]  # the undisturbed one first
     seed: int  # of the disturbances
     remarks: tuple[str, ...]
 
@@ -33,7 +33,7 @@ class Robustness:
 def robustness_text(found: Sequence[Robustness], markdown: bool = False) -> str:
     """Each system as a table; rates in percent, differences in points."""
     parts = [part for item in found for part in _parts(item, markdown)]
-    methods = ["Methods:", *(f"{name}: {text}." for name, text in METHODS.items())]
+    methods = ["Methods:", *(f"{name}: {text}." for name, text in CONDITION_METHODS.items())]
     return "\n\n".join([*parts, _lines(methods, markdown)])
 
 
@@ -54,7 +54,7 @@ def _parts(item: Robustness, markdown: bool) -> list[str]:
     return [*parts, _lines([*item.remarks, f"seed of the disturbances: {item.seed}"], markdown)]
 
 
-def _row(row: Row, name: str) -> list[str]:
+def _row(row: ConditionRow, name: str) -> list[str]:
     cells = [row.condition, str(row.n), percent(row.values[name]), interval(row.ci95[name])]
     if not row.differences:
         return [*cells, "", "", ""]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 
-from s3prl_emotion._printable import markdown as plain
-from s3prl_emotion.evaluation.groups import METHODS, Gap, Group, Grouping
+from s3prl_emotion.evaluation.groups import GROUP_METHODS, Gap, Group, Grouping
 from s3prl_emotion.evaluation.metrics import columns
+from s3prl_emotion.printable import markdown as plain
 from s3prl_emotion.reporting.layout import Rows, interval, listed, percent, tabulated, wrap
 
 SHOWN = ("ua", "wa")
@@ -20,7 +20,7 @@ COLUMNS = (
 def groupings_text(groupings: Sequence[Grouping], markdown: bool = False) -> str:
     """Each system and attribute as a table with its largest gaps; rates in percent, gaps in points."""
     parts = [part for grouping in groupings for part in _parts(grouping, markdown)]
-    methods = ["Methods:", *(f"{name}: {text}." for name, text in METHODS.items())]
+    methods = ["Methods:", *(f"{name}: {text}." for name, text in GROUP_METHODS.items())]
     return "\n\n".join([*parts, _lines(methods, markdown)])
 
 

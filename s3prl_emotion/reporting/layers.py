@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Sequence
 
-from s3prl_emotion._printable import cell
 from s3prl_emotion.evaluation.comparability import corpus_title
 from s3prl_emotion.evaluation.layers import OfLayer, systems
+from s3prl_emotion.printable import cell
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 from s3prl_emotion.runs.results import Results
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from s3prl_emotion._printable import cell, markdown
+from s3prl_emotion.printable import cell, markdown
 
 WIDTH = 100
 

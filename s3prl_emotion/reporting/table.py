@@ -18,9 +18,9 @@ from s3prl_emotion.evaluation.comparability import (
     start_remarks,
 )
 from s3prl_emotion.evaluation.metrics import columns, measures, rates
-from s3prl_emotion.evaluation.published import SUPERB_FOLDS, PublishedResult
+from s3prl_emotion.published import SUPERB_FOLDS, PublishedResult
 from s3prl_emotion.reporting.layout import WIDTH, interval, or_dash, percent, tabulated, wrap
-from s3prl_emotion.runs.results import Results, Settings
+from s3prl_emotion.runs.results import Results, RunSettings
 
 SUPERB_HEAD = (
     "The leaderboard's head is linear, time mean, linear, its learning rate tuned per upstream; its metric is plain "
@@ -174,7 +174,7 @@ def _remarks(results: Results) -> list[str]:
     return ["\n".join(map(wrap, lines))] if lines else []
 
 
-def _settings(settings: Settings | None) -> str:
+def _settings(settings: RunSettings | None) -> str:
     """Name the settings that differ from the configuration file's; empty if none does and the run is no demo."""
     if settings is None:
         return ""
@@ -195,7 +195,7 @@ def _settings(settings: Settings | None) -> str:
     return f"settings: {', '.join(shown)}; not the configuration file's" if shown else ""
 
 
-def _text(settings: Settings | None) -> str:
+def _text(settings: RunSettings | None) -> str:
     """What a head that reads texts was given; empty for all others."""
     text = None if settings is None else settings.further.get("text")
     if not isinstance(text, Mapping):

@@ -18,7 +18,7 @@ from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import ProtocolError, RunError
 from s3prl_emotion.files import checkpoint_sha256, clean_up, parse_json, write_atomically
 from s3prl_emotion.locks import LOCK, exclusive, is_held, only_here, shared
-from s3prl_emotion.protocols.seal import MADE, check_attributes, check_seal, seal
+from s3prl_emotion.protocols.integrity import MADE, check_attributes, check_seal, seal
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions
 from s3prl_emotion.runs.record import ONLY_IF_ASKED, differences, read_fold_file, read_run_file, run_sha256

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s3prl_emotion.downstream.settings import Settings
+from s3prl_emotion.downstream.settings import DownstreamConfig
 from s3prl_emotion.protocols.balance import Balance
-from s3prl_emotion.text.source import TextChoice
+from s3prl_emotion.text.choice import TextChoice
 
 if TYPE_CHECKING:
-    from s3prl_emotion.bridge.cache import CacheOptions
+    from s3prl_emotion.s3prl_runner.cache import CacheOptions
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class UpstreamChoice:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSpec:
     """What S3PRL's Runner does in every fold."""
 
     upstream: UpstreamChoice
     downstream: str  # -d
-    settings: Settings[Any]
+    settings: DownstreamConfig[Any]
     seed: int
     device: str
     further: Mapping[str, Any] = field(default_factory=dict)  # S3PRL's other arguments, which decide no number
@@ -49,7 +49,7 @@ AUDIO_ROOT = Path("result/audio")
 
 
 @dataclass(frozen=True)
-class Making:
+class AudioDerivation:
     """What audio is made of a corpus' audio."""
 
     preparation: str | None = None  # the name of a way to clean, of all parts
@@ -74,7 +74,7 @@ class CorpusChoice:
     trim_zeros: bool = False
     drop_leaks: bool = False
     pretraining: tuple[Path, ...] = ()  # manifests of what the upstream was pretrained on
-    making: Making = field(default_factory=Making)
+    making: AudioDerivation = field(default_factory=AudioDerivation)
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class Remarks:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """A run: everything that decides its numbers, where it goes, and what is said of it."""
 
-    training: Training
+    training: TrainingSpec
     corpus: CorpusChoice
     protocol: str
     folder: Path

@@ -11,7 +11,7 @@ from typing import Any
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import parse_json
-from s3prl_emotion.protocols.seal import MADE
+from s3prl_emotion.protocols.integrity import MADE
 
 _TEXT, _OPTIONAL_TEXT, _OBJECT = (str,), (str, type(None)), (dict,)
 _RUN_KEYS: dict[str, tuple[type, ...]] = {

@@ -119,7 +119,7 @@ class Headline(_Open):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(_Open):
+class RunSettings(_Open):
     """Training settings worth printing. ``further`` holds those of the run, by name."""
 
     demo: Truth = False  # scaled down
@@ -127,7 +127,7 @@ class Settings(_Open):
     deviations: Texts = ()  # in what the run is not as configured, in words
 
 
-SettingsMapping = Annotated[Settings, Check(lambda value: isinstance(value, Mapping), "a mapping")]
+SettingsMapping = Annotated[RunSettings, Check(lambda value: isinstance(value, Mapping), "a mapping")]
 
 
 @dataclass(frozen=True, kw_only=True)

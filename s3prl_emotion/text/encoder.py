@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.features.store import Store
+from s3prl_emotion.random_state import preserved_random_state
 from s3prl_emotion.text.loading import TextSource, load_encoder
 
 

@@ -16,12 +16,12 @@ from s3prl_emotion.config import shown
 from s3prl_emotion.corpora.manifest import MAX_SAID
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
 from s3prl_emotion.files import checkpoint_sha256, parse_json
-from s3prl_emotion.upstreams._weights import own_part, read_weights, weight_files
 from s3prl_emotion.upstreams.files import check_numbers, misfit, say_left_out
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES, is_hub_id, snapshot, snapshot_source
 from s3prl_emotion.upstreams.pretrained import filled, first_line, quiet, read_settings, skeleton
-from s3prl_emotion.upstreams.ref import Source
+from s3prl_emotion.upstreams.ref import UpstreamOrigin
 from s3prl_emotion.upstreams.trust import reading_upstream
+from s3prl_emotion.upstreams.weights import own_part, read_weights, weight_files
 
 VOCABULARIES = (
     *("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "spm.model"),
@@ -41,7 +41,7 @@ _UNUSED = ("pooler", "lm_head", "cls", "classifier", "predictions", "generator_"
 class TextSource:
     """A text encoder that was found: what is needed to make tokens, and to load it when states are wanted."""
 
-    source: Source  # with the SHA-256 of its folder
+    source: UpstreamOrigin  # with the SHA-256 of its folder
     config: Any
     tokenizer: Any
     max_tokens: int  # longer texts are cut
@@ -77,13 +77,13 @@ class TextSource:
         return int(self.tokenizer.pad_token_id or 0)
 
 
-def name_of(source: Source) -> str:
+def name_of(source: UpstreamOrigin) -> str:
     """A model in results: the Hub id, or the last part of the path."""
     hub = snapshot_source(source.place)
     return hub[0] if hub is not None else Path(source.place).resolve().name
 
 
-def find_model(model: str, what: str, revision: str | None = None) -> Source:
+def find_model(model: str, what: str, revision: str | None = None) -> UpstreamOrigin:
     """Where a model of text is: a folder here, or fetched from the Hub; with the SHA-256 of its files.
 
     Args:
@@ -104,7 +104,7 @@ def find_model(model: str, what: str, revision: str | None = None) -> Source:
             "tokenizer), or a Hub id, which is written owner/name"
         )
     hub = snapshot_source(str(folder))
-    return Source(model, str(folder), checkpoint_sha256(str(folder)), None if hub is None else hub[1])
+    return UpstreamOrigin(model, str(folder), checkpoint_sha256(str(folder)), None if hub is None else hub[1])
 
 
 def weights_of(folder: Path, peek: bool = False) -> dict[str, Tensor]:
@@ -117,7 +117,7 @@ def weights_of(folder: Path, peek: bool = False) -> dict[str, Tensor]:
         return read_weights(weight_files(folder), str(folder), peek)
 
 
-def open_encoder(encoder: str | Source, max_tokens: int | None = None) -> TextSource:
+def open_encoder(encoder: str | UpstreamOrigin, max_tokens: int | None = None) -> TextSource:
     """A text encoder's settings and tokenizer, checked; its weights are looked at, and not loaded.
 
     Args:

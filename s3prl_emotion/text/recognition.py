@@ -22,14 +22,14 @@ from transformers import (
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.config import shown
-from s3prl_emotion.downstream.rng import preserved_random_state
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.files import parse_json
+from s3prl_emotion.random_state import preserved_random_state
 from s3prl_emotion.text.loading import find_model, name_of, read_tokenizer, weights_of
-from s3prl_emotion.upstreams._weights import own_part, read_weights
 from s3prl_emotion.upstreams.files import check_numbers, misfit
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, quiet, read_settings, skeleton
 from s3prl_emotion.upstreams.transformers import read_extractor
+from s3prl_emotion.upstreams.weights import own_part, read_weights
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s3prl_emotion.features.extraction import Utterance, extract
-from s3prl_emotion.features.finding import find_store
-from s3prl_emotion.features.store import Shape, StoreKey
+from s3prl_emotion.features.extraction import Waveform, extract
+from s3prl_emotion.features.lookup import find_store
+from s3prl_emotion.features.store import StoreKey, StoreShape
 from s3prl_emotion.text.encoder import FrozenTexts, tokens_key
 from s3prl_emotion.text.loading import TextSource
 
@@ -51,8 +51,8 @@ def stored_texts(
         s3prl=metadata.version("s3prl"),
     )
     probe = tuple(_states(frozen, torch.tensor(opened.tokens(text)[0]), place).numpy() for text in PROBE)
-    frozen.store = find_store(root, key, Shape(1, opened.width, 1), probe)
-    utterances = [Utterance(name, 0.0, functools.partial(np.asarray, found)) for name, found in ids.items()]
+    frozen.store = find_store(root, key, StoreShape(1, opened.width, 1), probe)
+    utterances = [Waveform(name, 0.0, functools.partial(np.asarray, found)) for name, found in ids.items()]
     compute = functools.partial(_states, frozen, device=place)
     extract(frozen.store, utterances, compute, device, limit_bytes, what="texts")
     return frozen

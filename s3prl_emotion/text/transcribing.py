@@ -18,8 +18,8 @@ from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.interruption import check, deferred
 from s3prl_emotion.locks import HeldError, exclusive
 from s3prl_emotion.text.recognition import SpeechRecogniser
-from s3prl_emotion.text.transcription import FORMAT, VERSION, Header, Row, Transcription, read_transcription
-from s3prl_emotion.text.words import word_error_rate, words
+from s3prl_emotion.text.transcription import FORMAT, VERSION, Header, Transcription, TranscriptRow, read_transcription
+from s3prl_emotion.text.word_errors import normalise_words, word_error_rate
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
-class Heard:
+class Hypotheses:
     """What came of a transcription."""
 
     path: Path
@@ -39,7 +39,9 @@ class Heard:
     reference_words: int
 
 
-def transcribe(manifest: Manifest, recogniser: SpeechRecogniser, path: Path, batch_size: int = BATCH_SIZE) -> Heard:
+def transcribe(
+    manifest: Manifest, recogniser: SpeechRecogniser, path: Path, batch_size: int = BATCH_SIZE
+) -> Hypotheses:
     """Write what is said in every utterance of a manifest.
 
     Utterances run in batches of similar length, the longest first; which they are follows from the manifest alone, so
@@ -69,13 +71,13 @@ def transcribe(manifest: Manifest, recogniser: SpeechRecogniser, path: Path, bat
         ) from error
     texts = {name: row.text for name, row in read_transcription(path).rows.items()}
     pairs = [(item.text, texts[item.id]) for item in manifest.utterances if item.text and item.text.strip()]
-    return Heard(
+    return Hypotheses(
         path,
         computed,
         tuple(item.id for item in manifest.utterances if not texts[item.id].strip()),
         word_error_rate(pairs),
         len(pairs),
-        sum(len(words(text)) for text, _ in pairs),
+        sum(len(normalise_words(text)) for text, _ in pairs),
     )
 
 
@@ -125,7 +127,7 @@ def _complete(
                 continue
             audio = [WHOLE.waveform(manifest.path_of(item), item.start_s, item.end_s) for item in batch]
             texts = dict(zip((item.id for item in batch), recogniser.transcribe(audio), strict=True))
-            new = [Row(item.id, texts[item.id], item.sound) for item in missing]
+            new = [TranscriptRow(item.id, texts[item.id], item.sound) for item in missing]
             append(path, "".join(_line(_plain(row)) for row in new))
             rows.update({row.id: row for row in new})
             bar.update(len(missing))
@@ -142,7 +144,7 @@ def _batches(utterances: Sequence[Utterance], size: int) -> list[list[Utterance]
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def _plain(row: Row) -> dict[str, str]:
+def _plain(row: TranscriptRow) -> dict[str, str]:
     return {key: value for key, value in dataclasses.asdict(row).items() if value is not None}
 
 

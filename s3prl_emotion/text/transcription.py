@@ -32,7 +32,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Row:
+class TranscriptRow:
     """One utterance."""
 
     id: str
@@ -46,7 +46,7 @@ class Transcription:
 
     path: Path
     header: Header | None  # None of a file that somebody wrote by hand: rows alone
-    rows: Mapping[str, Row]
+    rows: Mapping[str, TranscriptRow]
     whole_bytes: int  # up to the end of the last whole line
 
     @property
@@ -77,14 +77,14 @@ def read_transcription(path: Path, torn: bool = False) -> Transcription:
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not transcriptions: not UTF-8 text ({error})") from error
     header: Header | None = None
-    rows: dict[str, Row] = {}
+    rows: dict[str, TranscriptRow] = {}
     for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
         given = json_object(line, where)
         if number == 1 and "format" in given:
             header = _header(given, where)
             continue
-        row = _typed(Row, given, where)
+        row = _typed(TranscriptRow, given, where)
         if row.id in rows:
             raise CorpusError(f"{where}: {row.id!r} is there twice")
         if not is_encodable(row.text):

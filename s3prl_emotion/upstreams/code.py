@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.errors import EmotionError, UpstreamError, reason_of
-from s3prl_emotion.upstreams.dropped import CODE_SUFFIX
+from s3prl_emotion.errors import EmotionError, UpstreamError, message_of
+from s3prl_emotion.upstreams.dropin import CODE_SUFFIX
 from s3prl_emotion.upstreams.trust import is_trusting
 
 REFUSAL = "Python code, which is executed with your rights: read it first, then allow it with --trust-checkpoint"
@@ -74,7 +74,7 @@ def _executed(path: Path) -> types.ModuleType:
     except EmotionError as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001  (it is not our code)
-        reason = reason_of(error)
+        reason = message_of(error)
     except SystemExit as error:
         reason = f"it ends the program ({error.code})"
     del sys.modules[name]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.compiled import compiling
+from s3prl_emotion.numba_cache import compiling
 
 UTTERANCE = 1 << 40
 """Samples to a frame where there is one frame for each utterance: more than any recording has."""

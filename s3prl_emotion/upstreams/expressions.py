@@ -19,9 +19,9 @@ from typing import Any
 import torch
 import yaml
 
-from s3prl_emotion._yaml import load_yaml
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams._bounds import check_archive, check_settings_sizes, check_tensors
+from s3prl_emotion.safe_yaml import load_yaml
+from s3prl_emotion.upstreams.bounds import check_archive, check_settings_sizes, check_tensors
 from s3prl_emotion.upstreams.files import TORN, is_trusted, refusal
 
 EVALUATED = frozenset(

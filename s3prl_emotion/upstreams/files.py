@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import check_safetensors
-from s3prl_emotion.upstreams._bounds import check_archive, check_tensors
+from s3prl_emotion.upstreams.bounds import check_archive, check_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams._bounds import check_settings_sizes
-from s3prl_emotion.upstreams.dropped import FILE_SUFFIXES
+from s3prl_emotion.upstreams.bounds import check_settings_sizes
+from s3prl_emotion.upstreams.dropin import FILE_SUFFIXES
 from s3prl_emotion.upstreams.expressions import check_expressions
 from s3prl_emotion.upstreams.files import first_keys, load, unwrapped
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import entries
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.evaluation.published import canonical_upstream
 from s3prl_emotion.plugins import plugin_of
+from s3prl_emotion.published import canonical_upstream
+from s3prl_emotion.s3prl_runner import upstream_registry
 from s3prl_emotion.upstreams import code
-from s3prl_emotion.upstreams.dropped import dropped
-from s3prl_emotion.upstreams.facts import Facts
+from s3prl_emotion.upstreams.dropin import dropin_upstreams
+from s3prl_emotion.upstreams.metadata import CheckpointFacts
 from s3prl_emotion.upstreams.trust import reading_upstream
 
 # Hidden states, width, frames per second and millions of parameters. A test runs the first four; the others follow from
@@ -47,12 +47,12 @@ COLUMNS = ("name", "source", "states", "width", "rate Hz", "parameters")
 
 
 @dataclass(frozen=True)
-class Row:
+class UpstreamRow:
     """One upstream."""
 
     name: str
     source: str  # "s3prl", "s3prl-emotion", "plugin: PATH" or "dropped: PATH"
-    facts: Facts = field(default_factory=Facts)
+    facts: CheckpointFacts = field(default_factory=CheckpointFacts)
     problem: str = ""  # why a dropped one cannot be used
 
     @property
@@ -72,14 +72,16 @@ class Row:
         return (self.name, self.source, *known)
 
 
-def upstream_rows() -> list[Row]:
+def upstream_rows() -> list[UpstreamRow]:
     """Every name that ``-u`` knows: dropped ones, ours, S3PRL's.
 
     A dropped checkpoint that cannot be used is a row that says why.
     """
-    names = entries.upstream_names()
-    rows = [_dropped_row(name, path, paths, names) for name, paths in sorted(dropped().items()) for path in paths]
-    functions = entries.upstreams()
+    names = upstream_registry.upstream_names()
+    rows = [
+        _dropped_row(name, path, paths, names) for name, paths in sorted(dropin_upstreams().items()) for path in paths
+    ]
+    functions = upstream_registry.upstreams()
     rows += [_named_row(name, _source(functions[name])) for name, ours in names.items() if ours]
     return rows + [_named_row(name, "s3prl") for name, ours in names.items() if not ours]
 
@@ -89,29 +91,31 @@ def _source(function: Callable[..., Any]) -> str:
     return "s3prl-emotion" if plugin_of(file) is None else f"plugin: {file}"
 
 
-def _named_row(name: str, source: str) -> Row:
+def _named_row(name: str, source: str) -> UpstreamRow:
     states, width, rate_hz, millions = _KNOWN.get(canonical_upstream(name), (None, None, None, None))
     millions = _published(name) if millions is None else millions
-    return Row(name, source, Facts(states, width, rate_hz, None if millions is None else round(millions * 1e6)))
+    return UpstreamRow(
+        name, source, CheckpointFacts(states, width, rate_hz, None if millions is None else round(millions * 1e6))
+    )
 
 
-def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, bool]) -> Row:
-    from s3prl_emotion.upstreams.facts import facts
+def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, bool]) -> UpstreamRow:
+    from s3prl_emotion.upstreams.metadata import facts
 
     source = f"dropped: {path}"
-    if entries.is_taken(name):
+    if upstream_registry.is_taken(name):
         owner = "ours" if names.get(name) else "S3PRL"
-        return Row(name, source, problem=f"not used: {name} is a name of {owner}; rename it")
+        return UpstreamRow(name, source, problem=f"not used: {name} is a name of {owner}; rename it")
     if len(same_name) > 1:
         others = ", ".join(str(other) for other in same_name if other != path)
-        return Row(name, source, problem=f"has the same name as {others}; rename one")
+        return UpstreamRow(name, source, problem=f"has the same name as {others}; rename one")
     if code.is_code(path):
-        return Row(name, source, problem=code.REFUSAL)
+        return UpstreamRow(name, source, problem=code.REFUSAL)
     try:
         with reading_upstream():
-            return Row(name, source, facts(path))
+            return UpstreamRow(name, source, facts(path))
     except UpstreamError as error:
-        return Row(name, source, problem=" ".join(str(error).split()))
+        return UpstreamRow(name, source, problem=" ".join(str(error).split()))
 
 
 @functools.cache

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from s3prl_emotion.bridge.entries import upstreams
-from s3prl_emotion.bridge.guard import TAKES_CHECKPOINT
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.s3prl_runner.guard import TAKES_CHECKPOINT
+from s3prl_emotion.s3prl_runner.upstream_registry import upstreams
 
 
 class HubNames(NamedTuple):
@@ -30,7 +30,7 @@ def check_name(name: str) -> None:
     Raises:
         UpstreamError: if it is none, with names that resemble it
     """
-    from s3prl_emotion.upstreams.dropped import dropped
+    from s3prl_emotion.upstreams.dropin import dropin_upstreams
     from s3prl_emotion.upstreams.hub import is_hub_id
 
     if name.strip() in ("", os.curdir, os.pardir):
@@ -45,7 +45,7 @@ def check_name(name: str) -> None:
         return  # put there by the caller
     path = Path(name).expanduser()
     is_path = name.startswith((".", "~", os.sep)) or len(path.parts) > 1
-    known = {*theirs.functions, *upstreams(), *dropped()}
+    known = {*theirs.functions, *upstreams(), *dropin_upstreams()}
     if name not in known and not is_path and not is_hub_id(name) and not _exists(path):
         raise unknown(name, known)
 

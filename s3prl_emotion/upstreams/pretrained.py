@@ -17,7 +17,7 @@ from transformers import MODEL_MAPPING, AutoConfig
 from transformers.utils import logging as transformers_logging
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams._bounds import check_settings_sizes
+from s3prl_emotion.upstreams.bounds import check_settings_sizes
 from s3prl_emotion.upstreams.formats import check_folder, hint
 
 logger = logging.getLogger(__name__)

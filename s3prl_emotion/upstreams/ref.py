@@ -18,7 +18,7 @@ class Places(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class UpstreamOrigin:
     """What an upstream is made from: a file, a folder, a URL or a Hub id."""
 
     given: str  # as it was typed, or as the record of a training has it
@@ -42,8 +42,8 @@ class UpstreamRef:
     """An upstream as it was asked for or recorded, and as it was found."""
 
     name: str  # on s3prl.hub, in results and stores
-    checkpoint: Source | None = None  # -k
-    model_config: Source | None = None  # -g
+    checkpoint: UpstreamOrigin | None = None  # -k
+    model_config: UpstreamOrigin | None = None  # -g
     typed: str | None = None  # -u as given; None of a recorded one
     adapter: str | None = None  # which of ours reads it, or a Python file; None of a name that the hub has by itself
     trusted: bool = False  # --trust-checkpoint: files may execute the code that they bring along
@@ -73,13 +73,13 @@ class UpstreamRef:
         )
 
 
-def place_of(source: Source | None) -> str | None:
+def place_of(source: UpstreamOrigin | None) -> str | None:
     """Where a source is; None where there is none."""
     return None if source is None else source.place
 
 
-def _recorded(place: str | None, sha256: str | None) -> Source | None:
+def _recorded(place: str | None, sha256: str | None) -> UpstreamOrigin | None:
     if place is None:
         return None
     hub = snapshot_source(place)
-    return Source(place, sha256=sha256) if hub is None else Source(hub[0], place, sha256, hub[1])
+    return UpstreamOrigin(place, sha256=sha256) if hub is None else UpstreamOrigin(hub[0], place, sha256, hub[1])

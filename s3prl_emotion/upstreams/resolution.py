@@ -10,12 +10,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from s3prl_emotion.bridge.entries import is_taken, upstream_names
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.s3prl_runner.upstream_registry import is_taken, upstream_names
 from s3prl_emotion.upstreams import code, names
-from s3prl_emotion.upstreams.dropped import dropped, name_of
+from s3prl_emotion.upstreams.dropin import dropin_upstreams, name_of
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot, snapshot_source
-from s3prl_emotion.upstreams.ref import Source, UpstreamRef
+from s3prl_emotion.upstreams.ref import UpstreamOrigin, UpstreamRef
 from s3prl_emotion.upstreams.trust import is_trusting, reading_upstream
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def resolve(name: str | None, checkpoint: str | None, model_config: str | None, 
     if name is not None:
         names.check_name(name)
     known = upstream_names()
-    lying = dropped().get(name or "", [])
+    lying = dropin_upstreams().get(name or "", [])
     if name is None or name in known:
         if lying:
             logger.warning("-u %s: %s is not used, the name is taken: give its path, or rename it", name, lying[0])
@@ -109,7 +109,7 @@ def _at(path: Path, name: str, typed: str, checkpoint: str | None, model_config:
         elif not Path(checkpoint).is_file():
             raise UpstreamError(f"-k {checkpoint}: no such file; beside a folder or Hub id it holds other weights")
         else:
-            weights, settings = Source(checkpoint, str(Path(checkpoint).absolute())), own
+            weights, settings = UpstreamOrigin(checkpoint, str(Path(checkpoint).absolute())), own
     else:
         if checkpoint is not None:
             raise UpstreamError(f"-u {name} ignores -k: {path} is a file with weights of its own")
@@ -124,7 +124,7 @@ def _at(path: Path, name: str, typed: str, checkpoint: str | None, model_config:
 
 
 def _at_code(
-    path: Path, own: Source, name: str, typed: str, checkpoint: str | None, model_config: str | None
+    path: Path, own: UpstreamOrigin, name: str, typed: str, checkpoint: str | None, model_config: str | None
 ) -> UpstreamRef:
     """A Python file; in records it is the checkpoint, or stands beside ``-k``, so that it is hashed."""
     if model_config is not None:
@@ -137,32 +137,32 @@ def _at_code(
     elif not Path(checkpoint).exists():
         raise UpstreamError(f"-k {checkpoint}: no such file or folder")
     else:
-        weights, settings = Source(checkpoint, str(Path(checkpoint).absolute())), own
+        weights, settings = UpstreamOrigin(checkpoint, str(Path(checkpoint).absolute())), own
     logger.info("-u %s: %s is executed", name, path)
     return UpstreamRef(name, weights, settings, typed, str(path), is_trusting())
 
 
-def _source(given: str | None) -> Source | None:
-    return None if given is None else Source(given)
+def _source(given: str | None) -> UpstreamOrigin | None:
+    return None if given is None else UpstreamOrigin(given)
 
 
-def _found(given: str, path: Path) -> Source:
+def _found(given: str, path: Path) -> UpstreamOrigin:
     hub = snapshot_source(str(path))
-    return Source(given, str(path), revision=None if hub is None else hub[1])
+    return UpstreamOrigin(given, str(path), revision=None if hub is None else hub[1])
 
 
-def _fetched(source: Source | None, refresh: bool) -> Source | None:
+def _fetched(source: UpstreamOrigin | None, refresh: bool) -> UpstreamOrigin | None:
     if source is None or not is_hub_id(source.given):
         return source
     return _found(source.given, snapshot(source.given, refresh))
 
 
-def _beside(path: Path) -> Source | None:
+def _beside(path: Path) -> UpstreamOrigin | None:
     """The settings file that lies beside a checkpoint."""
     from s3prl_emotion.upstreams.files import settings_file
 
     found = settings_file(path)
-    return None if found is None else Source(str(found))
+    return None if found is None else UpstreamOrigin(str(found))
 
 
 def _free(path: Path, known: Mapping[str, bool]) -> str:

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.transformers import SAMPLE_RATE, Encoder, layers_of
+from s3prl_emotion.upstreams.transformers import SAMPLE_RATE, TransformersEncoder, layers_of
 
 _HOP = 160  # samples per mel frame
 _WINDOW = 400  # samples of one mel frame
@@ -30,7 +30,7 @@ class WhisperUpstream(nn.Module):
         UpstreamError: if feature extractor and model do not fit
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: TransformersEncoder) -> None:
         super().__init__()
         self.model = encoder.model
         self.extractor = encoder.extractor
@@ -78,7 +78,7 @@ class Wav2Vec2BertUpstream(nn.Module):
         encoder: what was loaded
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: TransformersEncoder) -> None:
         super().__init__()
         self.model = encoder.model
         self.extractor = encoder.extractor

@@ -13,8 +13,8 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_emotion._yaml import load_yaml
-from s3prl_emotion.errors import UpstreamError, nearest
+from s3prl_emotion.errors import UpstreamError, suggest
+from s3prl_emotion.safe_yaml import load_yaml
 from s3prl_emotion.upstreams.batching import encoded
 from s3prl_emotion.upstreams.files import check_fit, check_numbers, first_keys, load, say_left_out, unwrapped
 
@@ -178,7 +178,7 @@ def _read(settings: Path) -> dict[str, Any]:
         raise UpstreamError(f"{settings}: expected keys and values, such as normalize_waveform: false")
     for key in content:
         if key not in known:
-            raise UpstreamError(f"{settings}: unknown key {key!r}. {nearest(str(key), known)}")
+            raise UpstreamError(f"{settings}: unknown key {key!r}. {suggest(str(key), known)}")
     for key, value in content.items():
         if key in _SWITCHES and type(value) is not bool:  # a text such as "false" would count as true
             raise UpstreamError(f"{settings}: {key} is {value!r}, must be true or false")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoFeatureExtractor
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams._weights import own_part, read_weights, weight_files
 from s3prl_emotion.upstreams.files import check_numbers, misfit, say_left_out
 from s3prl_emotion.upstreams.pretrained import BROKEN, filled, first_line, read_settings, skeleton
+from s3prl_emotion.upstreams.weights import own_part, read_weights, weight_files
 
 SAMPLE_RATE = 16000
 
@@ -34,7 +34,7 @@ _BOOKKEEPING = ("feature_extractor_type", "processor_class", "_processor_class",
 
 
 @dataclass(frozen=True)
-class Encoder:
+class TransformersEncoder:
     """A loaded model with what belongs to it."""
 
     model: nn.Module  # float32
@@ -160,7 +160,7 @@ def _check_types(given: dict[str, Any], path: Path) -> None:
         )
 
 
-def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
+def load_encoder(folder: Path, weights: Path | None = None) -> TransformersEncoder:
     """Load a model in float32, without layer-drop, and without executing anything that a file holds.
 
     Args:
@@ -181,7 +181,7 @@ def load_encoder(folder: Path, weights: Path | None = None) -> Encoder:
     say_left_out(folder, [path.name for path in folder.glob("adapter.*.safetensors")])  # of languages, as MMS has them
     model, report = filled(kind, config, state, where)
     _check_fit(where, config.model_type, kind.base_model_prefix, report)
-    return Encoder(model.float(), config, extractor)
+    return TransformersEncoder(model.float(), config, extractor)
 
 
 def model_class(config: Any) -> Any:

@@ -7,14 +7,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge.entries import named_upstreams, upstream_names
-from s3prl_emotion.bridge.guard import TAKES_CHECKPOINT
 from s3prl_emotion.config import shown
 from s3prl_emotion.errors import RunError, UpstreamError
-from s3prl_emotion.upstreams.dropped import dropped
+from s3prl_emotion.s3prl_runner.guard import TAKES_CHECKPOINT
+from s3prl_emotion.s3prl_runner.upstream_registry import registered_upstreams, upstream_names
+from s3prl_emotion.upstreams.dropin import dropin_upstreams
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
-from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef
+from s3prl_emotion.upstreams.ref import Places, UpstreamOrigin, UpstreamRef
 from s3prl_emotion.upstreams.resolution import adapter_for
 from s3prl_emotion.upstreams.trust import is_named_here, is_trusting
 
@@ -60,8 +60,8 @@ def check_same_name(recorded: UpstreamRef, name: str | None) -> None:
 
 
 def verified(
-    flag: str, source: Source | None, given: str | Path | None, name: str, further: tuple[str, ...] = ()
-) -> Source | None:
+    flag: str, source: UpstreamOrigin | None, given: str | Path | None, name: str, further: tuple[str, ...] = ()
+) -> UpstreamOrigin | None:
     """A file or folder that a head was trained on, where it is now, checked to be the same.
 
     Args:
@@ -87,7 +87,7 @@ def verified(
     if given is None and source.sha256 is None and is_hub_id(source.given):
         return source  # an entry of S3PRL's fetches it by itself
     place = _local(source.given if given is None else str(given))
-    if given is None and not Path(place).exists() and len(lying := dropped().get(name, [])) == 1:
+    if given is None and not Path(place).exists() and len(lying := dropin_upstreams().get(name, [])) == 1:
         place = str(lying[0])
     if source.sha256 is None:
         if Path(place) != Path(source.place):
@@ -156,6 +156,6 @@ def _adapter(ref: UpstreamRef) -> str | None:
         raise UpstreamError(
             f"{error}. If {name} is an adapter of its own (a function in upstream_patches/), it is not installed here"
         ) from error
-    if name not in named_upstreams():
+    if name not in registered_upstreams():
         logger.info("-u %s: %s, read by %s", name, checkpoint, adapter)
     return adapter

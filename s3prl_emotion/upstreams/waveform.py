@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.upstreams.batching import encoded
-from s3prl_emotion.upstreams.transformers import Encoder, layers_of
+from s3prl_emotion.upstreams.transformers import TransformersEncoder, layers_of
 
 _PADDING_IS_HARMLESS = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat")
 """With layer normalisation and a mask these give the same features alone and in a batch; others let padding in."""
@@ -23,7 +23,7 @@ class WaveformUpstream(nn.Module):
         encoder: what was loaded
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: TransformersEncoder) -> None:
         super().__init__()
         config = encoder.config
         self.model = encoder.model

@@ -13,11 +13,11 @@ import torch
 
 from s3prl_emotion.audio import AudioError, as_waveform, read_segment, waveform_key
 from s3prl_emotion.audio.preparation import MIN_SAMPLES, WHOLE, Preparation
-from s3prl_emotion.bridge import cache, stock
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.validation import trim_zeros, validate
 from s3prl_emotion.downstream.data import UtteranceDataset
 from s3prl_emotion.downstream.expert import DownstreamExpert
+from s3prl_emotion.s3prl_runner import cache, stock
 
 FORMATS = {
     "16 kHz": (16_000, 1, "wav", "PCM_16"),

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import s3prl_emotion
-from s3prl_emotion.bridge.arguments import arguments
-from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.corpora.validation import validate
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.s3prl_runner.arguments import arguments
+from s3prl_emotion.s3prl_runner.cache import CacheOptions, open_cache
 
 
 class Adapter(nn.Module):
@@ -219,9 +219,9 @@ def test_a_device_that_is_none(device: str) -> None:
 
 def test_probes_see_scaling_offsets_thresholds_and_normalisation() -> None:
     """Each change of an adapter's input is far outside the tolerance in at least one of the three waveforms."""
-    from s3prl_emotion.bridge.probing import behaviour
-    from s3prl_emotion.bridge.selection import probe_waveform
-    from s3prl_emotion.features.finding import TOLERANCE, Probe, unlikeness
+    from s3prl_emotion.features.lookup import TOLERANCE, Probe, probe_distance
+    from s3prl_emotion.s3prl_runner.probing import behaviour
+    from s3prl_emotion.s3prl_runner.selection import probe_waveform
 
     def answer(change: Callable[[torch.Tensor], torch.Tensor]) -> Probe:
         def compute(waveform: torch.Tensor) -> torch.Tensor:
@@ -231,7 +231,7 @@ def test_probes_see_scaling_offsets_thresholds_and_normalisation() -> None:
         return behaviour(compute, compute(probe_waveform("cpu")), "cpu", "x")
 
     def difference(change: Callable[[torch.Tensor], torch.Tensor]) -> float:
-        return max(unlikeness(one, other) for one, other in zip(plain, answer(change), strict=True))
+        return max(probe_distance(one, other) for one, other in zip(plain, answer(change), strict=True))
 
     plain = answer(lambda wav: wav)
     changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -255,9 +255,9 @@ def test_what_another_processor_rounds_otherwise_is_the_same(norm: str, monkeypa
     """Another number of threads, and convolutions whose operands are rounded to ten bits as GPUs do (TF32)."""
     from transformers import HubertConfig, HubertModel
 
-    from s3prl_emotion.bridge.probing import behaviour
-    from s3prl_emotion.bridge.selection import probe_waveform
-    from s3prl_emotion.features.finding import TOLERANCE, unlikeness
+    from s3prl_emotion.features.lookup import TOLERANCE, probe_distance
+    from s3prl_emotion.s3prl_runner.probing import behaviour
+    from s3prl_emotion.s3prl_runner.selection import probe_waveform
 
     torch.manual_seed(0)
     stable = norm == "layer"
@@ -279,9 +279,9 @@ def test_what_another_processor_rounds_otherwise_is_the_same(norm: str, monkeypa
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
-        assert max(map(unlikeness, plain, answer())) < TOLERANCE / 100
+        assert max(map(probe_distance, plain, answer())) < TOLERANCE / 100
     finally:
         torch.set_num_threads(threads)
     convolve = nn.functional.conv1d
     monkeypatch.setattr(nn.functional, "conv1d", lambda x, weight, *rest: convolve(rounded(x), rounded(weight), *rest))
-    assert 0 < max(map(unlikeness, plain, answer())) < TOLERANCE / 2
+    assert 0 < max(map(probe_distance, plain, answer())) < TOLERANCE / 2

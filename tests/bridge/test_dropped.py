@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import s3prl_emotion
-from s3prl_emotion.bridge import entries
-from s3prl_emotion.bridge.building import enter
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.selection import check_upstream
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.upstreams import dropped
+from s3prl_emotion.s3prl_runner import upstream_registry
+from s3prl_emotion.s3prl_runner.building import register_on_hub
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
+from s3prl_emotion.s3prl_runner.selection import check_upstream
+from s3prl_emotion.upstreams import dropin
 from s3prl_emotion.upstreams.listing import upstream_rows
-from s3prl_emotion.upstreams.ref import Source, UpstreamRef, place_of
+from s3prl_emotion.upstreams.ref import UpstreamOrigin, UpstreamRef, place_of
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 from s3prl_emotion.upstreams.verification import verify
@@ -43,11 +43,11 @@ def my_hubert(tmp_path, tiny_hubert: Path) -> Path:
 def test_a_dropped_folder_is_found_by_its_name(my_hubert) -> None:
     from s3prl import hub
 
-    found = enter(resolve("my_hubert", None, None)).options
+    found = register_on_hub(resolve("my_hubert", None, None)).options
     assert found == ("my_hubert", str(my_hubert), None)
-    assert hub.my_hubert.__wrapped__ is entries.upstreams()["hf_auto_custom"]
+    assert hub.my_hubert.__wrapped__ is upstream_registry.upstreams()["hf_auto_custom"]
     check_upstream(*found)
-    assert "my_hubert" not in entries.upstream_names(), "no name of S3PRL's or ours"
+    assert "my_hubert" not in upstream_registry.upstream_names(), "no name of S3PRL's or ours"
     assert resolve("my_hubert", None, None).options == found
 
 
@@ -56,7 +56,7 @@ def test_a_path_and_other_folders(my_hubert, tmp_path, monkeypatch) -> None:
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "upstreams").rename(elsewhere)
     assert resolve("my_hubert", None, None).checkpoint is None
-    monkeypatch.setenv(dropped.FOLDERS, os.pathsep.join(["nowhere", str(elsewhere)]))
+    monkeypatch.setenv(dropin.FOLDERS, os.pathsep.join(["nowhere", str(elsewhere)]))
     assert place_of(resolve("my_hubert", None, None).checkpoint) == str(elsewhere / "my_hubert")
     with pytest.raises(UpstreamError, match=r"-u ./nowhere/x: no such file or folder"):
         resolve("./nowhere/x", None, None)
@@ -81,8 +81,8 @@ def test_what_means_something_else_on_the_hub_is_not_replaced(my_hubert, tmp_pat
     with pytest.raises(UpstreamError, match=rf"-u {name}: upstreams/{name} cannot have that name, which means .*path"):
         resolve(name, None, None)
     with pytest.raises(ValueError, match=f"'{name}' exists in s3prl.hub already"):
-        entries.name_upstream(name, "hf_auto_custom", str(my_hubert), None)
-    found = enter(resolve(f"upstreams/{name}", None, None))
+        upstream_registry.register_upstream(name, "hf_auto_custom", str(my_hubert), None)
+    found = register_on_hub(resolve(f"upstreams/{name}", None, None))
     assert found.name == f"upstreams__{name}"
     assert getattr(hub, name) is before
     (row,) = (row for row in upstream_rows() if row.source == f"dropped: upstreams/{name}")
@@ -91,7 +91,7 @@ def test_what_means_something_else_on_the_hub_is_not_replaced(my_hubert, tmp_pat
 
 def test_two_of_a_name_are_an_error(my_hubert, tmp_path, monkeypatch) -> None:
     shutil.copytree(my_hubert, tmp_path / "more" / "my_hubert")
-    monkeypatch.setenv(dropped.FOLDERS, f"upstreams{os.pathsep}more")
+    monkeypatch.setenv(dropin.FOLDERS, f"upstreams{os.pathsep}more")
     with pytest.raises(UpstreamError, match=r"two have that name: upstreams/my_hubert and more/my_hubert"):
         resolve("my_hubert", None, None)
 
@@ -125,7 +125,7 @@ def test_other_weights_in_the_architecture_of_a_dropped_folder(my_hubert, tmp_pa
 
     weights = {name: value + 1 for name, value in load_file(my_hubert / "model.safetensors").items()}
     torch.save(weights, tmp_path / "epoch3.pt")
-    name, checkpoint, config = enter(resolve("my_hubert", "epoch3.pt", None)).options
+    name, checkpoint, config = register_on_hub(resolve("my_hubert", "epoch3.pt", None)).options
     assert (name, checkpoint, config) == ("my_hubert", str(tmp_path / "epoch3.pt"), str(my_hubert))
     check_upstream(name, checkpoint, config)
     built = hub.my_hubert(ckpt=checkpoint, model_config=config, refresh=False).model.state_dict()
@@ -154,7 +154,7 @@ def test_a_hub_id(tiny_hubert, tmp_path, monkeypatch) -> None:
     assert place_of(resolve("hf_auto_custom", "owner/name", None).checkpoint) == str(snapshot)
     gone = str(snapshot).replace(str(tmp_path), "/other/home")
     ref = resolve("owner/name", None, None)
-    source = Source("owner/name", str(snapshot), revision=snapshot.name)
+    source = UpstreamOrigin("owner/name", str(snapshot), revision=snapshot.name)
     assert ref == UpstreamRef("owner__name", source, typed="owner/name", adapter="hf_auto_custom")
     with trusted_checkpoints(True):
         assert resolve("owner/name", None, None) == dataclasses.replace(ref, trusted=True)
@@ -179,7 +179,7 @@ def _in_a_fresh_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     from s3prl import hub
 
     monkeypatch.delattr(hub, name)
-    entries._named.discard(name)
+    upstream_registry._named.discard(name)
 
 
 def test_drop_in_run_evaluate(tmp_path, demo_root, my_hubert, monkeypatch, capsys) -> None:
@@ -197,7 +197,7 @@ def test_drop_in_run_evaluate(tmp_path, demo_root, my_hubert, monkeypatch, capsy
 
     _in_a_fresh_process(monkeypatch, "my_hubert")
     monkeypatch.chdir(tmp_path.parent)  # another working directory: ./upstreams is not there
-    monkeypatch.setenv(dropped.FOLDERS, "none")
+    monkeypatch.setenv(dropin.FOLDERS, "none")
     best = folder / "fold1" / "dev-best.ckpt"
     before = (folder / "fold1" / "predictions.csv").read_text()
     capsys.readouterr()

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import entries
-from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.upstreams import dropped
+from s3prl_emotion.s3prl_runner import upstream_registry
+from s3prl_emotion.s3prl_runner.building import register_on_hub
+from s3prl_emotion.upstreams import dropin
 from s3prl_emotion.upstreams.ref import UpstreamRef
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
@@ -53,7 +53,7 @@ def energy(tmp_path: Path):
     s3prl_emotion.register()
     from s3prl import hub
 
-    before, named, modules = set(vars(hub)), set(entries._named), set(sys.modules)
+    before, named, modules = set(vars(hub)), set(upstream_registry._named), set(sys.modules)
     path = tmp_path / "upstreams" / "energy.py"
     path.parent.mkdir()
     path.write_text(ENERGY)
@@ -61,7 +61,7 @@ def energy(tmp_path: Path):
     yield path
     for name in set(vars(hub)) - before:
         delattr(hub, name)
-    entries._named.intersection_update(named)
+    upstream_registry._named.intersection_update(named)
     for name in set(sys.modules) - modules:
         if name.startswith("_s3prl_emotion_dropped_"):
             del sys.modules[name]
@@ -72,7 +72,7 @@ def ran(path: Path) -> bool:
 
 
 def test_it_is_found_and_listed_without_being_executed(energy: Path, capsys) -> None:
-    assert dropped.dropped() == {"energy": [Path("upstreams/energy.py")]}
+    assert dropin.dropin_upstreams() == {"energy": [Path("upstreams/energy.py")]}
     assert main(["ls", "upstreams"]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("energy "))
     assert "dropped: upstreams/energy.py" in line
@@ -120,9 +120,9 @@ def test_other_weights_beside_it(energy: Path, tmp_path) -> None:
     from s3prl import hub
 
     with trusted_checkpoints(True):
-        name, checkpoint, _ = enter(resolve("energy", None, None)).options
+        name, checkpoint, _ = register_on_hub(resolve("energy", None, None)).options
         assert float(getattr(hub, name)(ckpt=checkpoint, model_config=None, refresh=False).scale) == 1.0
-        name, checkpoint, model_config = enter(resolve("energy", str(tmp_path / "scale.pt"), None)).options
+        name, checkpoint, model_config = register_on_hub(resolve("energy", str(tmp_path / "scale.pt"), None)).options
         assert (name, checkpoint, model_config) == ("energy", str(tmp_path / "scale.pt"), str(energy))
         build = getattr(hub, name)
         assert float(build(ckpt=checkpoint, model_config=model_config, refresh=False).scale) == 3.0
@@ -139,7 +139,7 @@ def test_other_weights_beside_it(energy: Path, tmp_path) -> None:
 def test_weights_of_the_same_name_come_first(energy: Path) -> None:
     weights = energy.with_suffix(".pt")
     torch.save({}, weights)
-    assert dropped.dropped() == {"energy": [Path("upstreams/energy.pt")]}, (
+    assert dropin.dropin_upstreams() == {"energy": [Path("upstreams/energy.pt")]}, (
         "a script beside a checkpoint takes nothing away"
     )
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import s3prl_emotion
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.finetuning import fine_tune
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
+from s3prl_emotion.s3prl_runner.fine_tuning import fine_tune
 from s3prl_emotion.upstreams.formats import adapter_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "upstream_patches"))

@@ -15,17 +15,19 @@ import pytest
 import torch
 from s3prl.util import download
 
-from s3prl_emotion.bridge import entries, guard
-from s3prl_emotion.bridge.building import enter
 from s3prl_emotion.errors import EmotionError, UpstreamError
+from s3prl_emotion.s3prl_runner import guard, upstream_registry
+from s3prl_emotion.s3prl_runner.building import register_on_hub
 from s3prl_emotion.upstreams import verification
-from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef, place_of
+from s3prl_emotion.upstreams.ref import Places, UpstreamOrigin, UpstreamRef, place_of
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
 MARKER = "EXECUTED"
 ENTRIES = sorted(
-    name for name, ours in entries.upstream_names().items() if not ours and name.endswith(guard.TAKES_CHECKPOINT)
+    name
+    for name, ours in upstream_registry.upstream_names().items()
+    if not ours and name.endswith(guard.TAKES_CHECKPOINT)
 )
 URLS = [name for name in ENTRIES if name.endswith("_url")]
 
@@ -99,11 +101,11 @@ def test_no_text_executes_what_lies_there(name: str, evil: Path, server: str) ->
     for text in _tries(evil, server):
         for config in (None, text):
             with pytest.raises(EmotionError):
-                enter(resolve(name, text, config))
+                register_on_hub(resolve(name, text, config))
             with pytest.raises(EmotionError):  # S3PRL's Runner, and S3PRLUpstream
-                getattr(entries.hub(), name)(ckpt=text, model_config=config, refresh=True)
+                getattr(upstream_registry.hub(), name)(ckpt=text, model_config=config, refresh=True)
         with pytest.raises(EmotionError):
-            getattr(entries.hub(), name)(text)
+            getattr(upstream_registry.hub(), name)(text)
         assert not Path(MARKER).exists(), text
 
 
@@ -111,7 +113,7 @@ def test_no_text_executes_what_lies_there(name: str, evil: Path, server: str) ->
 def test_the_s3prl_upstream_of_python_is_guarded(name: str, evil: Path) -> None:
     from s3prl.nn import S3PRLUpstream
 
-    entries.hub()
+    upstream_registry.hub()
     for text in (f"file://{evil}", str(evil)):
         with pytest.raises(UpstreamError):
             S3PRLUpstream(name, path_or_url=text)
@@ -119,11 +121,11 @@ def test_the_s3prl_upstream_of_python_is_guarded(name: str, evil: Path) -> None:
 
 
 def test_every_entry_that_takes_a_checkpoint_is_guarded() -> None:
-    hub = entries.hub()
+    hub = upstream_registry.hub()
     bare = [name for name in ENTRIES if not hasattr(getattr(hub, name), "__wrapped__")]
     assert len(ENTRIES) > 50
     assert bare == []
-    assert entries.hub().mockingjay_url.__wrapped__.__module__ == "s3prl.upstream.mockingjay.hubconf"
+    assert upstream_registry.hub().mockingjay_url.__wrapped__.__module__ == "s3prl.upstream.mockingjay.hubconf"
 
 
 def test_what_would_unpickle_builds_plain_values_even_where_the_check_saw_another_file(
@@ -133,7 +135,7 @@ def test_what_would_unpickle_builds_plain_values_even_where_the_check_saw_anothe
     monkeypatch.setattr("s3prl_emotion.upstreams.expressions.check_s3prl_file", lambda _: {})
     for name in ("mockingjay_local", "distiller_local", "tera_local", "audio_albert_local"):
         with pytest.raises(Exception, match=r"Weights only load failed|Config|weights"):
-            getattr(entries.hub(), name)(ckpt=str(evil))
+            getattr(upstream_registry.hub(), name)(ckpt=str(evil))
     assert not Path(MARKER).exists()
 
 
@@ -162,11 +164,11 @@ def test_an_address_is_downloaded_once_and_given_as_it_was_checked(
         return torch.nn.Identity()
 
     torch.save({"task_cfg": {}, "model_cfg": {}, "model_weight": {}}, evil)
-    monkeypatch.setattr(entries.hub(), "hubert_url", guard.guarded("hubert_url", hubert_url))
+    monkeypatch.setattr(upstream_registry.hub(), "hubert_url", guard.guarded("hubert_url", hubert_url))
     address = f"HTTP://{server}/evil.ckpt"
-    enter(resolve("hubert_url", address, None), refresh=True)
+    register_on_hub(resolve("hubert_url", address, None), refresh=True)
     evil.write_bytes(b"another")
-    entries.hub().hubert_url(ckpt=address, refresh=True)
+    upstream_registry.hub().hubert_url(ckpt=address, refresh=True)
     assert seen == [{"ckpt": f"http://{server}/evil.ckpt", "refresh": False}]
 
 
@@ -174,7 +176,7 @@ def test_a_path_that_s3prl_would_take_for_an_address(evil: Path, monkeypatch: py
     seen = []
     torch.save({"model_cfg": {}}, "http_model.ckpt")
     call = guard.guarded("hubert_custom", lambda ckpt: seen.append(ckpt))
-    monkeypatch.setattr(entries.hub(), "hubert_custom", call)
+    monkeypatch.setattr(upstream_registry.hub(), "hubert_custom", call)
     call("http_model.ckpt")
     assert seen == [str(evil.parent / "http_model.ckpt")]
 
@@ -185,7 +187,7 @@ def test_a_record_alone_makes_s3prl_read_nothing(name: str, evil: Path) -> None:
         recorded = UpstreamRef.recorded(name, text, None)
         with pytest.raises(UpstreamError, match=r"names -u \w+ with -k .*name it with -k, or add --trust-checkpoint"):
             verification.verify(recorded)
-    recorded = UpstreamRef(name, Source("https://host.test/a.pt"))
+    recorded = UpstreamRef(name, UpstreamOrigin("https://host.test/a.pt"))
     assert place_of(verification.verify(recorded, Places("https://host.test/b.pt")).checkpoint)
     with trusted_checkpoints(True):
         assert place_of(verification.verify(recorded).checkpoint) == "https://host.test/a.pt"
@@ -199,13 +201,13 @@ def test_a_record_may_name_a_file_of_known_content(evil: Path) -> None:
     recorded = UpstreamRef.recorded("hubert_local", str(evil), None, hashes)
     assert place_of(verification.verify(recorded).checkpoint) == str(evil)
     bare = UpstreamRef.recorded("wavlm_local", str(evil), None)
-    enter(resolve("wavlm_local", str(evil), None))  # the user names it here
+    register_on_hub(resolve("wavlm_local", str(evil), None))  # the user names it here
     assert place_of(verification.verify(bare).checkpoint) == str(evil)
 
 
 def test_what_the_hub_imports_is_no_upstream() -> None:
-    assert "load_and_convert_fairseq_ckpt" not in entries.upstream_names()
-    assert not entries.is_upstream("load_and_convert_fairseq_ckpt")
+    assert "load_and_convert_fairseq_ckpt" not in upstream_registry.upstream_names()
+    assert not upstream_registry.is_upstream("load_and_convert_fairseq_ckpt")
 
 
 def test_a_device_is_no_checkpoint(tmp_path: Path) -> None:

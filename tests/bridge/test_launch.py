@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from s3prl_emotion.bridge import arguments, checkpoints, launch, selection
-from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
+from s3prl_emotion.s3prl_runner import arguments, checkpoints, launch, selection
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def guard():
     import s3prl_emotion
 
     s3prl_emotion.register()
-    from s3prl_emotion.bridge.runner import _guard_gradients
+    from s3prl_emotion.s3prl_runner.runner import _guard_gradients
 
     return _guard_gradients
 

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.upstreams.listing import COLUMNS, Row, upstream_rows
+from s3prl_emotion.upstreams.listing import COLUMNS, UpstreamRow, upstream_rows
 
 FIRST = "encoder.layers.0.attention.q_proj.weight"
 
 
 @pytest.fixture
-def rows(tmp_path: Path, tiny_hubert: Path) -> dict[str, Row]:
+def rows(tmp_path: Path, tiny_hubert: Path) -> dict[str, UpstreamRow]:
     folder = tmp_path / "upstreams"
     for name in ("my_hubert", "torn", "fbank"):
         shutil.copytree(tiny_hubert, folder / name)

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge import entries
-from s3prl_emotion.bridge.guard import check_given
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.s3prl_runner import upstream_registry
+from s3prl_emotion.s3prl_runner.guard import check_given
 from s3prl_emotion.upstreams import names
 
 
 def test_every_name_of_the_hub_is_known() -> None:
     found = names.hub_names()
     assert found is not None
-    theirs = {name for name, ours in entries.upstream_names().items() if not ours}
+    theirs = {name for name, ours in upstream_registry.upstream_names().items() if not ours}
     assert theirs <= set(found.functions) | found.imported
     assert len(set(found.functions) & theirs) > 100
     for name in set(found.functions) & theirs:
@@ -47,8 +47,8 @@ def test_a_misspelt_name_is_answered_without_loading_anything_large(command: str
 def test_fbank_does_not_need_transformers() -> None:
     script = (
         "import sys\n"
-        "from s3prl_emotion.bridge.building import build, enter\n"
-        "from s3prl_emotion.bridge.selection import check_upstream\n"
+        "from s3prl_emotion.s3prl_runner.building import build, enter\n"
+        "from s3prl_emotion.s3prl_runner.selection import check_upstream\n"
         "from s3prl_emotion.upstreams.resolution import resolve\n"
         "found = enter(resolve('fbank', None, None))\n"
         "check_upstream(*found.options)\n"
@@ -79,7 +79,7 @@ def test_a_run_on_fbank_does_not_need_transformers(demo_root, tmp_path) -> None:
 def test_advice_names_variants_that_exist() -> None:
     from s3prl_emotion.upstreams.explanation import explained
 
-    known = entries.upstream_names()
+    known = upstream_registry.upstream_names()
     for upstream, variants in (("byol_a_512", []), ("hubert_base", ["hubert_custom", "hubert_local"])):
         with pytest.raises(UpstreamError) as caught, explained(upstream):
             raise OSError("no network")
@@ -89,12 +89,12 @@ def test_advice_names_variants_that_exist() -> None:
 
 
 def test_what_ignores_a_checkpoint_says_so_whatever_the_file_is(tmp_path) -> None:
-    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.s3prl_runner.building import register_on_hub
     from s3prl_emotion.upstreams.resolution import resolve
 
     (tmp_path / "x.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     with pytest.raises(UpstreamError, match=r"-u fbank ignores -k: it always loads its own checkpoint"):
-        enter(resolve("fbank", "x.safetensors", None))
+        register_on_hub(resolve("fbank", "x.safetensors", None))
 
 
 def test_a_folder_where_a_file_is_expected(tmp_path) -> None:
@@ -142,7 +142,7 @@ def test_a_head_whose_adapter_is_not_installed() -> None:
 
 
 def test_load_speaks_python(tmp_path) -> None:
-    from s3prl_emotion.deployment.wording import in_python
+    from s3prl_emotion.inference.wording import in_python
 
     assert (
         in_python("give -k PATH, where that file is now") == "give load(..., checkpoint=PATH), where that file is now"

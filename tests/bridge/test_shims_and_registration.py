@@ -17,7 +17,7 @@ import torch
 import torchaudio
 
 import s3prl_emotion
-from s3prl_emotion.bridge import arguments, entries, registration, shims
+from s3prl_emotion.s3prl_runner import arguments, registration, shims, upstream_registry
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,7 +80,7 @@ def test_other_names_are_left_to_s3prl() -> None:
 def test_our_upstreams_are_on_the_hub() -> None:
     from s3prl import hub
 
-    for name, function in entries.upstreams().items():
+    for name, function in upstream_registry.upstreams().items():
         assert getattr(hub, name) is function
         assert "ckpt" in inspect.signature(function).parameters
 

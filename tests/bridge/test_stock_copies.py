@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from s3prl_emotion.audio import AudioError, read_audio
-from s3prl_emotion.bridge import stock
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.protocols import make_folds
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.s3prl_runner import stock
 
 IDS = ("a/b", "a__b", "a_b", "A_B", "a b", "a\\b", "x" * 300, "x" * 299, "\u00e4", "\u00f6", "..", "-")
 

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from s3prl_emotion._printable import printable
 from s3prl_emotion.cli import set_up_logging
+from s3prl_emotion.printable import printable
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from corpora import copies
 from s3prl_emotion.corpora import Manifest, Utterance, corpora
 from s3prl_emotion.errors import CorpusError, RunError
-from s3prl_emotion.protocols.seal import check_attributes, manifest_sha256, seal
+from s3prl_emotion.protocols.integrity import check_attributes, manifest_sha256, seal
 from s3prl_emotion.protocols.split import Folds
 
 

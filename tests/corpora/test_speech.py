@@ -9,7 +9,7 @@ import pytest
 
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.manifest import UNLABELLED
-from s3prl_emotion.corpora.speech import Source, united
+from s3prl_emotion.corpora.speech import SpeechSource, united
 from s3prl_emotion.errors import CorpusError
 
 
@@ -21,7 +21,7 @@ def _files(root: Path, *names: str) -> Path:
 
 
 def _read(text: str | Path) -> Manifest:
-    return Source.parse(str(text)).read()
+    return SpeechSource.parse(str(text)).read()
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_patterns(tmp_path: Path, pattern: str, files: tuple[str, ...], speakers
 
 def test_a_pattern_starts_at_its_first_folder_without_one(tmp_path: Path) -> None:
     _files(tmp_path, "data/spk/1.wav")
-    source = Source.parse(f"{tmp_path}/data/{{speaker}}/{{utterance}}.wav")
+    source = SpeechSource.parse(f"{tmp_path}/data/{{speaker}}/{{utterance}}.wav")
     assert (source.name, source.place, source.pattern) == ("data", tmp_path / "data", "{speaker}/{utterance}.wav")
-    assert Source.parse(f"mine={tmp_path}/data/{{speaker}}/{{utterance}}.wav").name == "mine"
+    assert SpeechSource.parse(f"mine={tmp_path}/data/{{speaker}}/{{utterance}}.wav").name == "mine"
     assert [item.id for item in source.read().utterances] == ["spk/1"]
 
 
@@ -77,7 +77,7 @@ def test_a_prepared_folder_and_its_manifest(tmp_path: Path) -> None:
 
 
 def test_a_corpus_is_read_by_its_reader(demo_root: Path, demo_manifest: Manifest) -> None:
-    source = Source.parse(f"demo={demo_root}")
+    source = SpeechSource.parse(f"demo={demo_root}")
     assert source.corpus == "demo"
     assert source.read() == demo_manifest
 

@@ -10,7 +10,7 @@ import pytest
 
 from corpora import copies
 from s3prl_emotion.corpora import Manifest, Utterance, corpora
-from s3prl_emotion.corpora.speech import Source
+from s3prl_emotion.corpora.speech import SpeechSource
 from s3prl_emotion.corpora.spelling import certain, doubtful, is_unknown, likely, settled
 from s3prl_emotion.errors import CorpusError, ProtocolError
 from s3prl_emotion.protocols import make_folds
@@ -268,16 +268,16 @@ def test_combined_corpora(tmp_path):
 
 def test_speech_for_pretraining(tmp_path, caplog):
     (tmp_path / "t.csv").write_text("path,speaker\na.wav,1\nb.wav,1.0\nc.wav,Unknown\n")
-    table = Source.parse(str(tmp_path / "t.csv")).read()
+    table = SpeechSource.parse(str(tmp_path / "t.csv")).read()
     assert [item.speaker for item in table.utterances] == ["1", "1"]
     assert "left out 1 of 3 utterances whose speakers are not known" in caplog.text
     for name in ("1/a", "1.0/b", "unknown/c"):
         (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "d" / f"{name}.wav").touch()
-    pattern = Source.parse(f"{tmp_path}/d/{{speaker}}/{{utterance}}.wav").read()
+    pattern = SpeechSource.parse(f"{tmp_path}/d/{{speaker}}/{{utterance}}.wav").read()
     assert [item.speaker for item in pattern.utterances] == ["1", "1"]
     corpus("1", "1.0", "Unknown").write(tmp_path / "manifest.jsonl")
-    assert Source.parse(str(tmp_path)).read().speakers == ("1",)
+    assert SpeechSource.parse(str(tmp_path)).read().speakers == ("1",)
 
 
 def test_every_corpus_takes_the_option(tmp_path, caplog):

@@ -14,7 +14,7 @@ import soundfile
 
 from corpora.copies import COPIES
 from s3prl_emotion.corpora import Manifest, corpora
-from s3prl_emotion.corpora.speech import Source
+from s3prl_emotion.corpora.speech import SpeechSource
 from s3prl_emotion.errors import CorpusError
 
 READERS = ("emodb", "emodb4", "ravdess", "cremad", "savee", "tess", "iemocap")
@@ -207,7 +207,7 @@ def test_versions_in_speech_by_a_pattern(tmp_path: Path, caplog) -> None:
     names = ("anna/1.wav", "anna/2.wav", "ben/1.wav")
     speech(tmp_path / "original", *names)
     shutil.copytree(tmp_path / "original", tmp_path / "again")
-    source = Source.parse(f"mine={tmp_path}/*/{{speaker}}/{{utterance}}.wav")
+    source = SpeechSource.parse(f"mine={tmp_path}/*/{{speaker}}/{{utterance}}.wav")
     with caplog.at_level(logging.WARNING):
         manifest = source.read()
     assert [item.id for item in manifest.utterances] == ["again/anna/1", "again/anna/2", "again/ben/1"]
@@ -217,7 +217,7 @@ def test_versions_in_speech_by_a_pattern(tmp_path: Path, caplog) -> None:
         CorpusError, match=r"in the folders again and original\. Write the folder of one into the pattern"
     ):
         source.read()
-    only = Source.parse(f"mine={tmp_path}/original/{{speaker}}/{{utterance}}.wav").read()
+    only = SpeechSource.parse(f"mine={tmp_path}/original/{{speaker}}/{{utterance}}.wav").read()
     assert [item.id for item in only.utterances] == ["anna/1", "anna/2", "ben/1"]
 
 
@@ -225,9 +225,9 @@ def test_sessions_of_a_speaker_are_no_versions(tmp_path: Path) -> None:
     """Numbers begin anew in each session: other recordings, which last otherwise."""
     speech(tmp_path / "session1", "anna/1.wav", "anna/2.wav")
     speech(tmp_path / "session2", "anna/1.wav", "anna/2.wav", seed=9, count=3000)
-    manifest = Source.parse(f"mine={tmp_path}/*/{{speaker}}/{{utterance}}.wav").read()
+    manifest = SpeechSource.parse(f"mine={tmp_path}/*/{{speaker}}/{{utterance}}.wav").read()
     assert len(manifest.utterances) == 4
-    manifest = Source.parse(f"mine={tmp_path}/*/{{speaker}}/*.wav").read()
+    manifest = SpeechSource.parse(f"mine={tmp_path}/*/{{speaker}}/*.wav").read()
     assert len(manifest.utterances) == 4
 
 

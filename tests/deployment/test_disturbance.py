@@ -21,11 +21,11 @@ from s3prl_emotion.audio.conditions import UNDISTURBED, Condition, conditions, d
 from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
-from s3prl_emotion.deployment import disturbance
-from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.evaluation.conditions import side_by_side
 from s3prl_emotion.evaluation.runs import read_run
+from s3prl_emotion.inference import robustness
+from s3prl_emotion.inference.trained import EmotionRecogniser
 from s3prl_emotion.runs.prediction import read_predictions
 
 pytest.importorskip("audiomentations")
@@ -42,7 +42,7 @@ def scored(trained: Path, tmp_path_factory) -> Path:
     """A copy of the run, scored undisturbed and under noise. Do not write into it."""
     folder = tmp_path_factory.mktemp("scored") / "run"
     shutil.copytree(trained, folder)
-    disturbance.score(read_run(folder), [UNDISTURBED, NOISE], load, 0, (1, 2))
+    robustness.score(read_run(folder), [UNDISTURBED, NOISE], load, 0, (1, 2))
     return folder
 
 
@@ -53,7 +53,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_undisturbed_is_the_record_and_the_record_stays(scored: Path, trained: Path) -> None:
     run = read_run(scored)
-    again, noisy = disturbance.score(run, [UNDISTURBED, NOISE], load, 0, (1, 2))
+    again, noisy = robustness.score(run, [UNDISTURBED, NOISE], load, 0, (1, 2))
     assert [item.utterance for item in again.predictions] == [item.utterance for item in run.predictions]
     for found, known in zip(again.predictions, run.predictions, strict=True):
         assert dataclasses.replace(found, probabilities=known.probabilities) == known
@@ -63,7 +63,7 @@ def test_undisturbed_is_the_record_and_the_record_stays(scored: Path, trained: P
         for found, known in zip(noisy.predictions, run.predictions, strict=True)
     )
     before, after = content(trained), content(scored)
-    new = {name for name in after if not name.startswith(f"{disturbance.FOLDER}/")}
+    new = {name for name in after if not name.startswith(f"{robustness.FOLDER}/")}
     assert new == set(before)
     assert all(after[name] == before[name] for name in before)
 
@@ -72,7 +72,7 @@ def test_a_fine_tuned_run_with_a_cut(tuned: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(tuned, folder)
     run = read_run(folder)
-    (again,) = disturbance.score(run, [UNDISTURBED], load, 0, (2,))
+    (again,) = robustness.score(run, [UNDISTURBED], load, 0, (2,))
     known = [item for item in run.predictions if item.fold == 2]
     for found, item in zip(again.predictions, known, strict=True):
         assert (found.utterance, found.predicted) == (item.utterance, item.predicted)
@@ -81,7 +81,7 @@ def test_a_fine_tuned_run_with_a_cut(tuned: Path, tmp_path: Path) -> None:
 
 def test_the_undisturbed_row_has_the_figures_of_the_results(scored: Path) -> None:
     run = read_run(scored)
-    (found,) = disturbance.score(run, [UNDISTURBED], load, 0, (1, 2))
+    (found,) = robustness.score(run, [UNDISTURBED], load, 0, (1, 2))
     (row,) = side_by_side({"undisturbed": [found.predictions]}, run.results.labels, run.results.is_pooled)
     for name in ("ua", "wa", "macro_f1"):
         known = run.results.pooled[name].value if run.results.is_pooled else run.results.rates[name].mean
@@ -92,7 +92,7 @@ def test_the_undisturbed_row_has_the_figures_of_the_results(scored: Path) -> Non
 
 def test_what_is_heard_is_the_effect_on_the_utterance(scored: Path) -> None:
     run = read_run(scored)
-    (noisy,) = disturbance.score(run, [NOISE], load, 0, (1, 2))
+    (noisy,) = robustness.score(run, [NOISE], load, 0, (1, 2))
     manifest, row = Manifest.read(scored / "manifest.jsonl"), noisy.predictions[3]
     item = manifest.by_id[row.utterance]
     samples = WHOLE.waveform(manifest.path_of(item))
@@ -130,12 +130,12 @@ def test_what_was_scored_is_kept_and_what_is_lost_or_changed_is_scored_again(
 
     def again() -> list[int]:
         loaded.clear()
-        disturbance.score(read_run(folder), [UNDISTURBED, NOISE], counting, 0, (1, 2))
+        robustness.score(read_run(folder), [UNDISTURBED, NOISE], counting, 0, (1, 2))
         assert content(folder) == before
         return list(loaded)
 
     assert again() == []
-    (noise,) = (folder / disturbance.FOLDER).glob("noise-*")
+    (noise,) = (folder / robustness.FOLDER).glob("noise-*")
     (noise / "fold2.json").unlink()  # killed before the record
     assert again() == [2]
     (noise / "fold1.csv").write_text("fold,utterance\n")
@@ -148,7 +148,7 @@ def test_what_was_scored_is_kept_and_what_is_lost_or_changed_is_scored_again(
     (noise / "fold1.json").write_text(json.dumps(record))
     assert again() == [1]
     loaded.clear()
-    disturbance.score(read_run(folder), [NOISE], counting, 1, (1,))
+    robustness.score(read_run(folder), [NOISE], counting, 1, (1,))
     assert loaded == [1], "another seed is another disturbance"
 
 
@@ -164,7 +164,7 @@ def test_silence_is_left_as_it_is_and_named(tmp_path: Path) -> None:
             assert not samples.any()
             return type("R", (), {"predicted": "sad", "probabilities": {"sad": 1.0, "glad": 0.0}})
 
-    found = disturbance._score([row], manifest, Recogniser(), NOISE, 0)
+    found = robustness._score([row], manifest, Recogniser(), NOISE, 0)
     assert found.silent == ("a",)
     assert found.predictions[0].probabilities == (1.0, 0.0)
 
@@ -256,8 +256,8 @@ def test_a_corpus_that_was_moved(scored: Path, tmp_path: Path) -> None:
     dataclasses.replace(manifest, root="/nowhere").write(folder / "manifest.jsonl")
     run = read_run(folder)
     with pytest.raises(RunError, match="--data DIR names the place"):
-        disturbance.score(run, noise, load, 0, (1,))
-    assert disturbance.score(run, noise, load, 0, (1,), Path(manifest.root))[0].predictions
+        robustness.score(run, noise, load, 0, (1,))
+    assert robustness.score(run, noise, load, 0, (1,), Path(manifest.root))[0].predictions
 
 
 def test_a_fold_without_its_checkpoint(scored: Path, tmp_path: Path) -> None:
@@ -265,9 +265,9 @@ def test_a_fold_without_its_checkpoint(scored: Path, tmp_path: Path) -> None:
     shutil.copytree(scored, folder)
     (folder / "fold1" / "dev-best.ckpt").unlink()
     run = read_run(folder)
-    disturbance.score(run, [UNDISTURBED, NOISE], load, 0, (1, 2))  # all of it is known
+    robustness.score(run, [UNDISTURBED, NOISE], load, 0, (1, 2))  # all of it is known
     with pytest.raises(RunError, match=r"dev-best\.ckpt is missing"):
-        disturbance.score(run, [NOISE], load, 7, (1,))
+        robustness.score(run, [NOISE], load, 7, (1,))
     shutil.rmtree(folder / "fold2")
     with pytest.raises(RunError, match=r"fold2: holds no checkpoint of a finished fold"):
-        disturbance.score(run, [NOISE], load, 7, (1, 2))
+        robustness.score(run, [NOISE], load, 7, (1, 2))

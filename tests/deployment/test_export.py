@@ -15,11 +15,11 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.deployment import export as module
-from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.upstreams.ref import Source
+from s3prl_emotion.inference import export as module
+from s3prl_emotion.inference.trained import EmotionRecogniser
+from s3prl_emotion.upstreams.ref import UpstreamOrigin
 
 
 def _load(source, **options) -> EmotionRecogniser:
@@ -127,7 +127,7 @@ def test_the_three_lines_of_the_card_run(trained, exported, tiny_hubert, some_te
 def test_an_upstream_from_the_hub_is_exported_as_its_id_and_commit(trained, tmp_path) -> None:
     recogniser = _load(trained, fold=1)
     place = str(tmp_path / "hub" / "models--owner--hubert" / "snapshots" / "abc")
-    ref = dataclasses.replace(recogniser.parts.upstream, checkpoint=Source("owner/hubert", place))
+    ref = dataclasses.replace(recogniser.parts.upstream, checkpoint=UpstreamOrigin("owner/hubert", place))
     features = module.Features(16000, 320, 16, 3)
     folder = module.write_export(dataclasses.replace(recogniser.parts, upstream=ref), features, tmp_path / "head")
     upstream = module.read_config(folder).upstream

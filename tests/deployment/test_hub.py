@@ -11,9 +11,9 @@ import pytest
 from huggingface_hub.utils import HfHubHTTPError
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.deployment.hub import push
-from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.inference.hub import push
+from s3prl_emotion.inference.trained import EmotionRecogniser
 
 FILES = ["README.md", "config.json", "head.safetensors"]
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.deployment.trained import EmotionRecogniser
+from s3prl_emotion.inference.trained import EmotionRecogniser
 
 
 @pytest.fixture

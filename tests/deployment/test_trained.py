@@ -18,12 +18,12 @@ import torch
 import s3prl_emotion
 from s3prl_emotion.audio import AudioError, read_audio
 from s3prl_emotion.audio.preparation import Preparation
-from s3prl_emotion.deployment import trained as module
-from s3prl_emotion.deployment.recognised import Recognised
-from s3prl_emotion.deployment.trained import EmotionRecogniser
 from s3prl_emotion.errors import RunError, UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.upstreams.ref import Places, Source, UpstreamRef, place_of
+from s3prl_emotion.inference import trained as module
+from s3prl_emotion.inference.recognition import Recognition
+from s3prl_emotion.inference.trained import EmotionRecogniser
+from s3prl_emotion.upstreams.ref import Places, UpstreamOrigin, UpstreamRef, place_of
 from s3prl_emotion.upstreams.verification import check_same_name, verify
 
 
@@ -31,7 +31,7 @@ def _load(source, **options) -> EmotionRecogniser:
     return EmotionRecogniser.load(source, device="cpu", **options)
 
 
-def _rows(items: list[Recognised]) -> np.ndarray:
+def _rows(items: list[Recognition]) -> np.ndarray:
     return np.array([list(item.probabilities.values()) for item in items])
 
 
@@ -176,7 +176,7 @@ def test_audio_beyond_the_memory_of_the_device_is_named(trained, monkeypatch) ->
 
 def test_the_strongest_second() -> None:
     """At 2 Hz a second is two frames: sums .3 .5 .6 .4, the third pair begins at 1 s."""
-    item = Recognised("a", "x", {"x": 1.0}, (0.1, 0.2, 0.3, 0.3, 0.1), 2.0, 2.5)
+    item = Recognition("a", "x", {"x": 1.0}, (0.1, 0.2, 0.3, 0.3, 0.1), 2.0, 2.5)
     assert item.strongest_second() == (1.0, 2.0, pytest.approx(0.6))
     late = dataclasses.replace(item, start_s=0.25)
     assert late.times_s == (0.25, 0.75, 1.25, 1.75, 2.25)
@@ -222,7 +222,7 @@ def test_what_is_not_a_trained_head(trained, tmp_path) -> None:
 
 def test_the_upstreams_checkpoint_must_be_the_same(tiny_hubert, tmp_path, caplog) -> None:
     sha256 = checkpoint_sha256(str(tiny_hubert))
-    recorded = UpstreamRef("hf_auto_custom", Source(str(tmp_path / "gone"), sha256=sha256))
+    recorded = UpstreamRef("hf_auto_custom", UpstreamOrigin(str(tmp_path / "gone"), sha256=sha256))
     assert place_of(verify(recorded, Places(tiny_hubert)).checkpoint) == str(tiny_hubert)
     with pytest.raises(RunError, match=rf"there is nothing at {tmp_path}/gone: give -k PATH.*{sha256}\)"):
         verify(recorded)
@@ -234,7 +234,7 @@ def test_the_upstreams_checkpoint_must_be_the_same(tiny_hubert, tmp_path, caplog
         verify(recorded, Places(copy))
     with pytest.raises(RunError, match="trained on fbank without -k; leave it out"):
         verify(UpstreamRef("fbank"), Places(copy))
-    url = UpstreamRef("wav2vec2_url", Source("https://host.test/a.pt"))
+    url = UpstreamRef("wav2vec2_url", UpstreamOrigin("https://host.test/a.pt"))
     with pytest.raises(UpstreamError, match=r"names -u wav2vec2_url with -k .*: it is not read"):
         verify(url)
     assert place_of(verify(url, Places("https://host.test/a.pt")).checkpoint) == "https://host.test/a.pt"
@@ -247,7 +247,7 @@ def test_an_upstream_from_the_hub_is_found_by_its_commit(monkeypatch, tiny_huber
 
     asked = []
     monkeypatch.setattr(verification, "snapshot", lambda *args, **options: asked.append((args, options)) or tiny_hubert)
-    recorded = UpstreamRef("me__hubert", Source("me/hubert", sha256="0" * 64, revision="abc"))
+    recorded = UpstreamRef("me__hubert", UpstreamOrigin("me/hubert", sha256="0" * 64, revision="abc"))
     check_same_name(recorded, "me/hubert")
     assert place_of(verify(recorded).checkpoint) == str(tiny_hubert)
     assert asked == [(("me/hubert",), {"revision": "abc"})]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.cli import main
 from s3prl_emotion.downstream.expert import DownstreamExpert
 from s3prl_emotion.downstream.settings import check_config
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.protocols import make_folds
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 pytest.importorskip("audiomentations")
 

@@ -7,13 +7,13 @@ import copy
 import pytest
 import torch
 
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.settings import check_config, read_expert
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.features.packed import pack
+from s3prl_emotion.features.ragged import pack
+from s3prl_emotion.s3prl_runner.registration import STOCK_DOWNSTREAMS, downstream_configs
 
 CONFIGS = downstream_configs()
 

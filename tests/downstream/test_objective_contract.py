@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.downstream.objectives import Objective, objectives
 from s3prl_emotion.downstream.objectives._base import check_objective
 from s3prl_emotion.downstream.settings import check_config
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 CLASSES = 5
 BATCH = 7

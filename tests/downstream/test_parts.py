@@ -10,7 +10,7 @@ import torch
 
 from s3prl_emotion.downstream.data import AnnouncedBatches, epoch_batches
 from s3prl_emotion.downstream.objectives import objectives
-from s3prl_emotion.downstream.rng import preserved_random_state, random_state, restore_random_state
+from s3prl_emotion.random_state import preserved_random_state, random_state, restore_random_state
 
 
 def test_label_smoothing_is_the_papers_formula() -> None:

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import STOCK_DOWNSTREAMS, downstream_configs
-from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.settings import read_expert
-from s3prl_emotion.features.packed import pack
+from s3prl_emotion.features.ragged import pack
+from s3prl_emotion.s3prl_runner.registration import STOCK_DOWNSTREAMS, downstream_configs
+from s3prl_emotion.s3prl_runner.translation import mapping
+from s3prl_emotion.s3prl_runner.validation import check_settings
 
 WIDTH, TEXT_WIDTH, CLASSES = 24, 10, 4
 CONFIGS = downstream_configs()

@@ -18,7 +18,7 @@ from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.groups import Grouping, group_by
 from s3prl_emotion.evaluation.runs import Run, read_run
-from s3prl_emotion.evaluation.systems import System
+from s3prl_emotion.evaluation.seed_groups import SeedGroup
 from s3prl_emotion.reporting.groups import groupings_csv, groupings_text
 from s3prl_emotion.runs.prediction import read_predictions, write_predictions
 
@@ -41,13 +41,13 @@ def describe(folder: Path, attributes: Attributes) -> None:
     Manifest("iemocap", tuple(labels), "/x", tuple(items)).write(folder / "manifest.jsonl")
 
 
-def made(folder: Path, attributes: Attributes = sexes, accuracy: float = 0.6, **changes) -> System:
+def made(folder: Path, attributes: Attributes = sexes, accuracy: float = 0.6, **changes) -> SeedGroup:
     make_run(folder, accuracy, **changes)
     describe(folder, attributes)
-    return System((read_run(folder),))
+    return SeedGroup((read_run(folder),))
 
 
-def grouped(system: System, by: str) -> Grouping:
+def grouped(system: SeedGroup, by: str) -> Grouping:
     return group_by(system, by)
 
 
@@ -73,7 +73,7 @@ def test_by_hand(tmp_path: Path) -> None:
     ]
     write_predictions(tmp_path / "predictions.csv", predictions, LABELS)
     describe(tmp_path, sexes)
-    found = group_by(System((read_run(tmp_path),)), "sex")
+    found = group_by(SeedGroup((read_run(tmp_path),)), "sex")
     women, man = found.groups
     assert (women.name, women.n, women.speakers, women.units, women.drawn) == ("female", 6, 2, 2, "speakers")
     assert (man.name, man.n, man.speakers, man.units, man.drawn) == ("male", 4, 0, 4, "utterances")
@@ -87,14 +87,14 @@ def test_by_hand(tmp_path: Path) -> None:
     text = groupings_text([found])
     assert "no gap: there are not two groups with the same classes" in text
     assert "without: classes that the group lacks" in text
-    common = group_by(System((read_run(tmp_path),)), "sex", common=True)
+    common = group_by(SeedGroup((read_run(tmp_path),)), "sex", common=True)
     assert [(g.n, g.lacking) for g in common.groups] == [(3, ("neutral",)), (4, ("neutral",))]
     assert common.groups[0].rates["ua"].value == pytest.approx((1 + 0 + 1) / 3)
     assert common.gaps["wa"] is not None
     assert common.gaps["wa"].value == pytest.approx(2 / 3 - 2 / 4)
-    only = group_by(System((read_run(tmp_path),)), "sex", leave_out=("male",))
+    only = group_by(SeedGroup((read_run(tmp_path),)), "sex", leave_out=("male",))
     assert [(g.name, g.n) for g in only.groups] == [("female", 6)]
-    labels = group_by(System((read_run(tmp_path),)), "label")
+    labels = group_by(SeedGroup((read_run(tmp_path),)), "label")
     assert [(g.name, g.n, g.rates["ua"].value) for g in labels.groups] == [
         ("neutral", 3, pytest.approx(2 / 3)),
         ("happy", 2, 1.0),
@@ -117,7 +117,7 @@ def test_one_group_of_all_has_the_pooled_interval_of_the_results(tmp_path: Path)
     assert grouped(system, "room").gaps["ua"] is None
 
 
-def accuracies(system: System, chosen: Callable[[str, str], bool]) -> np.ndarray:
+def accuracies(system: SeedGroup, chosen: Callable[[str, str], bool]) -> np.ndarray:
     """WA of each speaker."""
     right: dict[str, list[bool]] = {}
     for item in system.runs[0].predictions:
@@ -196,8 +196,8 @@ def test_seeds_are_averaged(tmp_path: Path) -> None:
         make_run(tmp_path / str(seed), seed=seed)
         describe(tmp_path / str(seed), sexes)
     runs = [read_run(tmp_path / str(seed)) for seed in (1, 2)]
-    both = group_by(System(tuple(runs)), "sex")
-    single = [group_by(System((run,)), "sex") for run in runs]
+    both = group_by(SeedGroup(tuple(runs)), "sex")
+    single = [group_by(SeedGroup((run,)), "sex") for run in runs]
     for place, group in enumerate(both.groups):
         assert group.n == single[0].groups[place].n
         alone = [part.groups[place].rates["ua"].value for part in single]
@@ -275,7 +275,7 @@ def test_a_run_of_an_earlier_version_takes_attributes_from_a_manifest_of_the_sam
         group_by(system, "sex", tmp_path / "other.jsonl")
 
 
-def simulated(generator: np.random.Generator, run: Run, true: Sequence[float]) -> System:
+def simulated(generator: np.random.Generator, run: Run, true: Sequence[float]) -> SeedGroup:
     """Ten speakers in groups, each with an accuracy of its own about that of its group."""
     speakers = sorted({item.speaker for item in run.predictions})
     of = {speaker: place % len(true) for place, speaker in enumerate(speakers)}
@@ -285,7 +285,7 @@ def simulated(generator: np.random.Generator, run: Run, true: Sequence[float]) -
         wrong = LABELS[(LABELS.index(item.truth) + 1) % 4]
         guess = item.truth if generator.random() < level[item.speaker] else wrong
         rows.append(dataclasses.replace(item, predicted=guess))
-    return System((dataclasses.replace(run, predictions=tuple(rows)),))
+    return SeedGroup((dataclasses.replace(run, predictions=tuple(rows)),))
 
 
 @pytest.mark.slow

@@ -12,7 +12,14 @@ from statsmodels.stats.multitest import multipletests
 
 from s3prl_emotion.evaluation.intervals import Counts, count
 from s3prl_emotion.evaluation.metrics import rates as all_rates
-from s3prl_emotion.evaluation.pairs import Paired, corrected_t, holm, mcnemar, paired_bootstrap, smallest_detectable
+from s3prl_emotion.evaluation.paired_tests import (
+    Paired,
+    corrected_t,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    smallest_detectable,
+)
 from s3prl_emotion.runs.prediction import Prediction
 
 WA = {"wa": all_rates()["wa"].of_confusion}

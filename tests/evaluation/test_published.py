@@ -10,7 +10,7 @@ from reporting.runs import make_run
 
 from s3prl_emotion.evaluation.comparability import not_comparable
 from s3prl_emotion.evaluation.comparison import compare
-from s3prl_emotion.evaluation.published import (
+from s3prl_emotion.published import (
     UPSTREAM_ALIASES,
     _table,
     emobox_rows,

@@ -10,22 +10,22 @@ import pytest
 import torch
 import yaml
 
-from s3prl_emotion.bridge import arguments, launch
-from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.cli import main, run_options
 from s3prl_emotion.config import read_yaml
-from s3prl_emotion.downstream.rng import MAX_SEED
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.experiment import Request
-from s3prl_emotion.experiment.request import settle
+from s3prl_emotion.experiment.request import resolve_request
+from s3prl_emotion.random_state import MAX_SEED
 from s3prl_emotion.runs.prediction import read_predictions
+from s3prl_emotion.s3prl_runner import arguments, launch
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 HEAD = "config.downstream_expert.modelrc."
 
 
 def _deviations(downstream: str, override: str | None = None, **more: object) -> list[str]:
     s3prl = {"upstream": "fbank", "downstream": downstream, "device": "cpu", "override": override, **more}
-    return list(settle(Request(s3prl=s3prl, corpus="demo")).remarks.deviations)
+    return list(resolve_request(Request(s3prl=s3prl, corpus="demo")).remarks.deviations)
 
 
 NEEDS_MORE = {"emotion_attn_pool", "emotion_mean_pool", "emotion_contrastive"}
@@ -66,7 +66,7 @@ def test_an_override_is_named(override: str, told: str) -> None:
 def test_only_the_tag_of_its_own_rate_stands_for_a_rate(tag: str, told: list[str]) -> None:
     """A sweep chooses its rates by the dev sets; any other tag hides nothing."""
     s3prl = {"upstream": "fbank", "downstream": "emotion_mean", "device": "cpu", "override": "config.optimizer.lr=1e-2"}
-    assert list(settle(Request(s3prl=s3prl, corpus="demo", tag=tag)).remarks.deviations) == told
+    assert list(resolve_request(Request(s3prl=s3prl, corpus="demo", tag=tag)).remarks.deviations) == told
 
 
 def test_another_file_is_held_against_what_ships(tmp_path: Path) -> None:

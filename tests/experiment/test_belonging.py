@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.deployment.sources import read_parts
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment import points
+from s3prl_emotion.experiment import jobs
+from s3prl_emotion.inference.sources import read_parts
 from s3prl_emotion.locks import LOCK, shared
 from s3prl_emotion.runs.folder import USERS, RunFolder
 
@@ -134,7 +134,7 @@ def test_a_sweep_goes_on_whatever_one_point_fails_by(error, told, tmp_path, monk
             raise error
         return tmp_path / str(request.s3prl["seed"]), {}
 
-    monkeypatch.setattr(points, "run", run_or_fail)
+    monkeypatch.setattr(jobs, "run", run_or_fail)
     assert main(["sweep", "-u", "fbank", "-d", "emotion_mean", "--corpus", "demo", "--seeds", "0,1,2"]) == 2
     assert ran == [0, 1, 2]
     said = capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_a_sweep_that_is_interrupted_stops(tmp_path, monkeypatch) -> None:
     def interrupted(request, prepared, statistics):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(points, "run", interrupted)
+    monkeypatch.setattr(jobs, "run", interrupted)
     assert main(["sweep", "-u", "fbank", "-d", "emotion_mean", "--corpus", "demo", "--seeds", "0,1"]) == 130
 
 
@@ -167,11 +167,11 @@ def _identity() -> dict[str, object]:
 
 def test_results_are_put_together_by_one_at_a_time(run, tmp_path, monkeypatch) -> None:
     """Who collects last has seen every finished fold: otherwise an early look could overwrite a later one."""
-    from s3prl_emotion.experiment import collection
+    from s3prl_emotion.experiment import aggregation
     from s3prl_emotion.locks import is_held
 
     seen = []
-    original = collection._collected
-    monkeypatch.setattr(collection, "_collected", lambda run: seen.append(is_held(run.path / LOCK)) or original(run))
+    original = aggregation._collected
+    monkeypatch.setattr(aggregation, "_collected", lambda run: seen.append(is_held(run.path / LOCK)) or original(run))
     assert run(*FBANK) == 0
     assert seen == [True]

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import downstream_configs
-from s3prl_emotion.bridge.translation import mapping
 from s3prl_emotion.cli import main
 from s3prl_emotion.config import from_mapping, read_yaml
 from s3prl_emotion.downstream.config import RunnerConfig
 from s3prl_emotion.downstream.settings import said_last
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
+from s3prl_emotion.s3prl_runner.translation import mapping
+from s3prl_emotion.s3prl_runner.validation import check_settings
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_a_run_in_epochs(demo_root: Path, cache_root: Path, tmp_path: Path, caps
 
 
 def test_demo_counts_steps(demo_root: Path) -> None:
-    from s3prl_emotion.experiment.request import Request, settle
+    from s3prl_emotion.experiment.request import Request, resolve_request
 
     given = {"upstream": "fbank", "downstream": "emotion_cnn", "device": "cpu"}
-    runner = settle(Request(given, corpus="demo", data=demo_root, demo=True)).training.settings.runner
+    runner = resolve_request(Request(given, corpus="demo", data=demo_root, demo=True)).training.settings.runner
     assert (runner.total_steps, runner.epochs) == (150, None)
-    plan = settle(
+    plan = resolve_request(
         Request(
             {**given, "downstream": "emotion_mean", "override": "config.runner.epochs=3"}, corpus="demo", data=demo_root
         )

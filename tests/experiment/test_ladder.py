@@ -10,13 +10,13 @@ import pytest
 from five_corpora import make_five
 from text.models import tiny_bert
 
-from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.classical import PREFIX, classifier_of
 from s3prl_emotion.cli import main
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.evaluation.published import _table, paper_rows
-from s3prl_emotion.experiment import points
-from s3prl_emotion.experiment.ladder import RUNGS, SOURCE, rungs_of
+from s3prl_emotion.experiment import jobs
+from s3prl_emotion.experiment.paper_table import RUNGS, SOURCE, select_rows
+from s3prl_emotion.published import _table, paper_rows
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 
 def test_every_published_row_is_a_rung() -> None:
@@ -40,10 +40,10 @@ def test_every_rung_is_known() -> None:
 
 
 def test_rows_are_named() -> None:
-    assert rungs_of(["cnn", "knn"]) == ["knn", "cnn"]
-    assert rungs_of([]) == list(RUNGS)
+    assert select_rows(["cnn", "knn"]) == ["knn", "cnn"]
+    assert select_rows([]) == list(RUNGS)
     with pytest.raises(ConfigError, match=r"--rows: unknown row 'knnn'\. Did you mean 'knn'"):
-        rungs_of(["knnn"])
+        select_rows(["knnn"])
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_the_whole_ladder(
         row for row in rows if (row["protocol"], row["row"], row["metric"]) == ("strict", "HuBERT", "ua_plus_wa")
     )
     assert float(fine_tuned["published"]) == pytest.approx(1.5006)
-    monkeypatch.setattr(points.Need, "is_met", property(lambda need: need.module != "torchvision"))
+    monkeypatch.setattr(jobs.Need, "is_met", property(lambda need: need.module != "torchvision"))
     assert main([*command, "--rows", "mobilenet,tree"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "MobileNetV2: skipped: torchvision is not installed: pip install 's3prl-emotion[mobilenet]'" in text

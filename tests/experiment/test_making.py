@@ -18,7 +18,7 @@ from corpora.audible import audible_five, voice
 from s3prl_emotion.audio import read_audio, waveform_key
 from s3prl_emotion.audio.augmentation import effects
 from s3prl_emotion.audio.augmenting import DEFAULT, Augmentation
-from s3prl_emotion.audio.derived import Job, job_name, make_all, path_of, record_of, storable, write
+from s3prl_emotion.audio.derived import DerivedFile, job_name, make_all, path_of, record_of, storable, write
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest
@@ -301,12 +301,12 @@ class TestFiles:
     def test_only_what_is_missing_is_made(self, tmp_path):
         made = []
 
-        def job(number: int) -> Job:
+        def job(number: int) -> DerivedFile:
             def make():
                 made.append(number)
                 return voice(number, 0.05).astype(np.float32), {"number": number}
 
-            return Job(job_name(number), make)
+            return DerivedFile(job_name(number), make)
 
         jobs = [job(number) for number in range(20)]
         make_all(tmp_path, {"made": "test"}, jobs[:10])

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.cli import main
 from s3prl_emotion.runs.prediction import read_predictions
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 
 FBANK = ("-u", "fbank", "-d", "emotion_mean_std", "--fold", "1")
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from s3prl_emotion.bridge.arguments import ARGUMENTS
-from s3prl_emotion.bridge.experts import Ours, Stock, expert_of
-from s3prl_emotion.bridge.gate import check_settings
-from s3prl_emotion.bridge.registration import downstream_configs
-from s3prl_emotion.bridge.translation import mapping, namespace, training_of
 from s3prl_emotion.config import read_yaml
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.identity import identity_of
-from s3prl_emotion.experiment.request import settle
+from s3prl_emotion.experiment.request import resolve_request
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.s3prl_runner.arguments import ARGUMENTS
+from s3prl_emotion.s3prl_runner.downstream_kinds import PluginDownstream, StockDownstream, downstream_kind
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
+from s3prl_emotion.s3prl_runner.translation import mapping, namespace, training_of
+from s3prl_emotion.s3prl_runner.validation import check_settings
 
 RUNNER = {
     "total_steps": 20,
@@ -122,7 +122,7 @@ def _demo(downstream: str, **more: Any) -> Request:
 
 @pytest.mark.parametrize("earlier", [EARLIER, EARLIER_STOCK], ids=lambda item: item["downstream"])
 def test_folders_of_earlier_versions_are_continued(earlier: dict[str, Any], tmp_path: Path) -> None:
-    identity = identity_of(settle(_demo(earlier["downstream"])))
+    identity = identity_of(resolve_request(_demo(earlier["downstream"])))
     assert identity == earlier, "comparisons hold runs of several versions side by side by this"
     folder = RunFolder(tmp_path)
     folder.record.write_text(json.dumps(earlier))
@@ -130,7 +130,7 @@ def test_folders_of_earlier_versions_are_continued(earlier: dict[str, Any], tmp_
     (tmp_path / "fold1" / "states-10.ckpt").touch()
     assert folder.is_for(identity)
     with pytest.raises(RunError, match="seed was 1337 and is 3"):
-        folder.is_for(identity_of(settle(_demo(earlier["downstream"], seed=3))))
+        folder.is_for(identity_of(resolve_request(_demo(earlier["downstream"], seed=3))))
 
 
 def test_of_settings_only_plugins_are_compared(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_of_settings_only_plugins_are_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("downstream", downstream_configs())
 def test_a_configuration_comes_back_from_its_types(downstream: str) -> None:
     config = read_yaml(downstream_configs()[downstream])
-    expert = expert_of(downstream)
-    assert isinstance(expert, Stock if downstream == "emotion" else Ours)
+    expert = downstream_kind(downstream)
+    assert isinstance(expert, StockDownstream if downstream == "emotion" else PluginDownstream)
     datarc = config["downstream_expert"]["datarc"]
     given = {"root": "/a", "meta_data": "/a"} if downstream == "emotion" else {"manifest": "../m", "folds": "../f"}
     datarc.update(given, test_fold="fold3", cached="float16")
@@ -166,7 +166,7 @@ def test_a_configuration_comes_back_from_its_types(downstream: str) -> None:
 
 
 def test_arguments_come_back_from_their_types() -> None:
-    plan = settle(_demo("emotion_mean", upstream_layer_selection=0, upstream_feature_normalize=True, seed=5))
+    plan = resolve_request(_demo("emotion_mean", upstream_layer_selection=0, upstream_feature_normalize=True, seed=5))
     args = namespace(plan.training)
     assert set(vars(args)) == set(ARGUMENTS)
     assert (args.upstream_layer_selection, args.upstream_feature_normalize, args.seed) == (0, True, 5)
@@ -175,22 +175,22 @@ def test_arguments_come_back_from_their_types() -> None:
 
 
 def test_folds_are_named_once() -> None:
-    assert settle(_demo("emotion_mean")).folds is None
-    assert settle(_demo("emotion_mean", downstream_variant="fold2")).folds == (2,)
-    assert settle(dataclasses.replace(_demo("emotion_mean"), folds=(1, 2))).folds == (1, 2)
+    assert resolve_request(_demo("emotion_mean")).folds is None
+    assert resolve_request(_demo("emotion_mean", downstream_variant="fold2")).folds == (2,)
+    assert resolve_request(dataclasses.replace(_demo("emotion_mean"), folds=(1, 2))).folds == (1, 2)
     with pytest.raises(ConfigError, match="--fold 1 and -v fold2 name different test folds"):
-        settle(dataclasses.replace(_demo("emotion_mean", downstream_variant="fold2"), folds=(1,)))
+        resolve_request(dataclasses.replace(_demo("emotion_mean", downstream_variant="fold2"), folds=(1,)))
 
 
 @pytest.mark.parametrize("item", [item.name for item in dataclasses.fields(FoldInputs) if item.name != "test_fold"])
 def test_what_is_given_in_a_fold_is_no_setting(item: str) -> None:
     override = f"config.downstream_expert.datarc.{item}='x'"
     with pytest.raises(ConfigError, match=rf"datarc\.{item} is set by the launcher: use --corpus and --data instead"):
-        settle(_demo("emotion_mean", override=override))
+        resolve_request(_demo("emotion_mean", override=override))
 
 
 def test_a_plan_cannot_be_changed() -> None:
-    plan = settle(_demo("emotion_mean"))
+    plan = resolve_request(_demo("emotion_mean"))
     for part in (plan, plan.training, plan.training.upstream, plan.training.settings, plan.corpus, plan.remarks):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(part, dataclasses.fields(part)[0].name, None)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.experiment import points
-from s3prl_emotion.experiment.points import Need, Point, work_off
+from s3prl_emotion.experiment import jobs
+from s3prl_emotion.experiment.jobs import Job, Need, run_jobs
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.locks import HeldError
 
@@ -36,22 +36,22 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise ZeroDivisionError("division by zero")
         return Path(f"{name}-{asked.s3prl['seed']}"), None
 
-    monkeypatch.setattr(points, "run", run)
-    monkeypatch.setattr(points, "check", lambda asked: None)
-    monkeypatch.setattr(points, "WAIT_S", 0.0)
+    monkeypatch.setattr(jobs, "run", run)
+    monkeypatch.setattr(jobs, "check", lambda asked: None)
+    monkeypatch.setattr(jobs, "WAIT_S", 0.0)
     return found
 
 
 def test_held_points_come_back(ran: list[str]) -> None:
-    worked = work_off([Point("a", request("held2")), Point("b", request("b")), Point("c", request("held1"))])
+    worked = run_jobs([Job("a", request("held2")), Job("b", request("b")), Job("c", request("held1"))])
     assert ran == ["held2", "b", "held1", "held2", "held1", "held2"]
     assert worked.folders == {"a": [Path("held2-1")], "b": [Path("b-1")], "c": [Path("held1-1")]}
     worked.raise_failures(3)
 
 
 def test_failures_stop_nothing(ran: list[str]) -> None:
-    given = [Point(name, request(name)) for name in ("bad", "good", "worse")] + [Point("bad too", request("bad"))]
-    worked = work_off(given)
+    given = [Job(name, request(name)) for name in ("bad", "good", "worse")] + [Job("bad too", request("bad"))]
+    worked = run_jobs(given)
     assert ran == ["bad", "good", "worse", "bad"]
     assert list(worked.folders) == ["good"]
     with pytest.raises(RunError) as caught:
@@ -63,18 +63,18 @@ def test_failures_stop_nothing(ran: list[str]) -> None:
 
 
 def test_seeds_of_one_name_are_together(ran: list[str]) -> None:
-    given = [Point("x", request("u", seed)) for seed in (2, 1)]
-    assert work_off(given).folders == {"x": [Path("u-1"), Path("u-2")]}
+    given = [Job("x", request("u", seed)) for seed in (2, 1)]
+    assert run_jobs(given).folders == {"x": [Path("u-1"), Path("u-2")]}
 
 
 def test_corpora_do_not_share_what_is_prepared(ran: list[str]) -> None:
-    work_off([Point(name, request("u", data=Path(name))) for name in ("one", "two", "one")])
+    run_jobs([Job(name, request("u", data=Path(name))) for name in ("one", "two", "one")])
 
 
 def test_a_missing_package_is_named(ran: list[str], caplog: pytest.LogCaptureFixture) -> None:
     need = Need("no_such_package", "pip install it")
     with caplog.at_level(logging.WARNING):
-        worked = work_off([Point("x", request("u"), (need,)), Point("y", request("v"))])
+        worked = run_jobs([Job("x", request("u"), (need,)), Job("y", request("v"))])
     assert ran == ["v"]
     assert worked.skipped == {"x": "no_such_package is not installed: pip install it"}
     assert "x: skipped: no_such_package is not installed" in caplog.text
@@ -85,7 +85,7 @@ def test_settings_are_checked_before_anything_is_run(ran: list[str], monkeypatch
         if asked.s3prl["upstream"] == "v":
             raise ConfigError("no such thing")
 
-    monkeypatch.setattr(points, "check", check)
+    monkeypatch.setattr(jobs, "check", check)
     with pytest.raises(ConfigError, match="no such thing"):
-        work_off([Point("x", request("u")), Point("y", request("v"))])
+        run_jobs([Job("x", request("u")), Job("y", request("v"))])
     assert ran == []

@@ -14,10 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion import load
-from s3prl_emotion.bridge.building import build
-from s3prl_emotion.bridge.cache import CacheOptions, fingerprint
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.cli import main
 from s3prl_emotion.downstream.pretrained import (
     FORMAT,
@@ -32,9 +28,13 @@ from s3prl_emotion.downstream.pretrained import (
 from s3prl_emotion.errors import ConfigError, EmotionError, ProtocolError, RunError, UpstreamError
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.checkpoint import evaluate_checkpoint
-from s3prl_emotion.experiment.request import settle
+from s3prl_emotion.experiment.request import resolve_request
 from s3prl_emotion.experiment.run import run
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.s3prl_runner.building import build
+from s3prl_emotion.s3prl_runner.cache import CacheOptions, fingerprint
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
+from s3prl_emotion.s3prl_runner.registration import register
 from s3prl_emotion.upstreams.resolution import resolve
 from tests.conftest import SHORT
 
@@ -268,7 +268,7 @@ def test_the_head_alone_makes_a_run_deviate(tmp_path: Path) -> None:
     """Of what ships with emotion_contrastive nothing else is another."""
     head = make_head(tmp_path / "head", projector_dim=256)
     s3prl = {"upstream": "fbank_no_cmvn", "downstream": "emotion_contrastive", "device": "cpu"}
-    plan = settle(Request(s3prl=s3prl, corpus="demo", pretrained=head))
+    plan = resolve_request(Request(s3prl=s3prl, corpus="demo", pretrained=head))
     (told,) = plan.remarks.deviations
     assert told == f"started from the pretrained head {plan.remarks.pretrained['sha256'][:12]}"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 
 FBANK = ("-u", "fbank", "-d", "emotion_mean_std")
 

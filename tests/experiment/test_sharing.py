@@ -27,10 +27,10 @@ def _counting(log: Path, barrier: object) -> Callable[[], None]:
     """Let both processes begin together, and say in a file what each of them trains or fits."""
 
     def inject() -> None:
-        from s3prl_emotion.bridge import launch
-        from s3prl_emotion.experiment import classical, points
+        from s3prl_emotion.experiment import classical, jobs
+        from s3prl_emotion.s3prl_runner import launch
 
-        points.WAIT_S = 0.2
+        jobs.WAIT_S = 0.2
 
         def said(function: Callable[..., object], place: int) -> Callable[..., object]:
             def call(*given: object, **more: object) -> object:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment import Request
-from s3prl_emotion.experiment.division import Prepared
+from s3prl_emotion.experiment.division import SplitCache
 from s3prl_emotion.experiment.preparation import prepare
 from s3prl_emotion.experiment.run import run
 from s3prl_emotion.runs.folder import RunFolder
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def train(demo_root, tmp_path, cache_root):
             root=tmp_path / str(count),
             cache_options=CacheOptions(Path(cache_root)),
         )
-        folder, results = run(request, Prepared({"superb": (manifest.with_utterances(items), folds)}))
+        folder, results = run(request, SplitCache({"superb": (manifest.with_utterances(items), folds)}))
         content = torch.load(folder / "fold1" / "dev-best.ckpt", weights_only=True)
         return content["Downstream"]["head.classifier.weight"], results, manifest
 

@@ -15,7 +15,7 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.errors import EmotionError
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.studies import Setting, studies
-from s3prl_emotion.experiment.studies._base import System
+from s3prl_emotion.experiment.studies._base import StudyArm
 from s3prl_emotion.protocols import protocols
 
 NAMES = studies.names()
@@ -104,7 +104,7 @@ def test_the_matrix_stands_beside_emobox(tmp_path: Path) -> None:
         folder = tmp_path / f"{train}-{test}"
         corpus = f"combined_{train}-to-{test}"
         made = make_run(folder, upstream="hubert_base", corpus=corpus, folds=(1,), folds_expected=[1])
-        done[System(f"{train} to {test}", "hubert_base", "emotion_mean")] = [folder]
+        done[StudyArm(f"{train} to {test}", "hubert_base", "emotion_mean")] = [folder]
         if train == "ravdess":
             ours = f"{100 * made['ua']['mean']:.2f}"
     text = "\n".join(studies.get("cross-corpus")().answer(done))

@@ -138,7 +138,7 @@ def test_an_earlier_export_comes_back(finished_run: Path, tmp_path: Path) -> Non
     (tmp_path / "notes").mkdir()
 
     def fail() -> None:
-        from s3prl_emotion.deployment import export
+        from s3prl_emotion.inference import export
 
         export.model_card = lambda _: 1 / 0  # type: ignore[assignment]
 

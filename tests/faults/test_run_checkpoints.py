@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from faults.campaign import Fault, Touch, hold, payload, table
-from s3prl_emotion.bridge.registration import downstream_configs
 from s3prl_emotion.config import read_yaml
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 pytestmark = pytest.mark.slow
 

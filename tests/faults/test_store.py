@@ -20,10 +20,10 @@ import torch
 from faults.campaign import Fault, hold, table
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features import writing as writing_module
-from s3prl_emotion.features.extraction import Utterance, extract
-from s3prl_emotion.features.finding import find_store
+from s3prl_emotion.features.extraction import Waveform, extract
+from s3prl_emotion.features.lookup import find_store
 from s3prl_emotion.features.management import delete, stores, verify
-from s3prl_emotion.features.store import DamagedEntry, Shape, Store, StoreKey
+from s3prl_emotion.features.store import DamagedEntry, Store, StoreKey, StoreShape
 from s3prl_emotion.features.upstream import CachedUpstream, ticket
 from s3prl_emotion.features.writing import Writer
 
@@ -35,7 +35,7 @@ COUNT = 12
 
 
 def _store(root: Path) -> Store:
-    return find_store(root, KEY, Shape(2, 3, 320), PROBE)
+    return find_store(root, KEY, StoreShape(2, 3, 320), PROBE)
 
 
 def _states(number: int) -> torch.Tensor:
@@ -46,11 +46,11 @@ def _compute(waveform: torch.Tensor) -> torch.Tensor:
     return _states(int(waveform[0]))
 
 
-def _utterances(count: int = COUNT) -> list[Utterance]:
+def _utterances(count: int = COUNT) -> list[Waveform]:
     def read(number: int) -> Callable[[], np.ndarray]:
         return lambda: np.full(3200, number, dtype=np.float32)
 
-    return [Utterance(f"u{number}", 0.2, read(number)) for number in range(count)]
+    return [Waveform(f"u{number}", 0.2, read(number)) for number in range(count)]
 
 
 def _cached(store: Store, count: int = COUNT) -> CachedUpstream:
@@ -208,7 +208,7 @@ def test_foreign_files_do_no_harm(name: str, tmp_path: Path) -> None:
 def test_files_of_another_store_are_not_believed(tmp_path: Path) -> None:
     """Same shapes, same utterances, another upstream: checksums know whose states they are."""
     folder = _filled(tmp_path)
-    other = find_store(tmp_path, StoreKey(**{**KEY.__dict__, "weights": "other"}), Shape(2, 3, 320), PROBE)
+    other = find_store(tmp_path, StoreKey(**{**KEY.__dict__, "weights": "other"}), StoreShape(2, 3, 320), PROBE)
     for path in (*folder.glob("data-*"), *folder.glob("index-*")):
         (other.folder / path.name).write_bytes(path.read_bytes())
     other.refresh()
@@ -274,7 +274,7 @@ def _delete_all(root: Path, names: list[str], _: int) -> None:
 def test_several_processes_delete_the_same_stores(tmp_path: Path) -> None:
     names = []
     for number in range(60):
-        store = find_store(tmp_path, StoreKey(**{**KEY.__dict__, "weights": str(number)}), Shape(2, 3, 320), PROBE)
+        store = find_store(tmp_path, StoreKey(**{**KEY.__dict__, "weights": str(number)}), StoreShape(2, 3, 320), PROBE)
         with Writer(store) as writer:
             writer.write("u0", _states(0))
         store.close()

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from faults.campaign import Fault, hold, payload, table
-from s3prl_emotion.bridge.registration import downstream_configs
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import s3prl_emotion
-from s3prl_emotion.bridge.arguments import arguments
-from s3prl_emotion.bridge.cache import CacheOptions, fingerprint, open_cache
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
-from s3prl_emotion.bridge.selection import states
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora.validation import validate
 from s3prl_emotion.errors import ConfigError, UpstreamError
+from s3prl_emotion.s3prl_runner.arguments import arguments
+from s3prl_emotion.s3prl_runner.cache import CacheOptions, fingerprint, open_cache
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
+from s3prl_emotion.s3prl_runner.selection import states
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_cached_and_uncached_training_are_the_same_training(run, tmp_path, tiny_
     def uncached(self, wav):
         from s3prl_emotion.audio import read_audio
         from s3prl_emotion.corpora import Manifest
-        from s3prl_emotion.downstream.rng import preserved_random_state
+        from s3prl_emotion.random_state import preserved_random_state
 
         path = tmp_path / "m.jsonl"
         path.write_text(manifest)

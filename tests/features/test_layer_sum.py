@@ -8,7 +8,7 @@ import torch
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Head, sees_only_means
 from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.packed import Packed, pack, pad
+from s3prl_emotion.features.ragged import RaggedBatch, pack, pad
 
 LENGTHS = (5, 9, 2)
 
@@ -87,7 +87,7 @@ def test_mean_pooling_needs_one_vector_for_each_layer(blocks) -> None:
         weights = torch.tensor([0.3, -1.0, 0.5, 0.1], dtype=torch.float64, requires_grad=True)
         share = torch.softmax(weights, dim=0)
         flat = torch.cat([torch.einsum("l,ltd->td", share, block.double()) for block in states])
-        logits = head(Packed(flat, [block.shape[1] for block in states]))
+        logits = head(RaggedBatch(flat, [block.shape[1] for block in states]))
         gradients = torch.autograd.grad(logits.square().sum(), [weights, *head.parameters()])
         results.append((logits, *gradients))
     for full, short in zip(*results, strict=True):

@@ -16,10 +16,10 @@ import torch
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features import extraction
-from s3prl_emotion.features.extraction import Utterance, extract, human, make_room, parse_size
-from s3prl_emotion.features.finding import Probe, find_store
+from s3prl_emotion.features.extraction import Waveform, extract, human, make_room, parse_size
+from s3prl_emotion.features.lookup import Probe, find_store
 from s3prl_emotion.features.management import delete, stores
-from s3prl_emotion.features.store import Shape, Store, StoreKey
+from s3prl_emotion.features.store import Store, StoreKey, StoreShape
 from s3prl_emotion.features.writing import Writer
 
 KEY = StoreKey("tiny", "w", None, None, "hidden_states", None, "frames", "float32", "0.4.18")
@@ -29,7 +29,7 @@ PROBE = (np.random.default_rng(0).standard_normal((2, 50, 3), dtype=np.float32),
 
 
 def _store(root: Path, probe: Probe = PROBE, **changes) -> Store:
-    return find_store(root, dataclasses.replace(KEY, **changes), Shape(2, 3, 320), probe)
+    return find_store(root, dataclasses.replace(KEY, **changes), StoreShape(2, 3, 320), probe)
 
 
 def _states(frames: int, seed: int = 0) -> torch.Tensor:
@@ -144,11 +144,11 @@ def test_values_that_half_precision_cannot_hold(tmp_path) -> None:
             writer.write("a", torch.full((2, 1, 3), float("nan")))
 
 
-def _utterances(count: int) -> list[Utterance]:
+def _utterances(count: int) -> list[Waveform]:
     def read(number: int):
         return lambda: np.full(3200, number, dtype=np.float32)
 
-    return [Utterance(f"u{number}", 0.2, read(number)) for number in range(count)]
+    return [Waveform(f"u{number}", 0.2, read(number)) for number in range(count)]
 
 
 def _compute(waveform: torch.Tensor) -> torch.Tensor:

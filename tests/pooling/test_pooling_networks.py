@@ -13,7 +13,7 @@ from torch.nn import functional
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.features.packed import pack
+from s3prl_emotion.features.ragged import pack
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.pooling._batch_norm import MaskedBatchNorm
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining.batches import Batches, Clip, crop_start, cropped, divided
+from s3prl_emotion.pretraining.batches import Batches, Clip, crop_start, cropped, split_files
 from s3prl_emotion.pretraining.frames import Framing
 from s3prl_emotion.pretraining.masks import MaskSettings
 from s3prl_emotion.pretraining.settings import BatchSettings
@@ -120,14 +120,14 @@ def test_a_crop_and_a_mask_do_not_depend_on_batch_mates() -> None:
 
 def test_files_are_divided_by_the_seed() -> None:
     ids = [f"u{number}" for number in range(50)]
-    train, dev = divided(ids, 0.1, 7)
+    train, dev = split_files(ids, 0.1, 7)
     assert len(dev) == 5
     assert sorted(train + dev) == sorted(ids)
-    assert divided(ids, 0.1, 7) == (train, dev)
-    assert divided(ids, 0.1, 8) != (train, dev)
-    assert tuple(map(len, divided(ids[:2], 0.9, 0))) == (1, 1)
+    assert split_files(ids, 0.1, 7) == (train, dev)
+    assert split_files(ids, 0.1, 8) != (train, dev)
+    assert tuple(map(len, split_files(ids[:2], 0.9, 0))) == (1, 1)
     with pytest.raises(RunError, match="at least 2 clips"):
-        divided(ids[:1], 0.1, 0)
+        split_files(ids[:1], 0.1, 0)
 
 
 def test_nothing_to_train_on() -> None:

@@ -16,21 +16,21 @@ import torch
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.interruption import Interruption, handled
 from s3prl_emotion.pretraining import checkpoints
-from s3prl_emotion.pretraining.batches import Batches, Clip, Part
+from s3prl_emotion.pretraining.batches import Batches, Clip, ClipCrop
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.history import HISTORY
+from s3prl_emotion.pretraining.log import HISTORY
 from s3prl_emotion.pretraining.loop import BEST, CHECKPOINT, Loop
 from s3prl_emotion.pretraining.masked import MaskedTask
 from s3prl_emotion.pretraining.objective import MaskedPrediction
 from s3prl_emotion.pretraining.processes import make_accelerator
-from s3prl_emotion.pretraining.progress import Progress
-from s3prl_emotion.pretraining.settings import BatchSettings, OptimiserSettings, Training
+from s3prl_emotion.pretraining.settings import BatchSettings, MaskedPredictionConfig, OptimiserSettings
+from s3prl_emotion.pretraining.state import TrainerState
 from tests.pretraining.models import noise_clips, small_hubert
 
 ROOT = Path(__file__).parents[2]
 
 
-def training(**changes: object) -> Training:
+def training(**changes: object) -> MaskedPredictionConfig:
     given: dict[str, object] = {
         "steps": 8,
         "optimiser": OptimiserSettings(lr=2e-3, warmup_steps=2),
@@ -41,10 +41,12 @@ def training(**changes: object) -> Training:
         "save_every": 2,
         "log_every": 1,
     }
-    return Training(**{**given, **changes})  # type: ignore[arg-type]
+    return MaskedPredictionConfig(**{**given, **changes})  # type: ignore[arg-type]
 
 
-def loop(folder: Path, settings: Training, clips: list[Clip] | None = None, classes: int = 5) -> Loop[Part]:
+def loop(
+    folder: Path, settings: MaskedPredictionConfig, clips: list[Clip] | None = None, classes: int = 5
+) -> Loop[ClipCrop]:
     clips = clips or noise_clips(np.random.default_rng(1).integers(9000, 18000, size=14).tolist())
     model = MaskedPrediction(
         small_hubert(layerdrop=settings.layerdrop, hidden_dropout=0.1),
@@ -68,7 +70,7 @@ class _Killed(Exception):
     pass
 
 
-def _interrupted(one: Loop[Part], step: int) -> None:
+def _interrupted(one: Loop[ClipCrop], step: int) -> None:
     """Run until a step begins, as if the process were killed there."""
     original = one._step
 
@@ -233,6 +235,6 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
 
 def test_progress_is_plain(tmp_path: Path) -> None:
     one = loop(tmp_path, training(steps=3, save_every=3))
-    assert isinstance(one.run(), Progress)
+    assert isinstance(one.run(), TrainerState)
     assert not list(tmp_path.glob(".*"))
     assert any(path.name.startswith("events.out.tfevents") for path in tmp_path.iterdir())

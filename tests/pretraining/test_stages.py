@@ -15,7 +15,7 @@ from s3prl_emotion.pretraining.flea import grid
 from s3prl_emotion.pretraining.flea.settings import FleaSettings
 from s3prl_emotion.pretraining.frames import Framing
 from s3prl_emotion.pretraining.labels import PseudoLabels, check_labels
-from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.provenance import Stage
 from s3prl_emotion.pretraining.settings import override_of, plain, read_settings
 
 

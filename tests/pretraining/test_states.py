@@ -9,10 +9,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import s3prl_emotion
-from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.pretraining.states import hidden_states
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
 
 
 def test_a_model_whose_states_are_not_finite_is_named(tiny_hubert: Path, demo_manifest: Manifest, tmp_path) -> None:

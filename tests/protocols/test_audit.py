@@ -15,7 +15,6 @@ from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.experiment.preparation import check_leaks
 from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
 from s3prl_emotion.protocols import audit as audit_module
-from s3prl_emotion.protocols._likeness import Stretches, facts
 from s3prl_emotion.protocols.audit import (
     Pretraining,
     PretrainingData,
@@ -27,6 +26,7 @@ from s3prl_emotion.protocols.audit import (
     write,
 )
 from s3prl_emotion.protocols.leaks import without_leaks
+from s3prl_emotion.protocols.matching import Stretches, facts
 from s3prl_emotion.runs.folder import RunFolder
 
 LABELS = ("neu", "ang")

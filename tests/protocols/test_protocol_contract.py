@@ -19,8 +19,18 @@ import torch
 
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
-from s3prl_emotion.protocols import Folds, Protocol, Training, _examples, folding, loso, make_folds, protocols, superb
-from s3prl_emotion.protocols._examples import LABELS, divided, examples
+from s3prl_emotion.protocols import (
+    Folds,
+    Protocol,
+    TrainingPool,
+    _examples,
+    folding,
+    loso,
+    make_folds,
+    protocols,
+    superb,
+)
+from s3prl_emotion.protocols._examples import LABELS, divide_example, examples
 from s3prl_emotion.protocols.record import declared
 from s3prl_emotion.protocols.split import divide_unchecked
 
@@ -205,7 +215,7 @@ def test_paper_d_has_its_share_and_seed_in_its_fingerprint() -> None:
 def test_an_equal_rule_written_otherwise_has_the_same_fingerprint(name: str) -> None:
     protocol = protocols.get(name)
 
-    def rewritten(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def rewritten(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         train, dev = (list(part) for part in protocol.divide(training))
         return tuple(train), tuple(dev)
 
@@ -226,11 +236,11 @@ def test_the_fingerprint_is_that_of_another_process_and_says_nothing(caplog) -> 
 
 
 def test_a_rule_that_fails_on_an_example_still_has_a_fingerprint() -> None:
-    def divide(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def divide(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return training.hold_out({training.utterances[0].speaker, str({}[training.fold])})
 
     protocol = dataclasses.replace(protocols.get("strict"), divide=divide)
-    assert divided(EXAMPLES["sessions"], protocol) == ["KeyError"]
+    assert divide_example(EXAMPLES["sessions"], protocol) == ["KeyError"]
     assert len(fingerprint(protocol)) == 64
 
 
@@ -241,18 +251,18 @@ def broken(**changes: object) -> Protocol:
     return dataclasses.replace(protocols.get("strict"), **changes)  # type: ignore[arg-type]
 
 
-def at_random(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def at_random(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ids = [item.id for item in training.utterances]
     random.shuffle(ids)
     return tuple(ids[20:]), tuple(ids[:20])
 
 
-def with_test(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def with_test(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ids = tuple(item.id for item in training.utterances)
     return (*ids[8:], training.test[0].id), ids[:8]
 
 
-def half_of_everybody(training: Training) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def half_of_everybody(training: TrainingPool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ids = tuple(item.id for item in training.utterances)
     return ids[::2], ids[1::2]
 

@@ -12,7 +12,7 @@ from torch.utils.data import random_split
 from s3prl_emotion.corpora import Manifest, Utterance, corpora
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import Fold, Folds, make_folds, protocols
-from s3prl_emotion.protocols.protocol import Training
+from s3prl_emotion.protocols.protocol import TrainingPool
 
 LABELS = ("neu", "ang")
 
@@ -42,7 +42,7 @@ def test_superb_is_bit_exact(count):
     utterances = tuple(Utterance(str(k), "a.wav", "neu", "s") for k in range(count))
     torch.manual_seed(123)
     state = torch.random.get_rng_state()
-    train, dev = protocols.get("superb").divide(Training(1, utterances, {1: frozenset()}))
+    train, dev = protocols.get("superb").divide(TrainingPool(1, utterances, {1: frozenset()}))
     assert torch.equal(torch.random.get_rng_state(), state), "the global random state was touched"
     expected_train, expected_dev = stock_split(count)
     assert [int(name) for name in train] == expected_train

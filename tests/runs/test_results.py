@@ -11,7 +11,15 @@ from reporting.runs import make_run
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.mapping import to_mapping
-from s3prl_emotion.runs.results import FoldResult, Results, Settings, Summary, read_results, results_of, write_results
+from s3prl_emotion.runs.results import (
+    FoldResult,
+    Results,
+    RunSettings,
+    Summary,
+    read_results,
+    results_of,
+    write_results,
+)
 
 SECOND = ("pooled", "headline", "corpus_name")  # keys that came after those of the first version, latest first
 FIRST = ("ua_plus_wa", "recalls", "ece", "brier", "kl_to_annotators", "ci95_folds_method")
@@ -72,7 +80,7 @@ def test_what_summarise_gives_is_what_is_read(tmp_path: Path) -> None:
     assert isinstance(results, Results)
     assert isinstance(results.folds[0], FoldResult)
     assert isinstance(results.rates["ua_plus_wa"], Summary)
-    assert isinstance(results.settings, Settings)
+    assert isinstance(results.settings, RunSettings)
     assert results.numbers == (1, 2, 3, 4, 5)
     assert results.labels == ("neutral", "happy", "angry", "sad")
     assert list(results.measures) == ["ece", "brier", "kl_to_annotators"]

@@ -8,7 +8,7 @@ import torch
 from s3prl_emotion.downstream.config import AuxiliaryConfig, ModelConfig, StartConfig
 from s3prl_emotion.downstream.head import Head, sees_only_means
 from s3prl_emotion.downstream.text import TextBranch
-from s3prl_emotion.features.packed import pack
+from s3prl_emotion.features.ragged import pack
 from s3prl_emotion.pooling import poolings
 from s3prl_emotion.text.settings import TextConfig
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 from s3prl_emotion.text.encoder import FrozenTexts
 
 Start = Callable[..., int]

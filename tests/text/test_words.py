@@ -8,8 +8,8 @@ import sys
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from s3prl_emotion.text.information import information
-from s3prl_emotion.text.words import word_error_rate, word_errors, words
+from s3prl_emotion.text.mutual_information import text_information
+from s3prl_emotion.text.word_errors import normalise_words, word_error_rate, word_errors
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from s3prl_emotion.text.words import word_error_rate, word_errors, words
     ],
 )
 def test_words(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
+    assert normalise_words(text) == expected
 
 
 @pytest.mark.parametrize("library", ["editdistance", "rapidfuzz"])
@@ -58,7 +58,7 @@ def test_information_is_scikit_learns_less_its_bias() -> None:
     texts = ["One.", "one", "two", "two", "two", "one", "two", "One!"] * 3
     plain = [text.strip(".!").lower() for text in texts]
     bias = 1 / (2 * len(texts) * math.log(2))
-    found = information(texts, labels)
+    found = text_information(texts, labels)
     assert found.bits == pytest.approx(max(0.0, mutual_info_score(plain, labels) / math.log(2) - bias))
     assert found.sentences == 2
     assert found.label_bits == pytest.approx(1.0)
@@ -66,20 +66,20 @@ def test_information_is_scikit_learns_less_its_bias() -> None:
 
 def test_every_sentence_in_every_emotion_is_chance() -> None:
     texts = [sentence for sentence in ("one", "two", "three") for _ in range(20)]
-    found = information(texts, ["a", "b", "c", "d"] * 15)
+    found = text_information(texts, ["a", "b", "c", "d"] * 15)
     assert found.bits == 0.0
     assert found.is_chance
     assert "text alone is at chance" in found.remark()
 
 
 def test_a_sentence_of_its_own_for_each_emotion_is_not() -> None:
-    found = information(["good", "bad"] * 30, ["a", "b"] * 30)
+    found = text_information(["good", "bad"] * 30, ["a", "b"] * 30)
     assert found.bits == pytest.approx(1 - 1 / (120 * math.log(2)))
     assert not found.is_chance
     assert "chance" not in found.remark()
 
 
 def test_texts_that_are_never_said_twice_tell_nothing_either_way() -> None:
-    found = information([f"sentence {number}" for number in range(40)], ["a", "b"] * 20)
+    found = text_information([f"sentence {number}" for number in range(40)], ["a", "b"] * 20)
     assert not found.is_chance
     assert found.remark() == ""

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from transformers import AutoFeatureExtractor, AutoModel
 
 import s3prl_emotion
-from s3prl_emotion.bridge import entries
-from s3prl_emotion.bridge.selection import TOLERANCE_FRAMES, rate_of, states
-from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.s3prl_runner import upstream_registry
+from s3prl_emotion.s3prl_runner.selection import TOLERANCE_FRAMES, rate_of, states
 from s3prl_emotion.upstreams.formats import adapter_of
+from s3prl_emotion.upstreams.metadata import facts
 
 FAMILIES = [*tiny.TRANSFORMERS, *tiny.FILES]
 
@@ -60,7 +60,7 @@ def example(adapter: str, family: str, folder: Path, made: dict[str, Path]) -> n
     if family == "engineered":
         smile = dict.fromkeys(("egemaps", "egemaps_functionals", "compare_functionals"), "opensmile")
         pytest.importorskip({**smile, "spectrogram_16ms_4ms": "torchaudio"}.get(adapter, "librosa"))
-        return entries.upstreams()[adapter]().eval()
+        return upstream_registry.upstreams()[adapter]().eval()
     if family == "ge2e":
         state = {f"lstm.{name}": value for name, value in nn.LSTM(40, 256, 3).state_dict().items()}
         torch.save({"model_state": state}, folder / "ge2e.pt")
@@ -71,7 +71,7 @@ def example(adapter: str, family: str, folder: Path, made: dict[str, Path]) -> n
         (path / "pretraining.json").write_text(json.dumps({"recipe": "flea", "stage": stage}))
     else:
         path = made[family]
-    return entries.upstreams()[adapter](str(path), model_config=None, refresh=False).eval()
+    return upstream_registry.upstreams()[adapter](str(path), model_config=None, refresh=False).eval()
 
 
 def noise(samples: int, seed: int = 0) -> Tensor:
@@ -82,7 +82,7 @@ def noise(samples: int, seed: int = 0) -> Tensor:
 
 def test_every_adapter_has_an_example() -> None:
     """An adapter that is added comes with a tiny checkpoint, on which the tests below run."""
-    assert set(EXAMPLES) == set(entries.upstreams())
+    assert set(EXAMPLES) == set(upstream_registry.upstreams())
 
 
 @pytest.mark.parametrize(("adapter", "family"), PAIRS)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.selection import rate_of, states
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
+from s3prl_emotion.s3prl_runner.selection import rate_of, states
 from s3prl_emotion.upstream_patches.egemaps import egemaps
 from s3prl_emotion.upstream_patches.functionals import compare_functionals, egemaps_functionals
 from s3prl_emotion.upstream_patches.librosa_features import librosa94, prosody
@@ -118,10 +118,10 @@ def test_they_are_stored_in_float32(tmp_path: Path, demo_manifest: Manifest) -> 
     import dataclasses
 
     import s3prl_emotion
-    from s3prl_emotion.bridge.arguments import arguments
-    from s3prl_emotion.bridge.cache import open_cache
     from s3prl_emotion.corpora.validation import apply, validate
     from s3prl_emotion.features.upstream import ticket
+    from s3prl_emotion.s3prl_runner.arguments import arguments
+    from s3prl_emotion.s3prl_runner.cache import open_cache
 
     s3prl_emotion.register()
     few = dataclasses.replace(demo_manifest, utterances=demo_manifest.utterances[:2])
@@ -147,7 +147,7 @@ def test_they_are_stored_in_float32(tmp_path: Path, demo_manifest: Manifest) -> 
 def test_a_missing_library_is_an_error_with_its_command(monkeypatch, make: Any, command: str) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "s3prl_emotion.upstreams.given.find_spec", lambda name: None if name == command else found(name)
+        "s3prl_emotion.upstreams.requirements.find_spec", lambda name: None if name == command else found(name)
     )
     with pytest.raises(UpstreamError, match=rf"-u {make.__name__} needs {command}.*pip install {command}"):
         make()

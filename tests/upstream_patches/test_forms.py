@@ -18,7 +18,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.metadata import facts
 
 FAMILIES = ("wav2vec2", "hubert-group", "hubert-layer", "wavlm", "whisper", "wav2vec2-bert")
 State = dict[str, Tensor]

@@ -17,7 +17,7 @@ from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_M
 
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.metadata import facts
 from s3prl_emotion.upstreams.transformers import _EXTRACTORS, WAVEFORM_KINDS
 
 _SEW = {"feat_extract_norm": "layer", "conv_dim": (8,) * 13, "max_position_embeddings": 64}

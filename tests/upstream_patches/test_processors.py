@@ -25,7 +25,7 @@ from transformers import (
 
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.facts import facts
+from s3prl_emotion.upstreams.metadata import facts
 
 PROCESSOR = "processor_config.json"
 FAMILIES: dict[str, tuple[Callable[..., Any], Any]] = {

@@ -15,8 +15,8 @@ from spoiling import EXTRACTOR, FIRST, WEIGHTS, Fault, build, change, check, cut
 
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.facts import facts
 from s3prl_emotion.upstreams.files import load
+from s3prl_emotion.upstreams.metadata import facts
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 import s3prl_emotion
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.errors import RunError, UpstreamError
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 from s3prl_emotion.upstreams.explanation import explained
 from s3prl_emotion.upstreams.expressions import EVALUATED, NAMED, check_expressions
 from s3prl_emotion.upstreams.formats import adapter_of
@@ -71,7 +71,7 @@ def test_a_configuration_that_calls_is_code_too(good, tmp_path, name: str) -> No
     """S3PRL evaluates ``conv_feature_layers``, which a file without any pickled code may hold."""
     from s3prl import hub
 
-    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.s3prl_runner.building import register_on_hub
     from s3prl_emotion.upstreams.resolution import resolve
 
     path, marker = tmp_path / "hubert.ckpt", tmp_path / "executed"
@@ -81,7 +81,7 @@ def test_a_configuration_that_calls_is_code_too(good, tmp_path, name: str) -> No
     torch.save(content, path)
 
     def load() -> Any:
-        found, checkpoint, _ = enter(resolve(name, str(path), None)).options
+        found, checkpoint, _ = register_on_hub(resolve(name, str(path), None)).options
         with explained(name):
             return getattr(hub, found)(ckpt=checkpoint, model_config=None, refresh=False)
 
@@ -116,7 +116,7 @@ COMPREHENSION = "[0 for nn.Module.__class_getitem__ in [torch.os.makedirs]] and 
     ids=["bytes", "bytearray", "comprehension", "list", "object", "nested", "name"],
 )
 def test_only_arithmetic_is_evaluated(good, tmp_path, name: str, disguise) -> None:
-    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.s3prl_runner.building import register_on_hub
     from s3prl_emotion.upstreams.resolution import resolve
 
     path, marker = tmp_path / "hubert.ckpt", tmp_path / "executed"
@@ -124,7 +124,7 @@ def test_only_arithmetic_is_evaluated(good, tmp_path, name: str, disguise) -> No
     content["model_cfg"]["conv_feature_layers"] = disguise(CALL.format(str(marker)), str(marker))
     torch.save(content, path)
     with pytest.raises(UpstreamError, match=r"refused, because S3PRL evaluates texts .*model_cfg.conv_feature_layers"):
-        hub_entry(enter(resolve(name, str(path), None)).name, path)
+        hub_entry(register_on_hub(resolve(name, str(path), None)).name, path)
     assert not marker.exists()
 
 
@@ -191,36 +191,36 @@ def test_a_structure_that_holds_itself_is_walked_once() -> None:
 @pytest.mark.parametrize("name", ["distiller_local", "tera_local", "mockingjay_local"])
 def test_entries_that_would_unpickle_get_no_such_file(tmp_path, name: str) -> None:
     """S3PRL reads these with ``weights_only=False``."""
-    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.s3prl_runner.building import register_on_hub
     from s3prl_emotion.upstreams.resolution import resolve
 
     for content in (tiny.Payload(tmp_path / "executed"), {"Config": tiny.Payload(tmp_path / "executed")}):
         torch.save(content, tmp_path / "model.ckpt")
         with pytest.raises(UpstreamError, match=r"model.ckpt: refused, because .* imports os.makedirs"):
-            hub_entry(enter(resolve(name, str(tmp_path / "model.ckpt"), None)).name, tmp_path / "model.ckpt")
+            hub_entry(register_on_hub(resolve(name, str(tmp_path / "model.ckpt"), None)).name, tmp_path / "model.ckpt")
         assert not (tmp_path / "executed").exists()
 
 
 def test_configuration_files_of_s3prls_entries_are_checked(tmp_path) -> None:
-    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.s3prl_runner.building import register_on_hub
     from s3prl_emotion.upstreams.resolution import resolve
 
     path = tmp_path / "model.yaml"
     for text in ("distiller:\n  extractor_conv_feature_layers: '__import__(1)'\n", "kaldi: {feat_type: a.b}\n"):
         path.write_text(text)
         with pytest.raises(UpstreamError, match=r"model.yaml: refused, because S3PRL evaluates"):
-            enter(resolve("distiller_local", None, str(path)))
+            register_on_hub(resolve("distiller_local", None, str(path)))
     path.write_text("x: !!python/name:os.system\n")
     with pytest.raises(UpstreamError, match=r"model.yaml: not readable as YAML or JSON with plain values"):
-        enter(resolve("distiller_local", None, str(path)))
+        register_on_hub(resolve("distiller_local", None, str(path)))
     path.write_text("kaldi: {feat_type: fbank, fbank: {num_mel_bins: 80}}\n")
-    assert enter(resolve("baseline_local", None, str(path))).options[2] == str(path)
+    assert register_on_hub(resolve("baseline_local", None, str(path))).options[2] == str(path)
 
 
 def test_a_download_is_checked_before_it_is_read(good, tmp_path, monkeypatch) -> None:
     from s3prl.util import download
 
-    from s3prl_emotion.bridge.building import enter
+    from s3prl_emotion.s3prl_runner.building import register_on_hub
     from s3prl_emotion.upstreams.resolution import resolve
 
     content = torch.load(good["s3prl-hubert"], weights_only=True)
@@ -228,7 +228,7 @@ def test_a_download_is_checked_before_it_is_read(good, tmp_path, monkeypatch) ->
     torch.save(content, tmp_path / "downloaded")
     monkeypatch.setattr(download, "_urls_to_filepaths", lambda *_, **__: str(tmp_path / "downloaded"))
     with pytest.raises(UpstreamError, match=r"downloaded: refused, because S3PRL evaluates"):
-        enter(resolve("hubert_url", "https://host.test/hubert.ckpt", None))
+        register_on_hub(resolve("hubert_url", "https://host.test/hubert.ckpt", None))
 
 
 @pytest.mark.parametrize("protocol", range(6))

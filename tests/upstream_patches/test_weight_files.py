@@ -16,9 +16,9 @@ from spoiling import FIRST, WEIGHTS, Fault, build, check
 
 import s3prl_emotion
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.upstreams.facts import facts
 from s3prl_emotion.upstreams.files import load
 from s3prl_emotion.upstreams.hub import snapshot
+from s3prl_emotion.upstreams.metadata import facts
 
 
 @pytest.fixture(scope="module")

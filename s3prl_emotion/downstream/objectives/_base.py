@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.errors import ConfigError, reason_of
+from s3prl_emotion.errors import ConfigError, message_of
 
 
 class Objective(nn.Module):
@@ -54,7 +54,7 @@ def check_objective(objective: nn.Module, classes: int, soft: bool, where: str) 
             with torch.no_grad():
                 loss = objective(logits, labels)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise ConfigError(f"{on}, it fails: {reason_of(error)}") from error
+            raise ConfigError(f"{on}, it fails: {message_of(error)}") from error
         if not isinstance(loss, Tensor) or loss.shape != () or not bool(torch.isfinite(loss)):
             found = f"{loss.dtype} of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             found = str(loss.item()) if isinstance(loss, Tensor) and loss.shape == () else found

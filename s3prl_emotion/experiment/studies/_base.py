@@ -14,7 +14,7 @@ from typing import Any
 from s3prl_emotion.corpora._union import names
 from s3prl_emotion.corpora.five import PARTS
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.experiment.points import Need, Point, Worked, work_off
+from s3prl_emotion.experiment.jobs import Job, JobResults, Need, run_jobs
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
 from s3prl_emotion.experiment.sweep import at_point
 
@@ -106,7 +106,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class System:
+class StudyArm:
     """A variant on one upstream with one head."""
 
     variant: str
@@ -119,7 +119,7 @@ class System:
         return f"{self.variant}, {self.upstream}, {self.downstream}"
 
 
-Done = Mapping[System, Sequence[Path]]
+Done = Mapping[StudyArm, Sequence[Path]]
 """Run folders of finished systems, one for each seed."""
 
 
@@ -149,15 +149,15 @@ class Study(abc.ABC):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyResult:
     """What a study came to."""
 
     done: Done
-    worked: Worked
+    worked: JobResults
     total: int
 
 
-def conduct(study: Study, setting: Setting) -> Outcome:
+def conduct(study: Study, setting: Setting) -> StudyResult:
     """Run every point of a study that is not finished.
 
     Raises:
@@ -168,12 +168,12 @@ def conduct(study: Study, setting: Setting) -> Outcome:
     points, systems = [], []
     for variant in study.variants(setting):
         for upstream, downstream in product(setting.upstreams, variant.downstreams or setting.downstreams):
-            system = System(variant.name, upstream, downstream)
+            system = StudyArm(variant.name, upstream, downstream)
             systems.append(system)
             for seed in setting.seeds:
                 request = at_point(variant.request, upstream, downstream, seed)
                 request = dataclasses.replace(request, tag=variant.request.tag)
-                points.append(Point(system.name, request, variant.needs))
-    worked = work_off(points)
+                points.append(Job(system.name, request, variant.needs))
+    worked = run_jobs(points)
     done = {system: worked.folders[system.name] for system in systems if system.name in worked.folders}
-    return Outcome(done, worked, len(points))
+    return StudyResult(done, worked, len(points))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from s3prl_emotion.evaluation.comparison import compare
-from s3prl_emotion.experiment.studies._base import Outcome, Study
+from s3prl_emotion.experiment.studies._base import Study, StudyResult
 from s3prl_emotion.reporting.comparison_text import comparison_text
 from s3prl_emotion.reporting.layout import wrap
 
 
-def report(study: Study, outcome: Outcome) -> str:
+def report(study: Study, outcome: StudyResult) -> str:
     """Lines of at most 100 columns where tables fit."""
     parts = [wrap(study.question())]
     parts += [wrap(f"skipped: {name}: {reason}") for name, reason in outcome.worked.skipped.items()]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from s3prl_emotion.evaluation.groups import Group, group_by
 from s3prl_emotion.evaluation.runs import read_run
-from s3prl_emotion.evaluation.systems import System, figures, group
+from s3prl_emotion.evaluation.seed_groups import SeedGroup, figures, group
 from s3prl_emotion.reporting.layout import interval, percent, tabulated
 
 
-def system_of(folders: Sequence[Path]) -> System:
+def system_of(folders: Sequence[Path]) -> SeedGroup:
     """The runs of one system, which differ in the seed."""
     return group([read_run(folder) for folder in folders])[0]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.evaluation.comparability import not_comparable
-from s3prl_emotion.evaluation.published import emobox_rows
 from s3prl_emotion.experiment.studies import Setting, Study, Variant, studies
 from s3prl_emotion.experiment.studies._base import Done
 from s3prl_emotion.experiment.studies._tables import matrix, overall, system_of
+from s3prl_emotion.published import emobox_rows
 from s3prl_emotion.reporting.layout import interval, percent, wrap
 
 ARROW = " to "

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from s3prl_emotion.experiment.studies import Setting, Study, Variant, studies
-from s3prl_emotion.experiment.studies._base import Done, System
+from s3prl_emotion.experiment.studies._base import Done, StudyArm
 from s3prl_emotion.experiment.studies._tables import system_of
 
 SPEECH, TEXT, BOTH = "speech", "text", "speech and text"
@@ -33,7 +33,7 @@ class Modality(Study):
     def fusions(self, done: Done) -> list[list[Path]]:
         found = []
         for system, folders in done.items():
-            other = System(TEXT, system.upstream, "emotion_text")
+            other = StudyArm(TEXT, system.upstream, "emotion_text")
             if system.variant == SPEECH and other in done:
                 read = {run.results.seed: run.folder for run in system_of(done[other]).runs}
                 for run in system_of(folders).runs:  # a seed whose other half failed is fused with nothing

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.evaluation.systems import difference
+from s3prl_emotion.evaluation.seed_groups import difference
 from s3prl_emotion.experiment.studies import Setting, Study, Variant, studies
-from s3prl_emotion.experiment.studies._base import Done, System
+from s3prl_emotion.experiment.studies._base import Done, StudyArm
 from s3prl_emotion.experiment.studies._tables import overall, system_of
 from s3prl_emotion.reporting.layout import interval, percent, tabulated, wrap
 
@@ -32,7 +32,7 @@ class Transcripts(Study):
     def answer(self, done: Done) -> list[str]:
         rows, rates = [], {}
         for system, folders in done.items():
-            other = System(CORPUS, system.upstream, system.downstream)
+            other = StudyArm(CORPUS, system.upstream, system.downstream)
             if system.variant != HEARD or other not in done:
                 continue
             heard, told = system_of(folders), system_of(done[other])

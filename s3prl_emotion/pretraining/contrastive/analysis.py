@@ -19,12 +19,17 @@ from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.manifest import UNLABELLED
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.pretraining.contrastive import embed, picture
-from s3prl_emotion.pretraining.contrastive.agreement import MEASURES, Speaker, agreement, summarised
+from s3prl_emotion.pretraining.contrastive import embed, plot
 from s3prl_emotion.pretraining.contrastive.cluster import Found, cluster, summary
-from s3prl_emotion.pretraining.contrastive.grouping import normalised, seed_of
-from s3prl_emotion.pretraining.contrastive.plan import Plan
-from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.contrastive.cluster_metrics import (
+    MEASURES,
+    Speaker,
+    measure_agreement,
+    summarise_speakers,
+)
+from s3prl_emotion.pretraining.contrastive.clustering import normalised, seed_of
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
+from s3prl_emotion.pretraining.provenance import Stage
 from s3prl_emotion.pretraining.settings import plain
 from s3prl_emotion.reporting.layout import p_value, tabulated, wrap
 from s3prl_emotion.runs.record import read_json
@@ -41,14 +46,14 @@ FACTS: dict[str, Callable[[Utterance], str | None]] = {
 """What clusters are compared with. Sentences are there since clusters may follow the words."""
 
 
-def stage_of(plan: Plan) -> Stage:
+def stage_of(plan: ContrastivePlan) -> Stage:
     """The stage, of all speech."""
     speech = plan.speech
     inputs = {"embeddings": embed.input_of(plan, NAME), "labels": _labels_sha256(speech)}
     return plan.stage(NAME, None, plain(plan.settings.cluster), inputs)
 
 
-def run(plan: Plan) -> dict[str, Any]:
+def run(plan: ContrastivePlan) -> dict[str, Any]:
     """Compare clusters with what is known, and draw a picture.
 
     Returns:
@@ -89,7 +94,7 @@ def compared(groups: Found, speech: Manifest, shuffles: int, seed: int) -> dict[
             if len({number for number, _ in known}) > 1 and len({value for _, value in known}) > 1:
                 drawn = np.random.default_rng([seed_of(seed, speaker), len(facts)])
                 clusters, values = zip(*known, strict=True)
-                found[speaker] = agreement(clusters, values, shuffles, drawn)
+                found[speaker] = measure_agreement(clusters, values, shuffles, drawn)
         facts[name] = _fact(found) if found else None
         for speaker, item in found.items():
             chance = {measure: float(item.chance[measure].mean()) for measure in MEASURES}
@@ -101,7 +106,7 @@ def _fact(found: dict[str, Speaker]) -> dict[str, Any]:
     speakers = list(found.values())
     about: dict[str, Any] = {"speakers": len(speakers), "utterances": sum(item.utterances for item in speakers)}
     for measure in MEASURES:
-        whole = summarised(speakers, measure)
+        whole = summarise_speakers(speakers, measure)
         about[measure] = {
             "found": whole.found,
             "chance": whole.chance,
@@ -111,7 +116,7 @@ def _fact(found: dict[str, Speaker]) -> dict[str, Any]:
     return about
 
 
-def printed(plan: Plan) -> str:
+def printed(plan: ContrastivePlan) -> str:
     """The finished analysis as a table.
 
     Raises:
@@ -161,7 +166,7 @@ def printed(plan: Plan) -> str:
 def _draw(path: Path, vectors: np.ndarray, groups: Found, speech: Manifest) -> bool:
     """Draw the picture, unless matplotlib is missing, which is said."""
     panels = [
-        picture.Panel(
+        plot.Panel(
             speaker,
             normalised(vectors[members]),
             [FACTS["emotion"](speech.utterances[index]) for index in members],
@@ -170,7 +175,7 @@ def _draw(path: Path, vectors: np.ndarray, groups: Found, speech: Manifest) -> b
         for speaker, members, group in groups
     ]
     try:
-        picture.draw(path, panels)
+        plot.draw(path, panels)
     except ConfigError as error:
         logger.warning("%s", error)
         return False

@@ -13,11 +13,11 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.corpora.manifest import UNLABELLED
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining.contrastive import clusters, embed
+from s3prl_emotion.pretraining.contrastive.clustering import SpeakerClusters, cluster_vectors, seed_of, with_reason
 from s3prl_emotion.pretraining.contrastive.clusters import Clustered
-from s3prl_emotion.pretraining.contrastive.grouping import Groups, grouped, seed_of, with_reason
-from s3prl_emotion.pretraining.contrastive.plan import Plan
-from s3prl_emotion.pretraining.contrastive.settings import ClusterSettings
-from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
+from s3prl_emotion.pretraining.contrastive.settings import SpeakerClusterSettings
+from s3prl_emotion.pretraining.provenance import Stage
 from s3prl_emotion.pretraining.settings import plain
 
 logger = logging.getLogger(__name__)
@@ -26,14 +26,14 @@ NAME = "cluster"
 _SHOWN = 5
 
 
-def stage_of(plan: Plan, fold: int | None) -> Stage:
+def stage_of(plan: ContrastivePlan, fold: int | None) -> Stage:
     """The stage for a fold."""
     settings = plain(plan.settings.cluster)
     del settings["shuffles"]  # of the analysis
     return plan.stage(NAME, fold, settings, {"embeddings": embed.input_of(plan, NAME)})
 
 
-def run(plan: Plan, fold: int | None) -> dict[str, Any]:
+def run(plan: ContrastivePlan, fold: int | None) -> dict[str, Any]:
     """Cluster what a fold hears, and write ``clusters.jsonl`` and ``cluster.json``.
 
     Returns:
@@ -72,11 +72,11 @@ def run(plan: Plan, fold: int | None) -> dict[str, Any]:
         return stage.finish({key: value for key, value in about.items() if key != "unused"})
 
 
-Found = list[tuple[str, list[int], Groups]]
+Found = list[tuple[str, list[int], SpeakerClusters]]
 """A speaker, the positions of their utterances, and their clusters."""
 
 
-def cluster(vectors: np.ndarray, speech: Manifest, settings: ClusterSettings, seed: int) -> Found:
+def cluster(vectors: np.ndarray, speech: Manifest, settings: SpeakerClusterSettings, seed: int) -> Found:
     """Clusters of each speaker, sorted by name; time and memory grow with the number of speakers.
 
     Args:
@@ -92,7 +92,7 @@ def cluster(vectors: np.ndarray, speech: Manifest, settings: ClusterSettings, se
             if settings.by == "labels":
                 groups = with_reason(_labelled(speech, members), settings.min_utterances)
             else:
-                groups = grouped(vectors[members], settings, own)
+                groups = cluster_vectors(vectors[members], settings, own)
             if settings.by == "random":
                 groups = shuffled(groups, np.random.default_rng(own), settings.min_utterances)
             found.append((speaker, members, groups))
@@ -107,13 +107,13 @@ def by_speaker(speech: Manifest) -> Iterator[tuple[str, list[int]]]:
     yield from sorted(members.items())
 
 
-def shuffled(groups: Groups, drawn: np.random.Generator, min_utterances: int) -> Groups:
+def shuffled(groups: SpeakerClusters, drawn: np.random.Generator, min_utterances: int) -> SpeakerClusters:
     """Clusters of the same sizes, drawn at random."""
     assigned = groups.assigned.copy()
     spoken = np.flatnonzero(assigned >= 0)
     assigned[spoken] = drawn.permutation(assigned[spoken])
     found = with_reason(assigned, min_utterances)
-    return Groups(found.assigned, found.usable, groups.reason or found.reason)
+    return SpeakerClusters(found.assigned, found.usable, groups.reason or found.reason)
 
 
 def summary(groups: Found) -> dict[str, Any]:

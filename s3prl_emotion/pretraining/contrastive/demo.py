@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from s3prl_emotion.corpora.demo import make_demo_corpus
-from s3prl_emotion.pretraining.contrastive.plan import Wanted
+from s3prl_emotion.pretraining.contrastive.plan import ContrastiveRequest
 
 SETTINGS: dict[str, Any] = {
     "speech": {"min_s": 0.5},
@@ -37,7 +37,7 @@ UTTERANCES = 3
 """For each speaker and emotion: 120 in all."""
 
 
-def complete(wanted: Wanted) -> Wanted:
+def complete(wanted: ContrastiveRequest) -> ContrastiveRequest:
     """Make what was not given: upstream, speech and folds, below the root or in the run's folder."""
     changes: dict[str, Any] = {}
     if not wanted.upstream:

@@ -12,10 +12,10 @@ import numpy as np
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import UNREADABLE, write_atomically
-from s3prl_emotion.pretraining.contrastive.encoders import Encoder, encoders
-from s3prl_emotion.pretraining.contrastive.plan import Plan
+from s3prl_emotion.pretraining.contrastive.encoders import SpeakerEncoder, encoders
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
 from s3prl_emotion.pretraining.labels import save_array
-from s3prl_emotion.pretraining.lineage import Stage, hash_of
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_path
 from s3prl_emotion.pretraining.settings import plain
 from s3prl_emotion.runs.record import read_json
 
@@ -26,14 +26,14 @@ VECTORS = "embeddings.npy"
 ABOUT = "embeddings.json"
 
 
-def encoder_of(plan: Plan) -> Encoder:
+def encoder_of(plan: ContrastivePlan) -> SpeakerEncoder:
     """The encoder of the settings.
 
     Raises:
         ConfigError: if its name or an option is unknown
     """
     name, options = split(plan.settings.embed.encoder)
-    encoder: Encoder = encoders.build(name, options, "embed.encoder")
+    encoder: SpeakerEncoder = encoders.build(name, options, "embed.encoder")
     return encoder
 
 
@@ -42,12 +42,12 @@ def split(part: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return str(part["name"]), {key: value for key, value in part.items() if key != "name"}
 
 
-def stage_of(plan: Plan) -> Stage:
+def stage_of(plan: ContrastivePlan) -> Stage:
     """The stage, the same for all folds."""
     return plan.stage(NAME, None, plain(plan.settings.embed), {"encoder": encoder_of(plan).sha256})
 
 
-def run(plan: Plan) -> dict[str, Any]:
+def run(plan: ContrastivePlan) -> dict[str, Any]:
     """Embed all speech; what the store holds already is not computed again.
 
     Returns:
@@ -72,7 +72,7 @@ def run(plan: Plan) -> dict[str, Any]:
         return stage.finish({**about, "encoder_weights": weights})
 
 
-def embedded(encoder: Encoder, plan: Plan) -> tuple[np.ndarray, str]:
+def embedded(encoder: SpeakerEncoder, plan: ContrastivePlan) -> tuple[np.ndarray, str]:
     """The vectors of all speech, float32 ``(utterances, width)``, in its order, and the fingerprint of the encoder's
     weights."""
     store, keys = encoder.stored(plan.speech, plan.wanted.cache_options, plan.device)
@@ -82,7 +82,7 @@ def embedded(encoder: Encoder, plan: Plan) -> tuple[np.ndarray, str]:
     return vectors, store.key.weights
 
 
-def read(plan: Plan, speech: Manifest) -> np.ndarray:
+def read(plan: ContrastivePlan, speech: Manifest) -> np.ndarray:
     """The vectors of some of the speech, in its order.
 
     Args:
@@ -122,7 +122,7 @@ def read_folder(folder: Path, speech: Manifest) -> np.ndarray:
     return found
 
 
-def input_of(plan: Plan, stage: str) -> str:
+def input_of(plan: ContrastivePlan, stage: str) -> str:
     """The hash of the finished vectors, which a stage needs.
 
     Raises:
@@ -131,4 +131,4 @@ def input_of(plan: Plan, stage: str) -> str:
     before = stage_of(plan)
     if before.finished() is None:
         raise RunError(f"{stage}: stage embed is not finished: run it first (--stage embed)")
-    return hash_of(before.folder / VECTORS)
+    return sha256_of_path(before.folder / VECTORS)

@@ -5,29 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion._printable import code, markdown
 from s3prl_emotion.downstream.pretrained import read_about
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import export as shared
 from s3prl_emotion.pretraining.contrastive import cluster, embed, training
-from s3prl_emotion.pretraining.contrastive.plan import RECIPE, Plan
-from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.contrastive.plan import RECIPE, ContrastivePlan
+from s3prl_emotion.pretraining.provenance import Stage
+from s3prl_emotion.printable import code, markdown
 from s3prl_emotion.reporting.layout import percent
 
 PAPER = "arXiv 2401.11017 (ICASSP 2024)"
 
 
-def root_of(plan: Plan) -> Path:
+def root_of(plan: ContrastivePlan) -> Path:
     """The folder that ``--pretrained`` names: with the folds inside, or one head for all."""
     return plan.folder / "head"
 
 
-def folder_of(plan: Plan, fold: int | None) -> Path:
+def folder_of(plan: ContrastivePlan, fold: int | None) -> Path:
     """The head of one fold."""
     return root_of(plan) if fold is None else root_of(plan) / f"fold{fold}"
 
 
-def export(plan: Plan, fold: int | None) -> Path:
+def export(plan: ContrastivePlan, fold: int | None) -> Path:
     """Write the head of a fold, or of all, with its record, what it heard, and a model card.
 
     Returns:

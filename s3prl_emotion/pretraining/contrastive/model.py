@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Trunk
-from s3prl_emotion.downstream.speakers import SpeakerTask
+from s3prl_emotion.downstream.speaker_task import SpeakerTask
 from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.packed import Packed
+from s3prl_emotion.features.ragged import RaggedBatch
 from s3prl_emotion.pretraining.contrastive.settings import LossSettings, ModelSettings
 
 LAYERS = "layer_weights"
@@ -20,7 +20,7 @@ LAYERS = "layer_weights"
 
 
 @dataclass(frozen=True)
-class Shape:
+class HeadShape:
     """What stored hidden states are."""
 
     layers: int
@@ -42,7 +42,7 @@ class ContrastiveModel(nn.Module):
         speakers: how many it tells apart
     """
 
-    def __init__(self, shape: Shape, settings: ModelSettings, loss: LossSettings, speakers: int) -> None:
+    def __init__(self, shape: HeadShape, settings: ModelSettings, loss: LossSettings, speakers: int) -> None:
         super().__init__()
         self.featurizer = LayerSum(shape.layers)
         self.trunk = Trunk(shape.width, trunk_config(settings))
@@ -57,11 +57,11 @@ class ContrastiveModel(nn.Module):
     def forward(self, blocks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Hidden states ``(layers, frames_i, width)`` to embeddings ``(batch, size)`` and pooled vectors."""
         summed = self.featurizer(list(blocks))
-        pooled = self.trunk.pooled(Packed(summed, [block.shape[1] for block in blocks]))
+        pooled = self.trunk.pooled(RaggedBatch(summed, [block.shape[1] for block in blocks]))
         return self.head(pooled), pooled
 
 
-def built(seed: int, shape: Shape, settings: ModelSettings, loss: LossSettings, speakers: int) -> ContrastiveModel:
+def built(seed: int, shape: HeadShape, settings: ModelSettings, loss: LossSettings, speakers: int) -> ContrastiveModel:
     """A model whose initial weights follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

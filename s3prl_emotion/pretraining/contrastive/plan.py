@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge import arguments
-from s3prl_emotion.bridge.building import enter
-from s3prl_emotion.bridge.cache import open_cache
-from s3prl_emotion.bridge.registration import register
-from s3prl_emotion.bridge.selection import check_has_frames, check_upstream
 from s3prl_emotion.corpora import Manifest, Utterance, corpora
-from s3prl_emotion.corpora.speech import Source, united
+from s3prl_emotion.corpora.speech import SpeechSource, united
 from s3prl_emotion.errors import ConfigError, CorpusError
 from s3prl_emotion.experiment.preparation import checked
 from s3prl_emotion.features.forms import Form
@@ -25,10 +20,15 @@ from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.pretraining import plan as shared
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
-from s3prl_emotion.pretraining.lineage import Stage, hash_of_audio
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_audio
 from s3prl_emotion.pretraining.settings import plain
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.protocols.split import Folds
+from s3prl_emotion.s3prl_runner import arguments
+from s3prl_emotion.s3prl_runner.building import register_on_hub
+from s3prl_emotion.s3prl_runner.cache import open_cache
+from s3prl_emotion.s3prl_runner.registration import register
+from s3prl_emotion.s3prl_runner.selection import check_has_frames, check_upstream
 from s3prl_emotion.upstreams.per_fold import of_fold, upstream_sha256
 from s3prl_emotion.upstreams.resolution import resolve
 
@@ -40,7 +40,7 @@ SPEECH = "speech"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted(shared.Wanted):
+class ContrastiveRequest(shared.PretrainRequest):
     """What to pretrain; ``corpus`` is the one whose folds matter: None takes the first of ``speech`` that is a corpus.
 
     Args:
@@ -71,13 +71,13 @@ class Upstream:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ContrastivePlan:
     """A checked request: everything that the stages need to know."""
 
-    wanted: Wanted
+    wanted: ContrastiveRequest
     folder: Path
     upstream: Upstream
-    sources: tuple[Source, ...]
+    sources: tuple[SpeechSource, ...]
     speech: Manifest  # all sources as one, see s3prl_emotion.corpora.speech.united
     manifest: Manifest | None  # the corpus that is divided
     folds: Folds | None
@@ -111,10 +111,10 @@ class Plan:
         """
         if fold is None or self.folds is None or self.manifest is None or not self.inductive:
             return self.speech
-        away = [self.manifest.by_id[name] for name in shared.held_out(self.folds, fold)]
+        away = [self.manifest.by_id[name] for name in shared.excluded_ids(self.folds, fold)]
         sounds = {item.sound for item in away}
         voices = {item.speaker for item in away}
-        allowed = shared.heard_ids(self.folds, fold)
+        allowed = shared.pretraining_ids(self.folds, fold)
         apart = protocols.get(self.folds.protocol).speaker_disjoint_test
         same = {item.speaker for item in self.speech.utterances if item.corpus != self.divided and item.sound in sounds}
 
@@ -153,7 +153,7 @@ class Plan:
         )
 
     def arguments(self, fold: int | None) -> argparse.Namespace:
-        """S3PRL's arguments of the upstream, for :mod:`s3prl_emotion.bridge`."""
+        """S3PRL's arguments of the upstream, for :mod:`s3prl_emotion.s3prl_runner`."""
         return arguments.arguments(
             upstream=self.upstream.name,
             upstream_ckpt=of_fold(self.upstream.checkpoint, fold),
@@ -186,7 +186,7 @@ class Plan:
             inputs: further inputs' hashes
         """
         heard = self.heard(fold)
-        audio = hash_of_audio(heard, [item.id for item in heard.utterances])
+        audio = sha256_of_audio(heard, [item.id for item in heard.utterances])
         everything = {**settings, "seed": self.wanted.seed}
         return Stage(self.place(fold) / name, RECIPE, name, fold, everything, {"audio": audio, **inputs})
 
@@ -201,7 +201,7 @@ def own_speaker(item: Utterance) -> str:
     return item.speaker.removeprefix(f"{item.corpus}:")
 
 
-def make_plan(wanted: Wanted) -> Plan:
+def make_plan(wanted: ContrastiveRequest) -> ContrastivePlan:
     """Check a request, read all speech, divide the corpus if there is one, and write down what the folder is for.
 
     Raises:
@@ -245,22 +245,22 @@ def make_plan(wanted: Wanted) -> Plan:
     speech = _usable(united(parts), wanted.settings.speech.min_s)
     shared.claim_folder(folder, identity)
     device = arguments.resolve_device(wanted.device)
-    return Plan(wanted, folder, upstream, sources, speech, manifest, folds, inductive, device)
+    return ContrastivePlan(wanted, folder, upstream, sources, speech, manifest, folds, inductive, device)
 
 
-def find_upstream(wanted: Wanted) -> Upstream:
+def find_upstream(wanted: ContrastiveRequest) -> Upstream:
     """The upstream on S3PRL's hub.
 
     Raises:
         UpstreamError: if there is none, or its files cannot be used
     """
-    options = enter(resolve(wanted.upstream, wanted.checkpoint, wanted.model_config)).options
+    options = register_on_hub(resolve(wanted.upstream, wanted.checkpoint, wanted.model_config)).options
     check_upstream(*options)
     check_has_frames(options[0], "pretraining")
     return Upstream(*options)
 
 
-def _sources(texts: Sequence[str]) -> tuple[Source, ...]:
+def _sources(texts: Sequence[str]) -> tuple[SpeechSource, ...]:
     """What ``--speech`` names.
 
     Raises:
@@ -268,7 +268,7 @@ def _sources(texts: Sequence[str]) -> tuple[Source, ...]:
     """
     if not texts:
         raise CorpusError("--speech is missing: what to hear? A corpus with its folder, such as --speech emodb4=DIR")
-    found = tuple(Source.parse(text) for text in texts)
+    found = tuple(SpeechSource.parse(text) for text in texts)
     cited: dict[str, str] = {}
     names: set[str] = set()
     for item in found:
@@ -290,7 +290,7 @@ def _citation(corpus: str | None) -> str:
     return entry.citation if entry is not None and entry.labels and not entry.named_by_data else ""
 
 
-def _with_corpus(wanted: Wanted, sources: Sequence[Source]) -> Wanted:
+def _with_corpus(wanted: ContrastiveRequest, sources: Sequence[SpeechSource]) -> ContrastiveRequest:
     """The request with the corpus whose folds matter, and its data."""
     if wanted.corpus is not None:
         same = [item for item in sources if item.corpus == wanted.corpus]
@@ -302,7 +302,7 @@ def _with_corpus(wanted: Wanted, sources: Sequence[Source]) -> Wanted:
     return wanted if first is None else dataclasses.replace(wanted, corpus=first.corpus, data=first.place)
 
 
-def _refuse_division(wanted: Wanted) -> None:
+def _refuse_division(wanted: ContrastiveRequest) -> None:
     for flag, value in (
         ("--protocol", wanted.protocol),
         ("--fold", wanted.folds),
@@ -317,12 +317,12 @@ def _refuse_division(wanted: Wanted) -> None:
             )
 
 
-def _is_divided(source: Source, wanted: Wanted) -> bool:
+def _is_divided(source: SpeechSource, wanted: ContrastiveRequest) -> bool:
     data = None if wanted.data is None else wanted.data.expanduser().absolute()
     return source.corpus is not None and source.corpus == wanted.corpus and source.place == data
 
 
-def _identity(source: Source) -> dict[str, Any]:
+def _identity(source: SpeechSource) -> dict[str, Any]:
     """What a source is known by; a table or manifest by its content too."""
     file = checkpoint_sha256(str(source.place)) if source.place.is_file() else None
     return {
@@ -334,7 +334,7 @@ def _identity(source: Source) -> dict[str, Any]:
     }
 
 
-def _checked(wanted: Wanted, source: Source, folder: Path, divided: Manifest | None) -> Manifest:
+def _checked(wanted: ContrastiveRequest, source: SpeechSource, folder: Path, divided: Manifest | None) -> Manifest:
     """A source's checked manifest, from the folder if an earlier start left it there."""
     if divided is not None and _is_divided(source, wanted):
         return divided

@@ -8,7 +8,7 @@ from typing import Any
 
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.pretraining.contrastive import analysis, cluster, embed, export, training
-from s3prl_emotion.pretraining.contrastive.plan import Plan
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
 from s3prl_emotion.pretraining.processes import processes
 from s3prl_emotion.reporting.layout import percent, tabulated, wrap
 
@@ -19,7 +19,7 @@ DISTRIBUTED = ("pretrain",)
 """Stages that several processes can work on together."""
 
 
-def run(plan: Plan, stage: str | None = None) -> None:
+def run(plan: ContrastivePlan, stage: str | None = None) -> None:
     """Run one stage, or all, on every fold that is worked on; what is finished is not done again.
 
     Raises:
@@ -43,7 +43,7 @@ def run(plan: Plan, stage: str | None = None) -> None:
                 run_stage(plan, name, fold)
 
 
-def run_stage(plan: Plan, name: str, fold: int | None) -> None:
+def run_stage(plan: ContrastivePlan, name: str, fold: int | None) -> None:
     """One of the stages that each fold has of its own."""
     if name == "cluster":
         cluster.run(plan, fold)
@@ -53,7 +53,7 @@ def run_stage(plan: Plan, name: str, fold: int | None) -> None:
         export.export(plan, fold)
 
 
-def printed(plan: Plan) -> str:
+def printed(plan: ContrastivePlan) -> str:
     """What came out: the analysis, and the losses of each fold's pretraining."""
     rows = []
     for fold in plan.numbers:
@@ -79,7 +79,7 @@ def printed(plan: Plan) -> str:
     return "\n".join([analysis.printed(plan), "", *about, shlex.join(next_command(plan))])
 
 
-def next_command(plan: Plan) -> list[str]:
+def next_command(plan: ContrastivePlan) -> list[str]:
     """What trains a head from what was pretrained, on the same upstream and the same division."""
     wanted = plan.wanted
     words = ["s3prl-emotion", "run", "-u", wanted.upstream, "-d", "emotion_contrastive"]

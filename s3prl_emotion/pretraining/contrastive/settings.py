@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3prl_emotion.errors import nearest
+from s3prl_emotion.errors import suggest
 from s3prl_emotion.pretraining.settings import OptimiserSettings, Schedule
 
 GROUPINGS = ("embeddings", "random", "labels")
@@ -41,7 +41,7 @@ class EmbedSettings:
 
 
 @dataclass(frozen=True)
-class ClusterSettings:
+class SpeakerClusterSettings:
     """How a speaker's utterances are grouped."""
 
     by: str = "embeddings"  # each of length 1; random: the same sizes, drawn; labels: emotion, an upper bound
@@ -56,11 +56,11 @@ class ClusterSettings:
 
     def __post_init__(self) -> None:
         if self.by not in GROUPINGS:
-            raise ValueError(f"unknown by {self.by!r}. {nearest(self.by, GROUPINGS)}")
+            raise ValueError(f"unknown by {self.by!r}. {suggest(self.by, GROUPINGS)}")
         if self.algorithm not in ALGORITHMS:
-            raise ValueError(f"unknown algorithm {self.algorithm!r}. {nearest(self.algorithm, ALGORITHMS)}")
+            raise ValueError(f"unknown algorithm {self.algorithm!r}. {suggest(self.algorithm, ALGORITHMS)}")
         if self.choose not in CHOICES:
-            raise ValueError(f"unknown choose {self.choose!r}. {nearest(self.choose, CHOICES)}")
+            raise ValueError(f"unknown choose {self.choose!r}. {suggest(self.choose, CHOICES)}")
         if self.clusters < 2:
             raise ValueError(f"clusters must be at least 2, got {self.clusters}")
         if not 2 <= self.fewest <= self.most:
@@ -93,7 +93,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class BatchSettings:
+class PairBatchSettings:
     """What one batch hears: speakers x clusters x utterances."""
 
     speakers: int = 8
@@ -122,7 +122,7 @@ class LossSettings:
         if not 0 <= self.speaker_weight < math.inf:
             raise ValueError(f"speaker_weight must be a finite number, not below 0, got {self.speaker_weight:g}")
         if self.negatives not in NEGATIVES:
-            raise ValueError(f"unknown negatives {self.negatives!r}. {nearest(self.negatives, NEGATIVES)}")
+            raise ValueError(f"unknown negatives {self.negatives!r}. {suggest(self.negatives, NEGATIVES)}")
         if self.reverse and not self.speaker_weight:
             raise ValueError("reverse turns the speaker task around, and speaker_weight 0 leaves it out")
 
@@ -136,7 +136,7 @@ class DevSettings:
 
     def __post_init__(self) -> None:
         if self.of not in DEVS:
-            raise ValueError(f"unknown of {self.of!r}. {nearest(self.of, DEVS)}")
+            raise ValueError(f"unknown of {self.of!r}. {suggest(self.of, DEVS)}")
         if not 0 < self.share < 1:
             raise ValueError(f"share must be in (0, 1), got {self.share}")
 
@@ -173,7 +173,7 @@ class StudySettings:
                 raise ValueError(f"{name}: expected one or several different ones, got {list(values)}")
         for start in self.starts:
             if start not in STARTS:
-                raise ValueError(f"unknown start {start!r}. {nearest(start, STARTS)}")
+                raise ValueError(f"unknown start {start!r}. {suggest(start, STARTS)}")
         if not all(0 < share <= 1 for share in self.shares):
             raise ValueError(f"shares must be above 0 and at most 1, got {list(self.shares)}")
         if not all(0 <= seed < 2**32 for seed in self.seeds):
@@ -186,9 +186,9 @@ class ContrastiveSettings:
 
     speech: SpeechSettings = field(default_factory=SpeechSettings)
     embed: EmbedSettings = field(default_factory=EmbedSettings)
-    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    cluster: SpeakerClusterSettings = field(default_factory=SpeakerClusterSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
-    batches: BatchSettings = field(default_factory=BatchSettings)
+    batches: PairBatchSettings = field(default_factory=PairBatchSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     study: StudySettings = field(default_factory=StudySettings)

@@ -17,14 +17,14 @@ from typing import Any
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.evaluation.comparability import say_folds
 from s3prl_emotion.evaluation.comparison import compare
-from s3prl_emotion.experiment import points as points_of
-from s3prl_emotion.experiment.division import Prepared
-from s3prl_emotion.experiment.points import work_through
+from s3prl_emotion.experiment import jobs as points_of
+from s3prl_emotion.experiment.division import SplitCache
+from s3prl_emotion.experiment.jobs import work_through
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.run import check as check_experiment
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.contrastive import export, recipe
-from s3prl_emotion.pretraining.contrastive.plan import Plan
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
 from s3prl_emotion.pretraining.settings import override_of
 from s3prl_emotion.reporting.comparison_text import comparison_text
 from s3prl_emotion.reporting.layout import Rows, percent, tabulated, wrap
@@ -47,7 +47,7 @@ TOLD = {
 
 
 @dataclass(frozen=True)
-class Point:
+class StudyPoint:
     """One run of the study."""
 
     start: str
@@ -60,7 +60,7 @@ class Point:
         return f"{self.start}-share{self.share:g}-seed{self.seed}"
 
 
-def run(plan: Plan) -> str:
+def run(plan: ContrastivePlan) -> str:
     """Pretrain what is missing, train every point, and compare; what is finished is not done again.
 
     A point that fails does not stop the others.
@@ -80,7 +80,7 @@ def run(plan: Plan) -> str:
     if plan.settings.cluster.by != "embeddings":
         raise ConfigError(f"--study sets cluster.by itself: leave {plan.settings.cluster.by!r} out")
     settings = plan.settings.study
-    check_experiment(request_of(plan, Point("scratch", settings.shares[0], settings.seeds[0])))
+    check_experiment(request_of(plan, StudyPoint("scratch", settings.shares[0], settings.seeds[0])))
     for start in settings.starts:
         if start != "scratch":
             logger.info("study: %s", TOLD[start])
@@ -89,15 +89,15 @@ def run(plan: Plan) -> str:
         lambda start: _pretrained(variant(plan, start)),
         lambda start: TOLD[start],
     )
-    prepared = Prepared({plan.folds.protocol: (plan.manifest, plan.folds)})
-    points = [Point(*item) for item in product(settings.starts, settings.shares, settings.seeds)]
-    runs = [points_of.Point(f"{point.start}-share{point.share:g}", request_of(plan, point)) for point in points]
-    points_of.work_off(runs, prepared).raise_failures(len(runs))
+    prepared = SplitCache({plan.folds.protocol: (plan.manifest, plan.folds)})
+    points = [StudyPoint(*item) for item in product(settings.starts, settings.shares, settings.seeds)]
+    runs = [points_of.Job(f"{point.start}-share{point.share:g}", request_of(plan, point)) for point in points]
+    points_of.run_jobs(runs, prepared).raise_failures(len(runs))
     write_atomically(plan.folder / FOLDER / CSV_FILE, _csv(plan, points))
     return printed(plan, points)
 
 
-def _pretrained(plan: Plan) -> bool:
+def _pretrained(plan: ContrastivePlan) -> bool:
     """Pretrain; False if another process is at it."""
     try:
         recipe.run(plan)
@@ -108,7 +108,7 @@ def _pretrained(plan: Plan) -> bool:
     return True
 
 
-def variant(plan: Plan, start: str) -> Plan:
+def variant(plan: ContrastivePlan, start: str) -> ContrastivePlan:
     """The same pretraining with other pairs, in a folder of its own; ``pretrained`` is the plan itself.
 
     On labels it is one for each fold under a transductive protocol too: what a fold tests on keeps its labels.
@@ -122,12 +122,12 @@ def variant(plan: Plan, start: str) -> Plan:
     return dataclasses.replace(plan, wanted=wanted, folder=plan.folder / FOLDER / start, inductive=inductive)
 
 
-def folder_of(plan: Plan, point: Point) -> Path:
+def folder_of(plan: ContrastivePlan, point: StudyPoint) -> Path:
     """The run folder of a point."""
     return plan.folder / FOLDER / "runs" / point.name
 
 
-def request_of(plan: Plan, point: Point) -> Request:
+def request_of(plan: ContrastivePlan, point: StudyPoint) -> Request:
     """The run of a point; all that differ in the start alone differ in nothing else."""
     model = plan.settings.model
     head: dict[str, Any] = {
@@ -162,7 +162,7 @@ def request_of(plan: Plan, point: Point) -> Request:
     )
 
 
-def printed(plan: Plan, points: list[Point]) -> str:
+def printed(plan: ContrastivePlan, points: list[StudyPoint]) -> str:
     """UA of every start and share, then the comparison of each share, with paired tests against the first start."""
     settings = plan.settings.study
     rows, scored = [], set[int]()
@@ -206,7 +206,7 @@ def printed(plan: Plan, points: list[Point]) -> str:
     return "\n".join([*parts, "", str(plan.folder / FOLDER / CSV_FILE)])
 
 
-def _csv(plan: Plan, points: list[Point]) -> str:
+def _csv(plan: ContrastivePlan, points: list[StudyPoint]) -> str:
     buffer = io.StringIO()
     writer = Rows(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()

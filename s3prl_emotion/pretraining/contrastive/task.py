@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from s3prl_emotion.downstream.speakers import UNKNOWN
+from s3prl_emotion.downstream.speaker_task import UNKNOWN
 from s3prl_emotion.pretraining.contrastive.losses import Contrast
 from s3prl_emotion.pretraining.contrastive.model import ContrastiveModel
 from s3prl_emotion.pretraining.contrastive.pairs import CLUSTERS, Pairs, pairs_of
 from s3prl_emotion.pretraining.contrastive.sampler import Sampler
-from s3prl_emotion.pretraining.task import Measured, Task
+from s3prl_emotion.pretraining.task import LossSums, Task
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Item:
 
 
 class ContrastiveBatches:
-    """Parts of any step, see :class:`~s3prl_emotion.pretraining.task.Batches`.
+    """Parts of any step, see :class:`~s3prl_emotion.pretraining.task.BatchSource`.
 
     Args:
         items: by the positions that the sampler knows
@@ -111,7 +111,7 @@ class ContrastiveTask(Task[Batch]):
             return (count,)
         return count, float((part.targets != UNKNOWN).sum())
 
-    def measure(self, part: Batch, tensors: tuple[Tensor, ...], everything: bool) -> Measured:
+    def measure(self, part: Batch, tensors: tuple[Tensor, ...], everything: bool) -> LossSums:
         size = len(part.blocks)
         blocks, targets, pairs = tensors[:size], tensors[size], Pairs(*tensors[size + 1 :])
         embeddings, pooled = self.model(blocks)
@@ -123,7 +123,7 @@ class ContrastiveTask(Task[Batch]):
             told = [speaker.loss.detach(), speaker.correct, speaker.known]
         geometry = _geometry(embeddings.detach(), pairs) if everything else [0.0] * 4
         sums = [contrast.detach(), self.contrast.count(part.pairs), *told, *geometry, size, part.seconds]
-        return Measured(tuple(losses), sums)
+        return LossSums(tuple(losses), sums)
 
     def figures(self, totals: Sequence[float]) -> dict[str, float]:
         """The contrastive loss, and whatever was counted of the speaker task and of the embeddings."""

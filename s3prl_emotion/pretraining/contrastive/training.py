@@ -18,17 +18,17 @@ from s3prl_emotion.features.upstream import CachedUpstream, ticket
 from s3prl_emotion.pretraining.checkpoints import load
 from s3prl_emotion.pretraining.contrastive import cluster, clusters
 from s3prl_emotion.pretraining.contrastive.clusters import Clustered
-from s3prl_emotion.pretraining.contrastive.division import Groups, divided
+from s3prl_emotion.pretraining.contrastive.dev_split import Groups, split_dev
 from s3prl_emotion.pretraining.contrastive.losses import contrasts
-from s3prl_emotion.pretraining.contrastive.model import ContrastiveModel, Shape, built, kept_weights, trunk_config
-from s3prl_emotion.pretraining.contrastive.plan import Plan
+from s3prl_emotion.pretraining.contrastive.model import ContrastiveModel, HeadShape, built, kept_weights, trunk_config
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
 from s3prl_emotion.pretraining.contrastive.sampler import Sampler, usable
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
 from s3prl_emotion.pretraining.contrastive.task import ContrastiveBatches, ContrastiveTask, Item
 from s3prl_emotion.pretraining.hubert import new_folder
-from s3prl_emotion.pretraining.lineage import Stage, hash_of
 from s3prl_emotion.pretraining.loop import BEST, Loop, forget_checkpoints
 from s3prl_emotion.pretraining.processes import make_accelerator
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_path
 from s3prl_emotion.pretraining.settings import plain
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ HEAD = "head"
 """In the stage's folder: the weights of the best dev loss, see :mod:`s3prl_emotion.downstream.pretrained`."""
 
 
-def stage_of(plan: Plan, fold: int | None) -> Stage:
+def stage_of(plan: ContrastivePlan, fold: int | None) -> Stage:
     """The stage for a fold, or the one for all.
 
     Raises:
@@ -49,11 +49,11 @@ def stage_of(plan: Plan, fold: int | None) -> Stage:
         raise RunError(f"{NAME}: stage {before} is not finished: run it first (--stage {before.name})")
     settings = {key: plain(getattr(plan.settings, key)) for key in ("model", "batches", "loss", "training")}
     upstream = {f"upstream_{name}": value for name, value in plan.upstream.sha256(fold).items()}
-    inputs = {**upstream, "clusters": hash_of(before.folder / clusters.ROWS)}
+    inputs = {**upstream, "clusters": sha256_of_path(before.folder / clusters.ROWS)}
     return plan.stage(NAME, fold, {"upstream": plan.upstream.name, **settings}, inputs)
 
 
-def train(plan: Plan, fold: int | None) -> dict[str, Any]:
+def train(plan: ContrastivePlan, fold: int | None) -> dict[str, Any]:
     """Pretrain to the last step, going on where an earlier start was stopped; in any number of processes.
 
     Returns:
@@ -116,7 +116,7 @@ def pretrain(
         figures of the best step on dev, and of the untrained model; who was trained on and held out
     """
     groups = usable([row.speaker for row in rows], [row.cluster for row in rows])
-    train_groups, dev_groups = divided(groups, settings.training.dev, seed) if groups else ({}, {})
+    train_groups, dev_groups = split_dev(groups, settings.training.dev, seed) if groups else ({}, {})
     told_apart = {speaker: number for number, speaker in enumerate(train_groups)}
     items = [_item(row, states, number) for number, row in enumerate(rows)]
     size = settings.batches
@@ -126,7 +126,7 @@ def pretrain(
         return ContrastiveBatches(items, sampler, told_apart, settings.loss.negatives)
 
     store = states.store
-    model = built(seed, Shape(store.layers, store.width), settings.model, settings.loss, len(told_apart))
+    model = built(seed, HeadShape(store.layers, store.width), settings.model, settings.loss, len(told_apart))
     task = ContrastiveTask(model, _contrast(settings), settings.loss.speaker_weight)
     train_batches, dev_batches = batches(train_groups), batches(dev_groups)
     loop = Loop(task, train_batches, dev_batches, settings.training, folder, seed, accelerator, name)
@@ -148,7 +148,7 @@ def pretrain(
     }
 
 
-def _states(plan: Plan, fold: int | None, accelerator: Any) -> CachedUpstream:
+def _states(plan: ContrastivePlan, fold: int | None, accelerator: Any) -> CachedUpstream:
     """Hidden states; one process stores what is missing, then all read."""
     form: Form = "mean" if sees_only_means(trunk_config(plan.settings.model)) else "frames"
     if accelerator.is_main_process:

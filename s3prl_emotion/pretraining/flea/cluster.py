@@ -10,11 +10,11 @@ from typing import Any
 
 from s3prl_emotion.pretraining import clustering
 from s3prl_emotion.pretraining.flea import finetune
-from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
+from s3prl_emotion.pretraining.flea.plan import FleaPlan, settings_of
 from s3prl_emotion.pretraining.flea.training import write_report
 from s3prl_emotion.pretraining.hubert import read_base
-from s3prl_emotion.pretraining.lineage import Stage, hash_of
 from s3prl_emotion.pretraining.masked import MODEL
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_path
 from s3prl_emotion.pretraining.states import hidden_states
 
 logger = logging.getLogger(__name__)
@@ -29,15 +29,15 @@ class Cell:
     below: str = ""
 
 
-def cell_of(plan: Plan) -> Cell:
+def cell_of(plan: FleaPlan) -> Cell:
     """The one cell of a run that is no grid."""
     return Cell(plan.settings.cluster.layer, plan.settings.cluster.clusters)
 
 
-def stage_of(plan: Plan, fold: int, cell: Cell) -> Stage:
+def stage_of(plan: FleaPlan, fold: int, cell: Cell) -> Stage:
     """The stage for a fold and a cell."""
     settings = settings_of(plan.settings.cluster) | {"layer": cell.layer, "clusters": cell.clusters}
-    inputs = {"finetune": hash_of(finetune.stage_of(plan, fold).folder / MODEL)}
+    inputs = {"finetune": sha256_of_path(finetune.stage_of(plan, fold).folder / MODEL)}
     return plan.stage("cluster", fold, settings, inputs, cell.below)
 
 
@@ -46,7 +46,7 @@ def labels_of(stage: Stage) -> Path:
     return stage.folder / "labels"
 
 
-def run(plan: Plan, fold: int, cell: Cell, layers: Sequence[int] = ()) -> dict[str, Any]:
+def run(plan: FleaPlan, fold: int, cell: Cell, layers: Sequence[int] = ()) -> dict[str, Any]:
     """Extract, cluster and report.
 
     Args:

@@ -7,18 +7,18 @@ from typing import Any
 
 from s3prl_emotion.pretraining.flea import cluster
 from s3prl_emotion.pretraining.flea.cluster import Cell
-from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
+from s3prl_emotion.pretraining.flea.plan import FleaPlan, settings_of
 from s3prl_emotion.pretraining.flea.training import train_stage
-from s3prl_emotion.pretraining.lineage import Stage, hash_of
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_path
 
 
-def stage_of(plan: Plan, fold: int, cell: Cell) -> Stage:
+def stage_of(plan: FleaPlan, fold: int, cell: Cell) -> Stage:
     """The stage for a fold and a cell."""
-    inputs = {"labels": hash_of(cluster.labels_of(cluster.stage_of(plan, fold, cell)) / "labels.npy")}
+    inputs = {"labels": sha256_of_path(cluster.labels_of(cluster.stage_of(plan, fold, cell)) / "labels.npy")}
     return plan.stage("cpt", fold, settings_of(plan.settings.cpt), inputs, cell.below)
 
 
-def run(plan: Plan, fold: int, cell: Cell) -> dict[str, Any]:
+def run(plan: FleaPlan, fold: int, cell: Cell) -> dict[str, Any]:
     """Train on stage 3's labels.
 
     Returns:

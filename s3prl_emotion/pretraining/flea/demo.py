@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.corpora.demo import make_demo_corpus
-from s3prl_emotion.pretraining.flea.plan import Wanted
+from s3prl_emotion.pretraining.flea.plan import FleaRequest
 from s3prl_emotion.pretraining.hubert import new_folder
 
 _TRAINING = {
@@ -39,7 +39,7 @@ UTTERANCES = 3
 NAME = "tiny-hubert"
 
 
-def complete(wanted: Wanted) -> Wanted:
+def complete(wanted: FleaRequest) -> FleaRequest:
     """Make what was not given: the base and the corpus, below the root or in the run's folder."""
     place = wanted.folder or wanted.root / "demo"
     changes: dict[str, Any] = {"folds": wanted.folds or FOLDS}

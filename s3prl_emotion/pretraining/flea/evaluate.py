@@ -13,12 +13,12 @@ from typing import Any
 from s3prl_emotion.evaluation import metrics
 from s3prl_emotion.evaluation.comparability import not_comparable
 from s3prl_emotion.evaluation.comparison import compare
-from s3prl_emotion.evaluation.pairs import holm
-from s3prl_emotion.evaluation.published import paper_rows
+from s3prl_emotion.evaluation.paired_tests import holm
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.flea import export, finetune
-from s3prl_emotion.pretraining.flea.plan import Plan
+from s3prl_emotion.pretraining.flea.plan import FleaPlan
 from s3prl_emotion.protocols import protocols
+from s3prl_emotion.published import paper_rows
 from s3prl_emotion.reporting.layout import interval, p_value, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.record import read_json
@@ -41,7 +41,7 @@ _METHODS = (
 _FIGURES = {"ua": "ua", "accuracy": "wa", "macro_f1": "macro_f1"}
 
 
-def systems(plan: Plan) -> dict[str, Path]:
+def systems(plan: FleaPlan) -> dict[str, Path]:
     """Run folders by system, ``base-emotion_attn_pool`` first of each upstream in order."""
     return {
         f"{upstream}-{downstream}": finetune.run_folder(plan, upstream, downstream)
@@ -50,14 +50,14 @@ def systems(plan: Plan) -> dict[str, Path]:
     }
 
 
-def config_of(plan: Plan, upstream: str, downstream: str) -> dict[str, Any]:
+def config_of(plan: FleaPlan, upstream: str, downstream: str) -> dict[str, Any]:
     """Changes of a downstream's configuration; stage 2 is the system of stage 1 with its downstream."""
     settings = plan.settings
     shared = upstream == "tapt" and downstream == settings.finetune.downstream
     return settings.finetune.config if shared else settings.evaluate.config
 
 
-def run(plan: Plan) -> dict[str, Any]:
+def run(plan: FleaPlan) -> dict[str, Any]:
     """Fine-tune and test what is not done yet, then compare.
 
     Returns:
@@ -78,7 +78,7 @@ def run(plan: Plan) -> dict[str, Any]:
     return compared(plan)
 
 
-def compared(plan: Plan) -> dict[str, Any]:
+def compared(plan: FleaPlan) -> dict[str, Any]:
     """Compare what is finished and write ``result.json`` and ``table.txt``."""
     folders = systems(plan)
     comparisons = {
@@ -121,7 +121,7 @@ def _adjust(comparisons: Mapping[str, Mapping[str, Any]]) -> None:
             item[rate]["p_holm"] = adjusted.get("/".join(key))
 
 
-def selection(plan: Plan) -> str:
+def selection(plan: FleaPlan) -> str:
     """The metric that chose the checkpoint on dev, by its name in results."""
     return _FIGURES[protocols.get(plan.folds.protocol).selection]
 
@@ -131,7 +131,7 @@ def dev_scores(run: RunFolder, folds: Sequence[int]) -> dict[int, float]:
     return {number: read_json(run.fold(number).record, "a finished fold")["dev_score"] for number in folds}
 
 
-def released_score(plan: Plan, folder: Path) -> dict[str, Any]:
+def released_score(plan: FleaPlan, folder: Path) -> dict[str, Any]:
     """What the paper's released script prints: (best dev + test there) / 2, averaged over folds.
 
     It is no result: half of it is the figure that chose the checkpoint.
@@ -148,7 +148,7 @@ def released_score(plan: Plan, folder: Path) -> dict[str, Any]:
     }
 
 
-def stage_figures(plan: Plan) -> dict[str, dict[str, Any]]:
+def stage_figures(plan: FleaPlan) -> dict[str, dict[str, Any]]:
     """Metrics of finished stages, by their place in the run's folder."""
     found = {}
     for path in sorted([*plan.folder.glob("*/stage.json"), *plan.folder.glob("fold*/*/stage.json")]):

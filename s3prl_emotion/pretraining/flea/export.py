@@ -5,34 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion._printable import code, markdown
 from s3prl_emotion.pretraining import export
-from s3prl_emotion.pretraining.flea.plan import RECIPE, Plan
-from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.flea.plan import RECIPE, FleaPlan
 from s3prl_emotion.pretraining.masked import MODEL
+from s3prl_emotion.pretraining.provenance import Stage
+from s3prl_emotion.printable import code, markdown
 
 PAPER = "FLEA (arXiv 2312.16383, ICASSP 2024)"
 
 
-def root_of(plan: Plan, name: str, below: str = "") -> Path:
+def root_of(plan: FleaPlan, name: str, below: str = "") -> Path:
     """The folder that ``-k`` names: with the folds inside, or one model for all."""
     return plan.folder / below / "upstreams" / name
 
 
-def folder_of(plan: Plan, name: str, fold: int, below: str = "") -> Path:
+def folder_of(plan: FleaPlan, name: str, fold: int, below: str = "") -> Path:
     """The model of one fold."""
     root = root_of(plan, name, below)
     return root if name == "tapt" and plan.shared_tapt() else root / f"fold{fold}"
 
 
-def upstream_of(plan: Plan, name: str, below: str = "") -> dict[str, Any]:
+def upstream_of(plan: FleaPlan, name: str, below: str = "") -> dict[str, Any]:
     """S3PRL's ``-u`` and ``-k`` for the base, or for what a stage left."""
     if name == "base":
         return {"upstream": plan.wanted.upstream}
     return {"upstream": f"{name}_hubert", "upstream_ckpt": str(root_of(plan, name, below).absolute())}
 
 
-def run(plan: Plan, stages: list[Stage], fold: int, below: str = "") -> Path:
+def run(plan: FleaPlan, stages: list[Stage], fold: int, below: str = "") -> Path:
     """Export the last of a chain of finished stages.
 
     Args:

@@ -6,38 +6,38 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.experiment.run import check as check_experiment
 from s3prl_emotion.experiment.run import run as run_experiment
 from s3prl_emotion.pretraining.flea import export
-from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
+from s3prl_emotion.pretraining.flea.plan import FleaPlan, settings_of
 from s3prl_emotion.pretraining.hubert import new_folder, read_base, write_model
-from s3prl_emotion.pretraining.lineage import Stage, hash_of
 from s3prl_emotion.pretraining.masked import MODEL
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_path
 from s3prl_emotion.pretraining.settings import override_of
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.record import read_json
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 
 logger = logging.getLogger(__name__)
 
 
-def stage_of(plan: Plan, fold: int) -> Stage:
+def stage_of(plan: FleaPlan, fold: int) -> Stage:
     """The stage for a fold."""
-    inputs = {"tapt": hash_of(export.folder_of(plan, "tapt", fold)), "folds": plan.folds.sha256()}
+    inputs = {"tapt": sha256_of_path(export.folder_of(plan, "tapt", fold)), "folds": plan.folds.sha256()}
     return plan.stage("finetune", fold, settings_of(plan.settings.finetune), inputs)
 
 
-def run_folder(plan: Plan, upstream: str, downstream: str) -> Path:
+def run_folder(plan: FleaPlan, upstream: str, downstream: str) -> Path:
     """Where a system of the last table is trained and tested."""
     return plan.folder / "runs" / f"{upstream}-{downstream}"
 
 
-def fine_tune(plan: Plan, upstream: dict[str, Any], downstream: str, config: Any, folder: Path, folds: Any) -> None:
+def fine_tune(plan: FleaPlan, upstream: dict[str, Any], downstream: str, config: Any, folder: Path, folds: Any) -> None:
     """Fine-tune an upstream on folds, ``-f -s last_hidden_state``, and test it; finished folds are not run again."""
     run_experiment(*plan.request(_fine_tuning(upstream, downstream, config, folder), folds))
 
 
-def check(plan: Plan) -> None:
+def check(plan: FleaPlan) -> None:
     """Check the settings of stage 2 and of the last table on the base, before anything is trained.
 
     Raises:
@@ -64,7 +64,7 @@ def _fine_tuning(upstream: dict[str, Any], downstream: str, config: Any, folder:
     }
 
 
-def run(plan: Plan, fold: int) -> dict[str, Any]:
+def run(plan: FleaPlan, fold: int) -> dict[str, Any]:
     """Fine-tune stage 1, then write the dev-best checkpoint's HuBERT as a folder in transformers format.
 
     Returns:

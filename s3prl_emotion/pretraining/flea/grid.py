@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.errors import ConfigError, nearest
-from s3prl_emotion.experiment.points import work_through
+from s3prl_emotion.errors import ConfigError, suggest
+from s3prl_emotion.experiment.jobs import work_through
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.locks import only_here
 from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, recipe
 from s3prl_emotion.pretraining.flea.cluster import Cell
-from s3prl_emotion.pretraining.flea.plan import Plan, check_layers
+from s3prl_emotion.pretraining.flea.plan import FleaPlan, check_layers
 from s3prl_emotion.pretraining.processes import processes
 from s3prl_emotion.reporting.layout import Rows, interval, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
@@ -39,7 +39,7 @@ def parse(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     for text in texts:
         key, equals, values = text.partition("=")
         if not equals or key not in KEYS:
-            raise ConfigError(f"--grid {text!r}: expected layers=1-12 or clusters=50,100. {nearest(key, KEYS)}")
+            raise ConfigError(f"--grid {text!r}: expected layers=1-12 or clusters=50,100. {suggest(key, KEYS)}")
         if key in found:
             raise ConfigError(f"--grid {text!r}: {key} is given twice")
         numbers: list[int] = []
@@ -60,7 +60,7 @@ def parse(texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return found["layers"], found["clusters"]
 
 
-def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
+def run(plan: FleaPlan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
     """Run every cell that no other process has taken, wait for those that are taken, and lay out all.
 
     Returns:
@@ -81,7 +81,7 @@ def run(plan: Plan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> str:
     return _table(plan, rows)
 
 
-def _take(plan: Plan, cell: Cell, layers: tuple[int, ...]) -> bool:
+def _take(plan: FleaPlan, cell: Cell, layers: tuple[int, ...]) -> bool:
     """Run a cell to its end, unless another process is at it."""
     folder = plan.folder / cell.below
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _take(plan: Plan, cell: Cell, layers: tuple[int, ...]) -> bool:
     return True
 
 
-def figures(plan: Plan, cell: Cell) -> dict[str, Any] | None:
+def figures(plan: FleaPlan, cell: Cell) -> dict[str, Any] | None:
     """A finished cell's row: figures of its run, and means over folds of its stages'; None if it is not finished."""
     path = RunFolder(plan.folder / cell.below / "run").results
     if not path.is_file():
@@ -166,7 +166,7 @@ def _chosen(rows: Sequence[dict[str, Any]], dev: str) -> str:
     )
 
 
-def _table(plan: Plan, rows: Sequence[dict[str, Any]]) -> str:
+def _table(plan: FleaPlan, rows: Sequence[dict[str, Any]]) -> str:
     def rounded(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 

@@ -9,27 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
-from s3prl_emotion.bridge import arguments
-from s3prl_emotion.bridge.entries import upstreams
-from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, UpstreamError
-from s3prl_emotion.experiment.division import Prepared
+from s3prl_emotion.experiment.division import SplitCache
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.pretraining import plan as shared
 from s3prl_emotion.pretraining.flea.settings import FleaSettings
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.lineage import Stage, hash_of, hash_of_audio
 from s3prl_emotion.pretraining.masked import check_masks
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_audio, sha256_of_path
 from s3prl_emotion.pretraining.settings import plain
 from s3prl_emotion.protocols.split import Fold, Folds
+from s3prl_emotion.s3prl_runner import arguments
+from s3prl_emotion.s3prl_runner.registration import register
+from s3prl_emotion.s3prl_runner.upstream_registry import upstreams
 from s3prl_emotion.upstreams.resolution import resolve
 
 RECIPE = "flea"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted(shared.Wanted):
+class FleaRequest(shared.PretrainRequest):
     """What to pretrain; ``upstream`` is the base: a dropped name, a folder, or a Hub id."""
 
     settings: FleaSettings  # of all stages
@@ -37,10 +37,10 @@ class Wanted(shared.Wanted):
 
 
 @dataclass(frozen=True)
-class Plan:
+class FleaPlan:
     """A checked request: everything that the stages need to know."""
 
-    wanted: Wanted
+    wanted: FleaRequest
     folder: Path
     base: Path  # of the HuBERT in transformers format
     base_name: str
@@ -62,7 +62,7 @@ class Plan:
     @functools.cached_property
     def base_sha256(self) -> str:
         """Of the base's files."""
-        return hash_of(self.base)
+        return sha256_of_path(self.base)
 
     def heard(self, fold: int | None) -> Manifest:
         """The utterances that a fold's pretraining may hear; None: that of all folds.
@@ -72,7 +72,7 @@ class Plan:
         """
         if not self.inductive or fold is None:
             return self.manifest
-        ids = shared.heard_ids(self.folds, fold)
+        ids = shared.pretraining_ids(self.folds, fold)
         return self.manifest.with_utterances(item for item in self.manifest.utterances if item.id in ids)
 
     def labelled(self, fold: int) -> Manifest:
@@ -105,12 +105,12 @@ class Plan:
         place = self.folder / below if fold is None else self.folder / below / f"fold{fold}"
         everything: dict[str, str | None] = {
             "base": self.base_sha256,
-            "audio": hash_of_audio(self.manifest, [item.id for item in self.heard(fold).utterances]),
+            "audio": sha256_of_audio(self.manifest, [item.id for item in self.heard(fold).utterances]),
             **inputs,
         }
         return Stage(place / name, RECIPE, name, fold, {**settings, "seed": self.wanted.seed}, everything)
 
-    def request(self, s3prl: Mapping[str, Any], folds: Sequence[int]) -> tuple[Request, Prepared]:
+    def request(self, s3prl: Mapping[str, Any], folds: Sequence[int]) -> tuple[Request, SplitCache]:
         """A benchmark run on this corpus and division."""
         request = Request(
             s3prl={"seed": self.wanted.seed, "device": self.device, **s3prl},
@@ -125,7 +125,7 @@ class Plan:
             drop_leaks=self.wanted.drop_leaks,
             cache_options=self.wanted.cache_options,
         )
-        return request, Prepared({self.folds.protocol: (self.manifest, self.folds)})
+        return request, SplitCache({self.folds.protocol: (self.manifest, self.folds)})
 
     @property
     def data(self) -> Path | None:
@@ -133,7 +133,7 @@ class Plan:
         return self.wanted.data
 
 
-def make_plan(wanted: Wanted) -> Plan:
+def make_plan(wanted: FleaRequest) -> FleaPlan:
     """Check a request, read the corpus, and write down what the run folder is for.
 
     Raises:
@@ -148,7 +148,7 @@ def make_plan(wanted: Wanted) -> Plan:
     protocol, inductive = shared.protocol_of(wanted, wanted.corpus)
     run_name = shared.run_name(wanted, wanted.corpus, protocol, inductive)
     folder = wanted.folder or wanted.root / RECIPE / name / run_name
-    identity = shared.identity_of(wanted, RECIPE, protocol.name, inductive, base=name, base_sha256=hash_of(base))
+    identity = shared.identity_of(wanted, RECIPE, protocol.name, inductive, base=name, base_sha256=sha256_of_path(base))
     shared.check_folder(folder, identity)
     manifest, folds = shared.division_of(wanted, wanted.corpus, protocol.name, folder)
     longest_s = max(item.duration_s or 0.0 for item in manifest.utterances)
@@ -157,7 +157,7 @@ def make_plan(wanted: Wanted) -> Plan:
         frames = framing.frames(round(min(longest_s, training.batch.max_s) * SAMPLE_RATE_HZ))
         check_masks(frames, training.mask, f"{key}: the longest clip")
     shared.claim_folder(folder, identity)
-    return Plan(wanted, folder, base, name, manifest, folds, inductive, arguments.resolve_device(wanted.device))
+    return FleaPlan(wanted, folder, base, name, manifest, folds, inductive, arguments.resolve_device(wanted.device))
 
 
 def check_layers(base: Path, layers: Sequence[int], what: str) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, tapt
 from s3prl_emotion.pretraining.flea.cluster import Cell
-from s3prl_emotion.pretraining.flea.plan import Plan
-from s3prl_emotion.pretraining.lineage import Stage
+from s3prl_emotion.pretraining.flea.plan import FleaPlan
 from s3prl_emotion.pretraining.processes import processes
+from s3prl_emotion.pretraining.provenance import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ DISTRIBUTED = ("tapt", "cpt")
 """Stages that several processes can work on together."""
 
 
-def run(plan: Plan, stage: str | None = None) -> None:
+def run(plan: FleaPlan, stage: str | None = None) -> None:
     """Run one stage, or all, on every fold that is worked on; what is finished is not done again.
 
     Raises:
@@ -42,7 +42,7 @@ def run(plan: Plan, stage: str | None = None) -> None:
             run_stage(plan, name, fold, cell)
 
 
-def run_stage(plan: Plan, name: str, fold: int, cell: Cell, layers: tuple[int, ...] = ()) -> None:
+def run_stage(plan: FleaPlan, name: str, fold: int, cell: Cell, layers: tuple[int, ...] = ()) -> None:
     """One stage of one fold.
 
     Raises:
@@ -67,7 +67,7 @@ def run_stage(plan: Plan, name: str, fold: int, cell: Cell, layers: tuple[int, .
         export.run(plan, chain(plan, fold, cell, "cpt", f"export, fold {fold}"), fold, cell.below)
 
 
-def chain(plan: Plan, fold: int, cell: Cell, last: str, what: str) -> list[Stage]:
+def chain(plan: FleaPlan, fold: int, cell: Cell, last: str, what: str) -> list[Stage]:
     """The finished stages up to ``last``, each of which says what it was made from.
 
     Raises:
@@ -87,7 +87,7 @@ def chain(plan: Plan, fold: int, cell: Cell, last: str, what: str) -> list[Stage
     return found
 
 
-def check_exports(plan: Plan) -> None:
+def check_exports(plan: FleaPlan) -> None:
     """Refuse to evaluate before every fold has its models.
 
     Raises:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from s3prl_emotion.bridge.registration import downstream_configs
-from s3prl_emotion.errors import nearest
-from s3prl_emotion.pretraining.settings import KMeansSettings, Training
+from s3prl_emotion.errors import suggest
+from s3prl_emotion.pretraining.settings import KMeansSettings, MaskedPredictionConfig
+from s3prl_emotion.s3prl_runner.registration import downstream_configs
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class TaptSettings:
     layer: int = 9
     clusters: int = 500
     kmeans: str | None = None  # a file: a given k-means
-    training: Training = field(default_factory=Training)
+    training: MaskedPredictionConfig = field(default_factory=MaskedPredictionConfig)
 
     def __post_init__(self) -> None:
         _check_clusters(self.layer, self.clusters)
@@ -35,7 +35,7 @@ class FinetuneSettings:
 
 
 @dataclass(frozen=True)
-class ClusterSettings:
+class FrameClusterSettings:
     """Stage 3."""
 
     layer: int = 9
@@ -50,7 +50,7 @@ class ClusterSettings:
 class CptSettings:
     """Stage 4."""
 
-    training: Training = field(default_factory=Training)
+    training: MaskedPredictionConfig = field(default_factory=MaskedPredictionConfig)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FleaSettings:
 
     tapt: TaptSettings = field(default_factory=TaptSettings)
     finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
-    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    cluster: FrameClusterSettings = field(default_factory=FrameClusterSettings)
     cpt: CptSettings = field(default_factory=CptSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
@@ -88,4 +88,4 @@ def _check_clusters(layer: int, clusters: int) -> None:
 def _check_downstream(name: str) -> None:
     known = downstream_configs()
     if name not in known:
-        raise ValueError(f"unknown downstream {name!r}. {nearest(name, known)}")
+        raise ValueError(f"unknown downstream {name!r}. {suggest(name, known)}")

@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.pretraining.clustering import cluster
-from s3prl_emotion.pretraining.flea.plan import Plan, settings_of
+from s3prl_emotion.pretraining.flea.plan import FleaPlan, settings_of
 from s3prl_emotion.pretraining.flea.training import REPORT, train_stage, write_report
 from s3prl_emotion.pretraining.hubert import read_base
-from s3prl_emotion.pretraining.lineage import Stage, hash_of
+from s3prl_emotion.pretraining.provenance import Stage, sha256_of_path
 from s3prl_emotion.pretraining.settings import KMeansSettings
 from s3prl_emotion.pretraining.states import hidden_states
 
 
-def stage_of(plan: Plan, fold: int) -> Stage:
+def stage_of(plan: FleaPlan, fold: int) -> Stage:
     """The stage for a fold: its own, or the one for all where everything may be heard."""
     settings = plan.settings.tapt
-    given = {} if settings.kmeans is None else {"kmeans": hash_of(Path(settings.kmeans))}
+    given = {} if settings.kmeans is None else {"kmeans": sha256_of_path(Path(settings.kmeans))}
     about = {**settings_of(settings), "kmeans_settings": settings_of(plan.settings.cluster.kmeans)}
     return plan.stage("tapt", None if plan.shared_tapt() else fold, about, given)
 
 
-def run(plan: Plan, fold: int) -> dict[str, Any]:
+def run(plan: FleaPlan, fold: int) -> dict[str, Any]:
     """Cluster the base's hidden states, or label them by a given k-means; then train.
 
     Returns:

@@ -12,11 +12,11 @@ from typing import Any
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.labels import PseudoLabels
-from s3prl_emotion.pretraining.lineage import Stage
 from s3prl_emotion.pretraining.loop import forget_checkpoints
 from s3prl_emotion.pretraining.masked import MODEL, train
 from s3prl_emotion.pretraining.processes import make_accelerator
-from s3prl_emotion.pretraining.settings import Training
+from s3prl_emotion.pretraining.provenance import Stage
+from s3prl_emotion.pretraining.settings import MaskedPredictionConfig
 from s3prl_emotion.runs.record import read_json
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def train_stage(
     base: Path,
     manifest: Manifest,
     labels: Callable[[], Path],
-    training: Training,
+    training: MaskedPredictionConfig,
     seed: int,
     device: str,
 ) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.corpora import Manifest, Utterance
-from s3prl_emotion.pretraining.contrastive.plan import Plan, Wanted, make_plan
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan, ContrastiveRequest, make_plan
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
 from s3prl_emotion.pretraining.settings import read_settings
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
 
 SMALL: dict[str, Any] = {
     "speech": {"min_s": 0.3},
@@ -30,11 +30,13 @@ SMALL: dict[str, Any] = {
 }
 
 
-def plan(folder: Path, cache: Path, *speech: str, changes: dict[str, Any] | None = None, **wanted: Any) -> Plan:
+def plan(
+    folder: Path, cache: Path, *speech: str, changes: dict[str, Any] | None = None, **wanted: Any
+) -> ContrastivePlan:
     """A plan with small settings."""
     settings = read_settings(ContrastiveSettings, "contrastive", None, SMALL, changes or {})
     given = {"upstream": "fbank_no_cmvn", "device": "cpu", "cache_options": CacheOptions(root=cache), **wanted}
-    return make_plan(Wanted(settings=settings, speech=speech, folder=folder, **given))
+    return make_plan(ContrastiveRequest(settings=settings, speech=speech, folder=folder, **given))
 
 
 def table(

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import adjusted_mutual_info_score
 
-from s3prl_emotion.pretraining.contrastive.agreement import Speaker, agreement, summarised
+from s3prl_emotion.pretraining.contrastive.cluster_metrics import Speaker, measure_agreement, summarise_speakers
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -16,7 +16,7 @@ def test_adjusted_mutual_information_is_that_of_scikit_learn(seed: int) -> None:
     count = int(rng.integers(6, 60))
     clusters = [0, 1, *rng.integers(0, int(rng.integers(2, 7)), count - 2).tolist()]
     facts = ["a", "b", *rng.choice(list("abcd"), count - 2).tolist()]
-    found = agreement(clusters, facts, 3, np.random.default_rng(9))
+    found = measure_agreement(clusters, facts, 3, np.random.default_rng(9))
     assert found.found["ami"] == pytest.approx(adjusted_mutual_info_score(facts, clusters), abs=1e-12)
     drawn = np.random.default_rng(9)
     for number in range(3):
@@ -32,12 +32,14 @@ def _coded(values: list[int]) -> list[int]:
 def test_purity_by_hand() -> None:
     clusters = [0, 0, 0, 1, 1, 2]
     facts = ["a", "a", "b", "b", "b", "a"]
-    assert agreement(clusters, facts, 1, np.random.default_rng(0)).found["purity"] == pytest.approx((2 + 2 + 1) / 6)
+    assert measure_agreement(clusters, facts, 1, np.random.default_rng(0)).found["purity"] == pytest.approx(
+        (2 + 2 + 1) / 6
+    )
 
 
 def test_the_same_and_chance() -> None:
     clusters = [0, 1, 2, 3] * 10
-    same = agreement(clusters, [str(number) for number in clusters], 500, np.random.default_rng(0))
+    same = measure_agreement(clusters, [str(number) for number in clusters], 500, np.random.default_rng(0))
     assert same.found == {"ami": pytest.approx(1), "purity": 1}
     assert abs(same.chance["ami"].mean()) < 0.02
     assert same.chance["ami"].max() < 1
@@ -45,7 +47,7 @@ def test_the_same_and_chance() -> None:
 
 def test_one_kind_says_nothing() -> None:
     with pytest.raises(ValueError, match="expected two clusters and two facts at least, got 1 and 2"):
-        agreement([0, 0], ["a", "b"], 1, np.random.default_rng(0))
+        measure_agreement([0, 0], ["a", "b"], 1, np.random.default_rng(0))
 
 
 def _speaker(found: float, chance: list[float]) -> Speaker:
@@ -59,14 +61,14 @@ def test_mean_interval_and_p_by_hand() -> None:
         _speaker(0.4, [0.1, 0.2, 0.5, 0.0]),
         _speaker(0.5, [0.1, 0.3, 0.5, 0.0]),
     ]
-    whole = summarised(speakers, "ami")
+    whole = summarise_speakers(speakers, "ami")
     assert whole.found == pytest.approx(0.4)
     assert whole.chance == pytest.approx(0.2)
     assert whole.p == pytest.approx((1 + 1) / (1 + 4))
     differences = [0.3 - 0.175, 0.4 - 0.2, 0.5 - 0.225]
     expected = stats.t.interval(0.95, 2, np.mean(differences), stats.sem(differences))
     assert whole.interval == pytest.approx(expected)
-    assert summarised(speakers[:1], "ami").interval is None
+    assert summarise_speakers(speakers[:1], "ami").interval is None
 
 
 def test_p_is_uniform_where_clusters_mean_nothing() -> None:
@@ -74,6 +76,8 @@ def test_p_is_uniform_where_clusters_mean_nothing() -> None:
     rng = np.random.default_rng(4)
     below = 0
     for _ in range(200):
-        speakers = [agreement(rng.permutation([0, 1, 2, 3] * 4).tolist(), list("abcd" * 4), 49, rng) for _ in range(3)]
-        below += summarised(speakers, "ami").p <= 0.1
+        speakers = [
+            measure_agreement(rng.permutation([0, 1, 2, 3] * 4).tolist(), list("abcd" * 4), 49, rng) for _ in range(3)
+        ]
+        below += summarise_speakers(speakers, "ami").p <= 0.1
     assert 8 <= below <= 34  # binomial, 200 x 0.1: beyond 3 standard deviations

@@ -14,7 +14,7 @@ import pytest
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining.contrastive import analysis, cluster, clusters, embed, recipe, training
-from s3prl_emotion.pretraining.contrastive.plan import Plan
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
 from s3prl_emotion.pretraining.labels import save_array
 from tests.pretraining.contrastive.plans import plan, table
 
@@ -59,7 +59,7 @@ def test_the_upper_bound_reads_them(tmp_path: Path, demo_manifest: Manifest, cac
 
 
 @pytest.fixture
-def talks(tmp_path: Path, demo_manifest: Manifest, cache_root: Path) -> Plan:
+def talks(tmp_path: Path, demo_manifest: Manifest, cache_root: Path) -> ContrastivePlan:
     """Embedded and clustered, without folds."""
     made = plan(tmp_path / "run", cache_root, table(tmp_path / "talks.csv", demo_manifest))
     recipe.run(made, "embed")
@@ -67,7 +67,7 @@ def talks(tmp_path: Path, demo_manifest: Manifest, cache_root: Path) -> Plan:
     return made
 
 
-def test_clusters_are_of_each_utterance_that_is_heard(talks: Plan) -> None:
+def test_clusters_are_of_each_utterance_that_is_heard(talks: ContrastivePlan) -> None:
     folder = cluster.stage_of(talks, None).folder
     rows = clusters.read(folder, talks.speech)
     assert [row.utterance for row in rows] == [item.id for item in talks.speech.utterances]
@@ -99,7 +99,7 @@ def test_every_fold_clusters_what_it_hears_and_embeds_once(tmp_path: Path, demo_
     assert not list(tmp_path.glob("run/fold*/embed"))
 
 
-def test_what_is_finished_is_not_done_again(talks: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_is_not_done_again(talks: ContrastivePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embed, "embedded", None)
     monkeypatch.setattr(cluster, "cluster", None)
     recipe.run(talks, "embed")
@@ -115,7 +115,7 @@ def test_stages_need_those_before(tmp_path: Path, demo_manifest: Manifest, cache
         recipe.run(made, "pretrain")
 
 
-def test_analysis_compares_with_labels_and_draws(talks: Plan) -> None:
+def test_analysis_compares_with_labels_and_draws(talks: ContrastivePlan) -> None:
     found = analysis.run(talks)["metrics"]
     assert found["facts"]["emotion"]["speakers"] == len(talks.speech.speakers)
     assert found["facts"]["emotion"]["ami"]["found"] > 0
@@ -139,7 +139,7 @@ def test_analysis_without_labels_says_so(tmp_path: Path, demo_manifest: Manifest
     assert "not known" in analysis.printed(made)
 
 
-def test_without_matplotlib_the_rest_is_done(talks: Plan, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+def test_without_matplotlib_the_rest_is_done(talks: ContrastivePlan, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -147,7 +147,7 @@ def test_without_matplotlib_the_rest_is_done(talks: Plan, monkeypatch: pytest.Mo
     assert "pip install 's3prl-emotion[pictures]'" in caplog.text
 
 
-def test_vectors_that_are_not_finite_are_named(talks: Plan) -> None:
+def test_vectors_that_are_not_finite_are_named(talks: ContrastivePlan) -> None:
     folder = embed.stage_of(talks).folder
     vectors = np.load(folder / embed.VECTORS)
     vectors[3, 1] = np.nan
@@ -157,7 +157,7 @@ def test_vectors_that_are_not_finite_are_named(talks: Plan) -> None:
         embed.read(talks, talks.speech)
 
 
-def test_damaged_embeddings_and_clusters_are_named(talks: Plan) -> None:
+def test_damaged_embeddings_and_clusters_are_named(talks: ContrastivePlan) -> None:
     folder = embed.stage_of(talks).folder
     (folder / embed.VECTORS).write_bytes(b"torn")
     with pytest.raises(RunError, match=r"embeddings.npy: cannot be read"):
@@ -183,7 +183,7 @@ def test_damaged_embeddings_and_clusters_are_named(talks: Plan) -> None:
     ids=["cut", "twice", "empty", "no JSON", "negative", "speaker", "other"],
 )
 def test_clusters_that_were_changed_are_refused(
-    talks: Plan, change: Callable[[list[str]], list[str]], says: str
+    talks: ContrastivePlan, change: Callable[[list[str]], list[str]], says: str
 ) -> None:
     folder = cluster.stage_of(talks, None).folder
     lines = (folder / clusters.ROWS).read_text().splitlines()

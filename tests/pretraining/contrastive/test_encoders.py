@@ -13,13 +13,13 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.registration import register
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.validation import validate
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
 from s3prl_emotion.pretraining.contrastive.encoders import ModuleEncoder, encoders
 from s3prl_emotion.pretraining.contrastive.encoders.ge2e import partials
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
+from s3prl_emotion.s3prl_runner.registration import register
 
 SAMPLES = (400, 8000, 16000, 40000, 52345)
 

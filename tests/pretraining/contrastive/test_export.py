@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from s3prl_emotion.bridge.cache import CacheOptions
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.corpora.manifest import UNLABELLED
 from s3prl_emotion.downstream.pretrained import read_about
@@ -24,9 +23,10 @@ from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.run import run
 from s3prl_emotion.pretraining.contrastive import cluster, embed, export, training
 from s3prl_emotion.pretraining.contrastive.clusters import ROWS
-from s3prl_emotion.pretraining.contrastive.plan import Plan, Wanted, make_plan
+from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan, ContrastiveRequest, make_plan
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
 from s3prl_emotion.pretraining.settings import read_settings
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
 from tests.conftest import SHORT
 
 SMALL = {
@@ -46,10 +46,10 @@ SMALL = {
 }
 
 
-def plan_of(folder: Path, cache: Path, speech: str, settings: Any = None, **given: Any) -> Plan:
+def plan_of(folder: Path, cache: Path, speech: str, settings: Any = None, **given: Any) -> ContrastivePlan:
     read = read_settings(ContrastiveSettings, "contrastive", None, SMALL, settings or {})
     options = CacheOptions(cache)
-    wanted = Wanted(
+    wanted = ContrastiveRequest(
         upstream="fbank_no_cmvn",
         settings=read,
         speech=(speech,),
@@ -61,7 +61,7 @@ def plan_of(folder: Path, cache: Path, speech: str, settings: Any = None, **give
     return make_plan(wanted)
 
 
-def finished(plan: Plan, fold: int | None) -> Path:
+def finished(plan: ContrastivePlan, fold: int | None) -> Path:
     embed.run(plan)
     cluster.run(plan, fold)
     training.train(plan, fold)
@@ -73,13 +73,15 @@ def hash_of(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, demo_root: Path, cache_root: Path) -> tuple[Plan, Path]:
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, demo_root: Path, cache_root: Path
+) -> tuple[ContrastivePlan, Path]:
     """A head for fold 1 of the demo corpus."""
     plan = plan_of(tmp_path_factory.mktemp("plan") / "run", cache_root, f"demo={demo_root}", folds=(1,))
     return plan, finished(plan, 1)
 
 
-def test_what_is_exported(exported: tuple[Plan, Path]) -> None:
+def test_what_is_exported(exported: tuple[ContrastivePlan, Path]) -> None:
     plan, folder = exported
     assert folder == plan.folder / "head" / "fold1"
     names = {path.name for path in folder.iterdir()}
@@ -98,7 +100,9 @@ def test_what_is_exported(exported: tuple[Plan, Path]) -> None:
     assert "Pairs come from clusters of each speaker's embeddings." in card
 
 
-def test_finished_stages_are_not_done_again(exported: tuple[Plan, Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_finished_stages_are_not_done_again(
+    exported: tuple[ContrastivePlan, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     plan, folder = exported
     before = {path: path.stat().st_mtime_ns for path in plan.folder.rglob("*") if path.is_file()}
     with caplog.at_level(logging.INFO):
@@ -110,7 +114,7 @@ def test_finished_stages_are_not_done_again(exported: tuple[Plan, Path], caplog:
 
 
 @pytest.mark.parametrize("name", ["head.safetensors", "pretraining.jsonl", "head.json"])
-def test_a_damaged_export_is_mended(exported: tuple[Plan, Path], name: str) -> None:
+def test_a_damaged_export_is_mended(exported: tuple[ContrastivePlan, Path], name: str) -> None:
     plan, folder = exported
     whole = hash_of(folder / name)
     (folder / name).unlink()  # pretrain's own file may be the same one on disk
@@ -121,7 +125,7 @@ def test_a_damaged_export_is_mended(exported: tuple[Plan, Path], name: str) -> N
 
 @pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"x"), Path.unlink])
 def test_pretrained_weights_that_were_changed_are_named(
-    tmp_path: Path, exported: tuple[Plan, Path], change: Callable[[Path], object]
+    tmp_path: Path, exported: tuple[ContrastivePlan, Path], change: Callable[[Path], object]
 ) -> None:
     plan, _ = exported
     shutil.copytree(plan.folder, tmp_path / "run")
@@ -131,7 +135,9 @@ def test_pretrained_weights_that_were_changed_are_named(
         finished(copy, 1)
 
 
-def test_a_run_starts_from_it(exported: tuple[Plan, Path], tmp_path: Path, demo_root: Path, cache_root: Path) -> None:
+def test_a_run_starts_from_it(
+    exported: tuple[ContrastivePlan, Path], tmp_path: Path, demo_root: Path, cache_root: Path
+) -> None:
     """The audit passes: the fold's test audio was not heard. Another fold is named; a wrong upstream is refused."""
     plan, folder = exported
     override = "config.downstream_expert.modelrc.projector_dim=6,," + SHORT.format(steps=2, every=2)
@@ -174,7 +180,7 @@ def relabelled(manifest: Manifest, how: str) -> Manifest:
 
 
 def test_labels_are_never_read(
-    exported: tuple[Plan, Path], tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
+    exported: tuple[ContrastivePlan, Path], tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """True, shuffled and absent labels give the same clusters and the same weights, byte by byte."""
     plan, _ = exported
@@ -202,7 +208,7 @@ def test_stages_come_after_each_other(tmp_path: Path, cache_root: Path, demo_roo
         export.export(plan, 1)
 
 
-def test_other_settings_are_refused(exported: tuple[Plan, Path], cache_root: Path, demo_root: Path) -> None:
+def test_other_settings_are_refused(exported: tuple[ContrastivePlan, Path], cache_root: Path, demo_root: Path) -> None:
     plan, _ = exported
     other = plan_of(plan.folder, cache_root, f"demo={demo_root}", {"training": {"steps": 6}}, folds=(1,))
     with pytest.raises(RunError, match=r"holds stage pretrain with other settings.*training.steps was 4 and is 6"):

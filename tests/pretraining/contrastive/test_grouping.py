@@ -7,8 +7,8 @@ import pytest
 
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.pretraining.contrastive.cluster import cluster, summary
-from s3prl_emotion.pretraining.contrastive.grouping import ALGORITHMS, Groups, grouped, normalised
-from s3prl_emotion.pretraining.contrastive.settings import ClusterSettings
+from s3prl_emotion.pretraining.contrastive.clustering import ALGORITHMS, SpeakerClusters, cluster_vectors, normalised
+from s3prl_emotion.pretraining.contrastive.settings import SpeakerClusterSettings
 
 WIDTH = 16
 
@@ -30,7 +30,7 @@ def same(one: np.ndarray, other: np.ndarray) -> bool:
 @pytest.mark.parametrize("choose", ["fixed", "silhouette"])
 def test_directions_are_found_whatever_the_lengths(algorithm: str, choose: str) -> None:
     vectors, which = blobs([6, 5, 4, 7])
-    found = grouped(vectors, ClusterSettings(algorithm=algorithm, choose=choose), 1)
+    found = cluster_vectors(vectors, SpeakerClusterSettings(algorithm=algorithm, choose=choose), 1)
     assert not found.reason
     assert same(found.assigned, which)
     assert (found.usable == found.assigned).all()
@@ -40,7 +40,7 @@ def test_directions_are_found_whatever_the_lengths(algorithm: str, choose: str) 
 @pytest.mark.parametrize("clusters", [2, 3, 6])
 def test_silhouette_finds_how_many(clusters: int) -> None:
     vectors, which = blobs([5] * clusters)
-    found = grouped(vectors, ClusterSettings(choose="silhouette"), 1)
+    found = cluster_vectors(vectors, SpeakerClusterSettings(choose="silhouette"), 1)
     assert found.assigned.max() + 1 == clusters
     assert same(found.assigned, which)
 
@@ -49,13 +49,13 @@ def test_the_silhouette_is_that_of_scikit_learn() -> None:
     from sklearn.metrics import silhouette_score
 
     vectors, _ = blobs([5, 6, 7], noise=0.3)
-    found = grouped(vectors, ClusterSettings(choose="silhouette"), 1)
+    found = cluster_vectors(vectors, SpeakerClusterSettings(choose="silhouette"), 1)
     assert found.silhouette == pytest.approx(silhouette_score(normalised(vectors), found.assigned), abs=1e-12)
 
 
 def test_clusters_count_from_0_in_the_order_in_which_they_come() -> None:
     vectors = np.eye(WIDTH)[[2, 2, 0, 0, 1, 1]]
-    found = grouped(vectors, ClusterSettings(clusters=3), 1)
+    found = cluster_vectors(vectors, SpeakerClusterSettings(clusters=3), 1)
     assert found.assigned.tolist() == [0, 0, 1, 1, 2, 2]
 
 
@@ -78,14 +78,14 @@ def test_clusters_count_from_0_in_the_order_in_which_they_come() -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("choose", ["fixed", "silhouette"])
 def test_speakers_that_give_no_pairs(vectors: np.ndarray, reason: str, algorithm: str, choose: str) -> None:
-    found = grouped(vectors, ClusterSettings(algorithm=algorithm, choose=choose), 1)
+    found = cluster_vectors(vectors, SpeakerClusterSettings(algorithm=algorithm, choose=choose), 1)
     assert found.reason == reason
     assert (found.usable == -1).all()
 
 
 def test_every_usable_cluster_is_large_enough() -> None:
     vectors, which = blobs([5, 4, 1, 1])
-    found = grouped(vectors, ClusterSettings(clusters=4), 1)
+    found = cluster_vectors(vectors, SpeakerClusterSettings(clusters=4), 1)
     assert same(found.assigned, which)
     sizes = np.bincount(found.usable[found.usable >= 0])
     assert sorted(sizes.tolist()) == [4, 5]
@@ -95,7 +95,7 @@ def test_every_usable_cluster_is_large_enough() -> None:
 
 def test_fewer_utterances_than_clusters_are_halved() -> None:
     vectors, which = blobs([2, 2])
-    found = grouped(vectors, ClusterSettings(clusters=4), 1)
+    found = cluster_vectors(vectors, SpeakerClusterSettings(clusters=4), 1)
     assert same(found.usable, which)
 
 
@@ -114,7 +114,7 @@ def vectors_of(some: Manifest, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((len(some.utterances), WIDTH))
 
 
-def _of(found: list[tuple[str, list[int], Groups]], some: Manifest) -> dict[str, int]:
+def _of(found: list[tuple[str, list[int], SpeakerClusters]], some: Manifest) -> dict[str, int]:
     return {
         some.utterances[index].id: int(number)
         for _, members, groups in found
@@ -126,7 +126,7 @@ def _of(found: list[tuple[str, list[int], Groups]], some: Manifest) -> dict[str,
 def test_a_speaker_s_clusters_depend_on_nobody_else(by: str) -> None:
     some = speech({"a": 12, "b": 9, "c": 15})
     vectors = vectors_of(some)
-    settings = ClusterSettings(by=by)
+    settings = SpeakerClusterSettings(by=by)
     whole = _of(cluster(vectors, some, settings, 3), some)
     kept = [index for index, item in enumerate(some.utterances) if item.speaker != "x:b"]
     fewer = some.with_utterances(some.utterances[index] for index in kept)
@@ -138,15 +138,15 @@ def test_a_speaker_s_clusters_depend_on_nobody_else(by: str) -> None:
 def test_random_clusters_have_the_same_sizes() -> None:
     some = speech({"a": 30})
     vectors = vectors_of(some)
-    ((_, _, true),) = cluster(vectors, some, ClusterSettings(), 3)
-    ((_, _, drawn),) = cluster(vectors, some, ClusterSettings(by="random"), 3)
+    ((_, _, true),) = cluster(vectors, some, SpeakerClusterSettings(), 3)
+    ((_, _, drawn),) = cluster(vectors, some, SpeakerClusterSettings(by="random"), 3)
     assert sorted(np.bincount(true.assigned).tolist()) == sorted(np.bincount(drawn.assigned).tolist())
     assert not same(true.assigned, drawn.assigned)
 
 
 def test_labels_as_clusters_are_the_labels() -> None:
     some = speech({"a": 12, "b": 12}, ["ang", "sad", "unlabelled"])
-    found = _of(cluster(vectors_of(some), some, ClusterSettings(by="labels"), 3), some)
+    found = _of(cluster(vectors_of(some), some, SpeakerClusterSettings(by="labels"), 3), some)
     for speaker in "ab":
         numbers = {
             label: {found[item.id] for item in some.utterances if (item.speaker, item.label) == (f"x:{speaker}", label)}
@@ -157,7 +157,7 @@ def test_labels_as_clusters_are_the_labels() -> None:
 
 def test_what_the_record_says() -> None:
     some = speech({"a": 8, "b": 1, "c": 3})
-    found = summary(cluster(vectors_of(some), some, ClusterSettings(clusters=2, min_utterances=2), 3))
+    found = summary(cluster(vectors_of(some), some, SpeakerClusterSettings(clusters=2, min_utterances=2), 3))
     assert (found["speakers"], found["utterances"]) == (3, 12)
     assert found["unused"]["x:b"] == "1 utterance: two clusters of 2 need more"
     assert found["unused"]["x:c"] == "3 utterances: two clusters of 2 need more"

@@ -13,7 +13,7 @@ from s3prl_emotion.errors import ConfigError, CorpusError, EmotionError, Protoco
 from s3prl_emotion.pretraining.contrastive.plan import own_id
 from s3prl_emotion.pretraining.contrastive.recipe import next_command
 from s3prl_emotion.pretraining.contrastive.study import variant
-from s3prl_emotion.pretraining.plan import held_out
+from s3prl_emotion.pretraining.plan import excluded_ids
 from s3prl_emotion.protocols import audit, protocols
 from tests.pretraining.contrastive.plans import plan, table
 
@@ -114,7 +114,7 @@ def test_other_names_of_held_out_speakers_are_not_heard(
     assert made.folds is not None
     assert made.manifest is not None
     for fold in made.folds.folds:
-        away = {made.manifest.by_id[name].speaker for name in held_out(made.folds, fold.number)}
+        away = {made.manifest.by_id[name].speaker for name in excluded_ids(made.folds, fold.number)}
         assert away
         kept = {f"talks:voice{number}" for number, speaker in enumerate(known) if speaker not in away}
         assert set(made.heard(fold.number).speakers) == kept

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining.contrastive.division import divided
+from s3prl_emotion.pretraining.contrastive.dev_split import split_dev
 from s3prl_emotion.pretraining.contrastive.sampler import Sampler, usable
 from s3prl_emotion.pretraining.contrastive.settings import DevSettings
 
@@ -84,7 +84,7 @@ def test_nobody_gives_pairs() -> None:
 @pytest.mark.parametrize("of", ["utterances", "speakers"])
 def test_what_is_held_out_is_apart_and_gives_pairs(of: str) -> None:
     groups = usable(*speech())
-    train, dev = divided(groups, DevSettings(of, 0.2), 1)
+    train, dev = split_dev(groups, DevSettings(of, 0.2), 1)
     flat = [{item for own in part.values() for items in own.values() for item in items} for part in (train, dev)]
     assert flat[1]
     assert not flat[0] & flat[1]
@@ -92,13 +92,13 @@ def test_what_is_held_out_is_apart_and_gives_pairs(of: str) -> None:
     for part in (train, dev):
         assert all(len(own) >= 2 and all(len(items) >= 2 for items in own.values()) for own in part.values())
     assert (of == "speakers") == (not set(train) & set(dev))
-    assert divided(groups, DevSettings(of, 0.2), 1) == (train, dev)
+    assert split_dev(groups, DevSettings(of, 0.2), 1) == (train, dev)
 
 
 def test_nothing_can_be_held_out() -> None:
     small = usable(["a"] * 4 + ["b"] * 4, [0, 0, 1, 1] * 2)
     with pytest.raises(RunError, match=r"two clusters of at least four utterances.*training.dev.of=speakers"):
-        divided(small, DevSettings("utterances"), 0)
+        split_dev(small, DevSettings("utterances"), 0)
     alone = {"a": small["a"]}
     with pytest.raises(RunError, match=r"needs two speakers that give pairs, found a. .*training.dev.of=utterances"):
-        divided(alone, DevSettings("speakers"), 0)
+        split_dev(alone, DevSettings("speakers"), 0)

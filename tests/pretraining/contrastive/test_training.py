@@ -23,7 +23,7 @@ from s3prl_emotion.pretraining.contrastive import training
 from s3prl_emotion.pretraining.contrastive.clusters import Clustered
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
 from s3prl_emotion.pretraining.contrastive.task import ContrastiveTask
-from s3prl_emotion.pretraining.history import HISTORY
+from s3prl_emotion.pretraining.log import HISTORY
 from s3prl_emotion.pretraining.loop import Loop
 from s3prl_emotion.pretraining.processes import make_accelerator
 from tests.pretraining.contrastive import toys

@@ -9,17 +9,17 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
 from s3prl_emotion import load
-from s3prl_emotion.bridge.cache import CacheOptions
-from s3prl_emotion.bridge.checkpoints import load_checkpoint
 from s3prl_emotion.downstream.pretrained import LAYERS, read_about, read_weights
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.checkpoint import evaluate_checkpoint
 from s3prl_emotion.experiment.run import run
 from s3prl_emotion.pretraining.contrastive import cluster, embed, export, training
-from s3prl_emotion.pretraining.contrastive.plan import Wanted, make_plan
+from s3prl_emotion.pretraining.contrastive.plan import ContrastiveRequest, make_plan
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
 from s3prl_emotion.pretraining.settings import read_settings
+from s3prl_emotion.s3prl_runner.cache import CacheOptions
+from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 from tests.conftest import SHORT
 from tests.pretraining.contrastive.test_export import SMALL
 
@@ -52,7 +52,7 @@ def test_a_whole_wav2vec2_is_fine_tuned(tmp_path: Path, demo_root: Path, cache_r
     base = tiny(tmp_path / "tiny_wav2vec2", 0)
     changes = {"model": {"pooling": POOLING}, "embed": {"encoder": {"name": "upstream", "upstream": str(base)}}}
     settings = {**SMALL, "embed": {}}
-    wanted = Wanted(
+    wanted = ContrastiveRequest(
         upstream=str(base),
         settings=read_settings(ContrastiveSettings, "contrastive", None, settings, changes),
         speech=(f"demo={demo_root}",),

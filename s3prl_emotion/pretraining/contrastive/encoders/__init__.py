@@ -5,10 +5,10 @@ An encoder sees one utterance at a time, and its vectors are kept in the store o
 
 from __future__ import annotations
 
-from s3prl_emotion.pretraining.contrastive.encoders._base import Encoder, ModuleEncoder
+from s3prl_emotion.pretraining.contrastive.encoders._base import ModuleEncoder, SpeakerEncoder
 from s3prl_emotion.registry import Registry
 
-encoders: Registry[type[Encoder]] = Registry("encoder", "s3prl_emotion.pretraining.contrastive.encoders")
+encoders: Registry[type[SpeakerEncoder]] = Registry("encoder", "s3prl_emotion.pretraining.contrastive.encoders")
 """Every encoder by name; options are keyword arguments of its constructor."""
 
-__all__ = ["Encoder", "ModuleEncoder", "encoders"]
+__all__ = ["ModuleEncoder", "SpeakerEncoder", "encoders"]

@@ -11,17 +11,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.bridge.cache import CacheOptions, fingerprint, utterances_of
-from s3prl_emotion.bridge.probing import behaviour
-from s3prl_emotion.bridge.selection import probe_waveform
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.extraction import extract
-from s3prl_emotion.features.finding import find_store
-from s3prl_emotion.features.store import Shape, Store, StoreKey
+from s3prl_emotion.features.lookup import find_store
+from s3prl_emotion.features.store import Store, StoreKey, StoreShape
+from s3prl_emotion.s3prl_runner.cache import CacheOptions, fingerprint, utterances_of
+from s3prl_emotion.s3prl_runner.probing import behaviour
+from s3prl_emotion.s3prl_runner.selection import probe_waveform
 
 
-class Encoder(ABC):
+class SpeakerEncoder(ABC):
     """Maps an utterance to one vector."""
 
     @property
@@ -39,7 +39,7 @@ class Encoder(ABC):
         """
 
 
-class ModuleEncoder(Encoder):
+class ModuleEncoder(SpeakerEncoder):
     """An encoder that is a module: ``(samples,)`` at 16 kHz to ``(width,)``."""
 
     title: ClassVar[str]  # in the store's name
@@ -76,7 +76,7 @@ class ModuleEncoder(Encoder):
             source_sha256=hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest(),
         )
         probe = behaviour(compute, loud, device, self.title)
-        store = find_store(options.root, key, Shape(1, loud.shape[2], 1), probe)
+        store = find_store(options.root, key, StoreShape(1, loud.shape[2], 1), probe)
         items = utterances_of(speech)
         try:
             extract(store, items, compute, device, options.limit_bytes)

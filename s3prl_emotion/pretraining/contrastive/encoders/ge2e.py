@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from s3prl_emotion.bridge.building import build
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.pretraining.contrastive.encoders import encoders
 from s3prl_emotion.pretraining.contrastive.encoders._base import ModuleEncoder
+from s3prl_emotion.s3prl_runner.building import build
 from s3prl_emotion.upstreams import ge2e
-from s3prl_emotion.upstreams.ref import Source, UpstreamRef
+from s3prl_emotion.upstreams.ref import UpstreamOrigin, UpstreamRef
 
 PARTIAL = 160  # frames of 10 ms
 RATE = 1.3  # partial utterances to a second
@@ -43,15 +43,15 @@ class GE2E(ModuleEncoder):
         return checkpoint_sha256(self.checkpoint)
 
     def build(self) -> nn.Module:
-        return Utterance(self.checkpoint)
+        return Partials(self.checkpoint)
 
 
-class Utterance(nn.Module):
+class Partials(nn.Module):
     """The embedding of one waveform; see :class:`GE2E`."""
 
     def __init__(self, checkpoint: str | None) -> None:
         super().__init__()
-        source = None if checkpoint is None else Source(checkpoint)
+        source = None if checkpoint is None else UpstreamOrigin(checkpoint)
         self.upstream = build(UpstreamRef("ge2e", source), "cpu")
         weights = ge2e.weights_of(checkpoint)
         width, hidden = weights["linear.weight"].shape

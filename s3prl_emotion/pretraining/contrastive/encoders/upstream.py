@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 
-from s3prl_emotion.bridge.arguments import arguments
-from s3prl_emotion.bridge.building import enter
-from s3prl_emotion.bridge.cache import CacheOptions, open_cache
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.features.store import Store
 from s3prl_emotion.pretraining.contrastive.encoders import encoders
-from s3prl_emotion.pretraining.contrastive.encoders._base import Encoder
+from s3prl_emotion.pretraining.contrastive.encoders._base import SpeakerEncoder
+from s3prl_emotion.s3prl_runner.arguments import arguments
+from s3prl_emotion.s3prl_runner.building import register_on_hub
+from s3prl_emotion.s3prl_runner.cache import CacheOptions, open_cache
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
 from s3prl_emotion.upstreams.resolution import resolve
 
 
 @encoders.register("upstream")
-class UpstreamMean(Encoder):
+class UpstreamMean(SpeakerEncoder):
     r"""The mean over time of one layer: :math:`e = \frac{1}{T} \sum_t h_{\ell, t}`.
 
     Args:
@@ -40,7 +40,9 @@ class UpstreamMean(Encoder):
         return hashlib.sha256(f"{found} {upstream_sha256(model_config)}".encode()).hexdigest()
 
     def stored(self, speech: Manifest, options: CacheOptions, device: str) -> tuple[Store, list[str]]:
-        name, checkpoint, model_config = enter(resolve(self.upstream, self.checkpoint, self.model_config)).options
+        name, checkpoint, model_config = register_on_hub(
+            resolve(self.upstream, self.checkpoint, self.model_config)
+        ).options
         args = arguments(
             upstream=name,
             upstream_ckpt=checkpoint,

@@ -1,0 +1,211 @@
+"""The model card of an exported head: the README.md that the Hub shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s3prl_emotion.evaluation.comparability import headline
+from s3prl_emotion.evaluation.metrics import rates
+from s3prl_emotion.inference.format import TEXT_FILE, UPSTREAM_FILE, ExportConfig
+from s3prl_emotion.printable import block, code, markdown, one_line
+from s3prl_emotion.published import superb_rows
+from s3prl_emotion.reporting.table import confusion_table, results_table
+
+OF = {"mean": "mean over folds", "pooled": "over the predictions of all folds together"}
+
+
+def model_card(config: ExportConfig) -> str:
+    """The card of an export as Markdown, with the Hub's metadata in front. No network is used."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    data = ModelCardData(
+        license="other",
+        license_name="terms-of-the-corpus-and-the-upstream",
+        library_name="s3prl-emotion",
+        pipeline_tag="audio-classification",
+        base_model=one_line(config.upstream.checkpoint or "") if config.upstream.checkpoint_revision else None,
+        tags=["speech-emotion-recognition", "s3prl", *map(one_line, (config.upstream.name, config.downstream))],
+        model_name=_title(config),
+        eval_results=_eval_results(config),
+    )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_body(config)}\n"))
+
+
+def _title(config: ExportConfig) -> str:
+    return one_line(f"{config.downstream} on {config.upstream.name}, {config.corpus.name}")
+
+
+def _eval_results(config: ExportConfig) -> list[Any] | None:
+    from huggingface_hub import EvalResult
+
+    if config.results is None or config.results.is_demo:
+        return None  # figures of a demo are none to be listed beside others
+    results = config.results
+    listed = [(rate, *headline(results, name)) for name, rate in rates().items() if rate.hub and name in results.rates]
+    return [
+        EvalResult(
+            task_type="audio-classification",
+            task_name="speech emotion recognition",
+            dataset_type=one_line(config.corpus.name),
+            dataset_name=one_line(
+                f"{config.corpus.name}, {len(config.labels)} classes, protocol {results.protocol.name}"
+            ),
+            dataset_split="test",
+            metric_type=rate.hub,
+            metric_name=f"{rate.title}{f' ({rate.meaning})' if rate.meaning else ''}, {OF[of]}",
+            metric_value=round(value, 4),
+        )
+        for rate, value, of in listed
+    ]
+
+
+def _body(config: ExportConfig) -> str:
+    labels = ", ".join(map(markdown, config.labels))
+    sections = {
+        "": [
+            f"Recognises {len(config.labels)} emotions ({labels}) in speech. A small head, with weights for the layers "
+            f"of the upstream {code(config.upstream.name)}, trained by [S3PRL](https://github.com/s3prl/s3prl) with "
+            f"the configuration {code(config.downstream)} of s3prl-emotion. {_upstream(config)}{_text(config)}",
+            *_pretrained(config),
+        ],
+        "How to use": [
+            f'```python\nfrom s3prl_emotion import load\nrecogniser = load("FOLDER")\n{_call(config)}\n```',
+            "`FOLDER` holds these files (`hf download OWNER/NAME --local-dir FOLDER`). Any sampling rate is converted "
+            f"to 16 kHz. {_audio(config)}The same for many files: `s3prl-emotion predict --run FOLDER FILES...`",
+        ],
+        "Results": _results(config),
+        "Limitations": _limitations(config),
+        "Licence": _licence(config),
+    }
+    parts = [f"# {markdown(_title(config))}"]
+    for title, paragraphs in sections.items():
+        parts += [f"## {title}"] if title else []
+        parts += paragraphs
+    return "\n\n".join(parts)
+
+
+def _upstream(config: ExportConfig) -> str:
+    use = config.upstream
+    if use.fine_tuned:
+        weights = f"The upstream was fine-tuned; its weights are in `{UPSTREAM_FILE}`"
+        weights += "" if use.checkpoint is None else f", its architecture comes with {code(f'-k {use.checkpoint}')}"
+        return f"{weights}."
+    if use.checkpoint is None:
+        return "The upstream was frozen and is not part of this folder."
+    known = "" if use.checkpoint_sha256 is None else f" (SHA-256 {code(use.checkpoint_sha256)})"
+    if use.checkpoint_revision is not None:
+        known = f" (on the Hub, commit {code(use.checkpoint_revision)})"
+    return (
+        f"The upstream was frozen and is not part of this folder: its checkpoint is {code(use.checkpoint)}{known}; "
+        "where it is not found by itself, `load(..., checkpoint=PATH)` names its place."
+    )
+
+
+def _text(config: ExportConfig) -> str:
+    """The text encoder of heads that read what is said."""
+    if config.text is None or config.modelrc.text is None:
+        return ""
+    known = "" if config.text.encoder_sha256 is None else f" (SHA-256 {code(config.text.encoder_sha256)})"
+    if config.text.encoder_revision is not None:
+        known = f" (on the Hub, commit {code(config.text.encoder_revision)})"
+    if config.modelrc.text.trainable:
+        state = f"was trained with the heads; its weights are in `{TEXT_FILE}`, its tokenizer and settings come from"
+    else:
+        state = "was frozen and is not part of this folder: it is"
+    heard = "alone: nothing of the speech enters" if not config.modelrc.text.speech else "beside the speech"
+    return (
+        f" The heads read what is said, {heard}. The text encoder {state} {code(config.text.encoder)}{known}; where it "
+        "is not found by itself, `load(..., text_encoder=PATH)` names its place. Texts are given, or heard by a speech "
+        "recogniser."
+    )
+
+
+def _call(config: ExportConfig) -> str:
+    said = "" if config.text is None else ', texts=["what is said"]'
+    return f'print(recogniser.predict(["a.wav"]{said})[0].probabilities)'
+
+
+def _pretrained(config: ExportConfig) -> list[str]:
+    """Where the head comes from, if it did not start from random weights."""
+    start = config.modelrc.pretrained
+    if start is None:
+        return []
+    settings = None if config.results is None else config.results.settings
+    found = {} if settings is None else settings.further.get("pretrained", {})
+    record = found if isinstance(found, dict) else {}
+    speech = record.get("speech", ())
+    names = speech if isinstance(speech, (list, tuple)) else [speech]
+    heard = ", ".join(code(str(name)) for name in names) or "speech that its own folder names"
+    kept = "stayed as they were" if start.frozen else "were trained on"
+    pairs = {
+        "labels": " Its pairs came from emotion labels: an upper bound, no pretraining without labels.",
+        "random": " Its pairs came from random clusters: a control.",
+    }.get(str(record.get("clusters", "")), "")
+    transductive = (
+        " It heard audio of test folds, without labels (transductive)." if record.get("inductive") is False else ""
+    )
+    return [
+        f"Layer weights, projector and pooling started from a pretrained head (SHA-256 {code(str(start.sha256))}, "
+        f"recipe {markdown(str(record.get('recipe', 'unknown')))}, on {heard}) and {kept}.{pairs}{transductive}"
+    ]
+
+
+def _audio(config: ExportConfig) -> str:
+    cut = "" if config.max_duration_s is None else f"As in training, the first {config.max_duration_s:g} s are used. "
+    trimmed = "As in training, digital zeros at both ends are left out. " if config.trim_zeros else ""
+    clean = (
+        ""
+        if config.preparation is None
+        else f"As in training, recordings are cleaned first: {markdown(config.preparation)}. "
+    )
+    return cut + trimmed + clean
+
+
+def _results(config: ExportConfig) -> list[str]:
+    if config.results is None:
+        return ["No results came with these heads: they were not taken from a finished run."]
+    protocol = config.results.protocol
+    table = results_table(config.results, superb_rows(config.upstream.name))
+    numbers = ", ".join(map(str, config.folds))
+    held = f"This folder holds the head of fold {numbers}."
+    if len(config.folds) > 1:
+        held = (
+            f"This folder holds the heads of folds {numbers}, whose probabilities are averaged. The figures are those "
+            "of single heads, each on its own fold; the average has no figure, since every speaker of the corpus was "
+            "in the training data of some head."
+        )
+    if config.results.is_pooled and config.results.headline is not None:
+        held += (
+            " The figures to quote are those over the predictions of all folds together (pooled), not the means over "
+            f"folds: {markdown(str(config.results.headline.reason))}."
+        )
+    return [
+        f"Protocol {code(protocol.name)}: each fold is tested once, with the checkpoint that "
+        f"{markdown(str(protocol.selection))} selected; dev: {markdown(str(protocol.dev))}. {held}",
+        block(table),
+        block(confusion_table(config.results)),
+    ]
+
+
+def _limitations(config: ExportConfig) -> list[str]:
+    return [
+        f"- Trained on one corpus ({markdown(config.corpus.name)}) and tested on it only. Corpora of emotional speech "
+        "are mostly acted or elicited, with few speakers, one language and clean recordings; expect lower accuracy "
+        "elsewhere.\n"
+        f"- One of {', '.join(map(markdown, config.labels))} is always answered, whatever is heard: other emotions, "
+        "mixtures, noise, music and silence too. Probabilities are not calibrated.\n"
+        "- Labels are what listeners or actors took an utterance for, not what a speaker felt.\n"
+        "- Made for research. Not for diagnosis or therapy, surveillance, hiring, or any decision about a person.",
+    ]
+
+
+def _licence(config: ExportConfig) -> list[str]:
+    corpus = config.corpus
+    terms = "not known to s3prl-emotion" if corpus.licence is None else markdown(corpus.licence)
+    cited = "" if corpus.citation is None else f" Citation: {markdown(corpus.citation)}."
+    versions = ", ".join(markdown(f"{name} {value}") for name, value in (config.versions or {}).items() if value)
+    return [
+        f"These weights were learned from {markdown(corpus.name)} on {markdown(config.upstream.name)}: the terms of "
+        f"both apply. Licence of the corpus: {terms}.{cited}",
+        f"Exported with {versions}.",
+    ]

@@ -25,7 +25,7 @@ def measure(speakers: int, utterances: int, options: str) -> str:
     """One line of the table."""
     from s3prl_emotion.corpora import Manifest, Utterance
     from s3prl_emotion.pretraining.contrastive import clusters
-    from s3prl_emotion.pretraining.contrastive.cluster import cluster, summary
+    from s3prl_emotion.pretraining.contrastive.clustering import cluster, summary
     from s3prl_emotion.pretraining.contrastive.clusters import Clustered
     from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
     from s3prl_emotion.pretraining.settings import read_settings

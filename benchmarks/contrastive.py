@@ -17,9 +17,7 @@ import time
 import numpy as np
 import torch
 
-from s3prl_emotion.pretraining.contrastive.dev_split import split_dev
-from s3prl_emotion.pretraining.contrastive.pairs import pairs_of
-from s3prl_emotion.pretraining.contrastive.sampler import Sampler, usable
+from s3prl_emotion.pretraining.contrastive.sampler import Sampler, pairs_of, split_dev, usable
 from s3prl_emotion.pretraining.contrastive.settings import DevSettings
 
 SPEAKERS = (0, 1000, 3000, 10000, 30000)

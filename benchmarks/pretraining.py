@@ -23,16 +23,15 @@ import torch
 from torch import Tensor
 from transformers import HubertConfig, HubertModel
 
-from s3prl_emotion.pretraining import kmeans
+from s3prl_emotion.pretraining import clustering
 from s3prl_emotion.pretraining.batches import Batches, Clip
 from s3prl_emotion.pretraining.frames import Framing
 from s3prl_emotion.pretraining.loop import Loop
 from s3prl_emotion.pretraining.masked import MaskedTask
-from s3prl_emotion.pretraining.masks import MaskSettings
-from s3prl_emotion.pretraining.objective import MaskedPrediction
-from s3prl_emotion.pretraining.processes import make_accelerator
+from s3prl_emotion.pretraining.objective import MaskedPrediction, MaskSettings
 from s3prl_emotion.pretraining.settings import BatchSettings, KMeansSettings, MaskedPredictionConfig
 from s3prl_emotion.pretraining.states import FrameFile
+from s3prl_emotion.pretraining.trainer_state import make_accelerator
 
 SIZES = {
     "small": {
@@ -153,9 +152,9 @@ def time_clustering(args: argparse.Namespace) -> None:
         before = peak()
         start = time.perf_counter()
         settings = KMeansSettings(max_iter=args.passes, n_init=3)
-        found = kmeans.fit(frames.gather, frames.count, args.clusters, settings)
+        found = clustering.fit(frames.gather, frames.count, args.clusters, settings)
         for first in range(0, frames.count, 20000):
-            kmeans.nearest(frames.rows(first, first + 20000), found.centroids)
+            clustering.nearest(frames.rows(first, first + 20000), found.centroids)
         print(
             f"{frames.count} x {frames.width} frames, K = {args.clusters}: {found.steps} batches, "
             f"{time.perf_counter() - start:.0f} s; peak resident memory {peak():.2f} GB ({before:.2f} before)"

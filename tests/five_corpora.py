@@ -9,7 +9,7 @@ import soundfile
 from corpora import copies
 
 from s3prl_emotion.corpora import corpora
-from s3prl_emotion.corpora.five import PARTS
+from s3prl_emotion.corpora.combined import FIVE_PARTS
 
 PITCH_HZ = {"angry": 330, "happy": 280, "fearful": 240, "surprised": 300, "disgust": 150, "sad": 110, "calm": 90}
 
@@ -19,7 +19,7 @@ def make_five(folder: Path, seconds: float = 0.4) -> Path:
     from s3prl_emotion.corpora.labels import canonical
 
     generator = np.random.default_rng(0)
-    for part in PARTS:
+    for part in FIVE_PARTS:
         place, options = getattr(copies, part)(folder / part)
         manifest = corpora.get(part).read(place, **options)
         for item in manifest.utterances:

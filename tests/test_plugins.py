@@ -455,7 +455,7 @@ def test_a_name_of_ours(tmp_path, monkeypatch) -> None:
     with pytest.raises(PluginError) as caught:
         objectives.names()
     assert "objective 'cross_entropy' is registered twice: " in str(caught.value)
-    assert "s3prl_emotion/downstream/objectives/cross_entropy.py and " in str(caught.value)
+    assert "s3prl_emotion/downstream/objectives/losses.py and " in str(caught.value)
     assert str(folder / "objectives" / "my_brier.py") in str(caught.value)
 
 

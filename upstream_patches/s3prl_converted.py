@@ -25,9 +25,9 @@ def s3prl_converted(ckpt: str, refresh: bool = False, **kwargs: Any) -> nn.Modul
     """
     import torch
 
-    from s3prl_emotion.upstreams.batching import joined
     from s3prl_emotion.upstreams.files import first_keys, load, shortened
     from s3prl_emotion.upstreams.formats import check_settings, converted_family
+    from s3prl_emotion.upstreams.waveform import joined
 
     content = load(Path(ckpt), peek=True)
     family = converted_family(content)

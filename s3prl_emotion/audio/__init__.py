@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s3prl_emotion.audio._files import AudioError
+from s3prl_emotion.audio.lengths import AudioError
 from s3prl_emotion.audio.reading import (
     SAMPLE_RATE_HZ,
     AudioInfo,

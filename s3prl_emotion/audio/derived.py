@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from s3prl_emotion.audio._files import AudioError, check_file
+from s3prl_emotion.audio.lengths import AudioError, check_file
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ
 from s3prl_emotion.files import clean_up, parse_json, replacing, write_atomically
 from s3prl_emotion.locks import LOCK, HeldError, exclusive

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from s3prl_emotion.audio._files import AudioError
 from s3prl_emotion.audio.cleaning import cleaning
 from s3prl_emotion.audio.derived import storable
+from s3prl_emotion.audio.lengths import AudioError
 from s3prl_emotion.audio.reading import SAMPLE_RATE_HZ, as_waveform, read_segment
 
 MIN_SAMPLES = 400

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from s3prl_emotion.audio._contents import HEAD, content_of
-from s3prl_emotion.audio._files import AudioError, check_file
+from s3prl_emotion.audio.lengths import AudioError, check_file
 
 logger = logging.getLogger(__name__)
 

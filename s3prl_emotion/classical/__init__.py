@@ -21,8 +21,7 @@ Importing this loads no scikit-learn.
 
 from __future__ import annotations
 
-from s3prl_emotion.classical._base import Classifier
-from s3prl_emotion.classical._choice import Choice
+from s3prl_emotion.classical.options import Choice, Classifier
 from s3prl_emotion.registry import Registry
 
 __all__ = ["PREFIX", "Choice", "Classifier", "classifier_of", "classifiers"]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from s3prl_emotion import __version__
-from s3prl_emotion.cli._printable import PrintableFormatter
+from s3prl_emotion.cli.output import PrintableFormatter
 from s3prl_emotion.errors import EmotionError, message_of
 from s3prl_emotion.files import named
 from s3prl_emotion.interruption import Interruption, handled

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s3prl_emotion.cli import run_options, set_up_logging
-from s3prl_emotion.cli._out import check_not_of_a_run
-from s3prl_emotion.cli.derivation_options import add_derivation_arguments
+from s3prl_emotion.cli.output import check_not_of_a_run
+from s3prl_emotion.cli.run_options import add_derivation_arguments
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.printable import printable
 
@@ -106,9 +106,9 @@ def _runs(request: Request, grid: Grid) -> int:
 
 
 def _layers(request: Request, grid: Grid, out: Path | None) -> int:
-    from s3prl_emotion.experiment.layers import layer_by_layer
+    from s3prl_emotion.experiment.sweep import layer_by_layer
     from s3prl_emotion.files import write_atomically
-    from s3prl_emotion.reporting.layers import layers_csv, layers_table
+    from s3prl_emotion.reporting.breakdowns import layers_csv, layers_table
 
     found = layer_by_layer(request, grid)
     print()

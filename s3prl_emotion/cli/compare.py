@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli._out import check_out, write_or_print
+from s3prl_emotion.cli.output import check_out, write_or_print
 from s3prl_emotion.errors import ConfigError
 
 FORMATS = ("table", "json", "csv", "markdown")
@@ -83,8 +83,7 @@ def print_comparison(
     """
     check_out(out)
     from s3prl_emotion.evaluation.comparison import compare
-    from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
-    from s3prl_emotion.reporting.comparison_text import comparison_text
+    from s3prl_emotion.reporting.comparison import comparison_csv, comparison_json, comparison_text
 
     comparison = compare(runs, baseline, metric, fusions)
     if form == "json":

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from s3prl_emotion.cli import run_options, set_up_logging
-from s3prl_emotion.cli._out import check_out, write_or_print
+from s3prl_emotion.cli.output import check_out, write_or_print
 from s3prl_emotion.cli.study import ROOT, check_data, check_one_of_many
 from s3prl_emotion.errors import ConfigError
 

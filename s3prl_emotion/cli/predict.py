@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, TextIO
 from tqdm import tqdm
 
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli._out import check_not_of_a_run
+from s3prl_emotion.cli.output import check_not_of_a_run
 from s3prl_emotion.errors import CorpusError, RunError, explain_os_error
 from s3prl_emotion.files import named
 from s3prl_emotion.interruption import Interruption
 from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
-    from s3prl_emotion.inference.recognition import Recognition
-    from s3prl_emotion.inference.trained import EmotionRecogniser
+    from s3prl_emotion.inference.trained import EmotionRecogniser, Recognition
 
 SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav")
 """What counts as audio below a folder; files that are named themselves may be called anything."""

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s3prl_emotion.cli import set_up_logging
-from s3prl_emotion.cli.derivation_options import add_derivation_arguments, derivation_of
-from s3prl_emotion.cli.run_options import add_audit_arguments, corpus_options
+from s3prl_emotion.cli.run_options import add_audit_arguments, add_derivation_arguments, corpus_options, derivation_of
 from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Write ``manifest.jsonl``, ``folds.json`` and, where there is something to say, ``problems.csv``."""
     set_up_logging()
-    from s3prl_emotion.corpora import five
+    from s3prl_emotion.corpora import combined
     from s3prl_emotion.runs.folder import RunFolder
 
     making = derivation_of(args)
@@ -68,8 +67,8 @@ def main(args: argparse.Namespace) -> int:
     more = f", {manifest.nameless} utterances of unknown speakers" if manifest.speakers and manifest.nameless else ""
     print(printable(f"{manifest.corpus}: {len(originals)} utterances, {known}{more}"))
     print(printable(_counts(manifest.with_utterances(originals).counts())))
-    if args.preparation == "paper-d" and manifest.corpus == five.NAME:
-        print(printable(five.beside_paper(manifest.with_utterances(originals).counts())))
+    if args.preparation == "paper-d" and manifest.corpus == combined.NAME:
+        print(printable(combined.beside_paper(manifest.with_utterances(originals).counts())))
     if copies := len(manifest.utterances) - len(originals):
         print(f"{copies} augmented copies in {making.root}")
     for fold in folds.folds:

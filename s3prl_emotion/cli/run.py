@@ -14,7 +14,7 @@ from s3prl_emotion.printable import printable
 
 if TYPE_CHECKING:
     from s3prl_emotion.runs.results import Results
-    from s3prl_emotion.upstreams.ref import Places
+    from s3prl_emotion.upstreams.reference import Places
 
 NOT_SUPPORTED = {
     "push_to_hf_hub": "S3PRL's upload uses an interface that huggingface_hub no longer has",
@@ -113,7 +113,7 @@ def _from_checkpoint(args: argparse.Namespace) -> int:
 
 
 def _places(args: argparse.Namespace) -> Places:
-    from s3prl_emotion.upstreams.ref import Places
+    from s3prl_emotion.upstreams.reference import Places
 
     return Places(args.upstream_ckpt, args.upstream_model_config)
 

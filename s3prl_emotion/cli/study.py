@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from s3prl_emotion.cli import run_options, set_up_logging
-from s3prl_emotion.cli._out import check_out, write_or_print
+from s3prl_emotion.cli.output import check_out, write_or_print
 from s3prl_emotion.cli.sweep import SEVERAL
 from s3prl_emotion.errors import ConfigError, CorpusError
 
@@ -34,8 +34,7 @@ def main(args: argparse.Namespace) -> int:
     check_out(args.out)
     check_one_of_many(args, "study")
     from s3prl_emotion.experiment.studies import studies
-    from s3prl_emotion.experiment.studies._base import Setting, conduct
-    from s3prl_emotion.experiment.studies._report import report
+    from s3prl_emotion.experiment.studies.base import Setting, conduct, report
     from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
     study = studies.get(args.name, "study")()

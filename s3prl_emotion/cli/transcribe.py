@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     from s3prl_emotion.s3prl_runner.arguments import resolve_device
     from s3prl_emotion.text.recognition import SpeechRecogniser
     from s3prl_emotion.text.transcribing import transcribe
-    from s3prl_emotion.text.word_errors import NORMALISATION
+    from s3prl_emotion.text.transcripts import NORMALISATION
     from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
     with trusted_checkpoints(args.trust_checkpoint):

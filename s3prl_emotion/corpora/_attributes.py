@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.corpora._cells import MAX_NUMBER
-from s3prl_emotion.corpora._texts import Texts, is_missing
+from s3prl_emotion.corpora._rows import MAX_NUMBER, Texts, is_missing
 from s3prl_emotion.errors import CorpusError, suggest
 
 

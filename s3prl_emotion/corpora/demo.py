@@ -21,10 +21,10 @@ import numpy as np
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
-from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES
 from s3prl_emotion.corpora._synthesis import SAMPLE_RATE_HZ, Prosody, Voice, synthesise
 from s3prl_emotion.corpora.iemocap import LABELS, read_sessions
 from s3prl_emotion.corpora.manifest import Manifest
+from s3prl_emotion.corpora.superb_metadata import ATTRIBUTES
 from s3prl_emotion.errors import CorpusError
 from s3prl_emotion.files import clean_up, named, temporary_beside
 

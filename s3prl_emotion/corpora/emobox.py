@@ -25,9 +25,9 @@ from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._attributes import AttributeColumns
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import Stored, check_slashes, read_list
-from s3prl_emotion.corpora._iemocap_names import attributes_of, speaker_of
-from s3prl_emotion.corpora._texts import Texts
+from s3prl_emotion.corpora._rows import Texts
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
+from s3prl_emotion.corpora.superb_metadata import attributes_of, speaker_of
 from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)

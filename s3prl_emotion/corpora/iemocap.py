@@ -20,10 +20,16 @@ from pathlib import Path
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import Stored, audio_files, read_list, version, without_copies
-from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES, SCENARIOS, attributes_of, speaker_of
-from s3prl_emotion.corpora._s3prl_order import in_order_of, installed_metadata
 from s3prl_emotion.corpora.labels import renormalised
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
+from s3prl_emotion.corpora.superb_metadata import (
+    ATTRIBUTES,
+    SCENARIOS,
+    attributes_of,
+    in_order_of,
+    installed_metadata,
+    speaker_of,
+)
 from s3prl_emotion.errors import CorpusError, suggest
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._files import audio_files, recordings
-from s3prl_emotion.corpora._texts import Texts
+from s3prl_emotion.corpora._rows import Texts
 from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance, json_object
 from s3prl_emotion.corpora.spelling import settled
 from s3prl_emotion.corpora.table import read_speakers

@@ -1,13 +1,9 @@
-"""IEMOCAP, or any corpus, through the ``meta_data`` folder that S3PRL's own emotion task reads.
-
-``Session<k>/train_meta_data.json`` and ``Session<k>/test_meta_data.json`` hold
-``{"labels": {"neu": 0, ...}, "meta_data": [{"path", "label", "speaker"}, ...]}``; fold k tests on session k.
-S3PRL divides the training list by position, so its order is kept exactly. Its speaker field names the session, not
-who speaks; speakers of utterances with names of IEMOCAP's form are taken from the name, as its attributes are.
-"""
+"""S3PRL's metadata of IEMOCAP, and its order of utterances."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,9 +11,49 @@ from typing import Any
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._corpus import Corpus
 from s3prl_emotion.corpora._files import Stored, check_slashes, read_list
-from s3prl_emotion.corpora._iemocap_names import ATTRIBUTES, attributes_of, session_of, speaker_of
 from s3prl_emotion.corpora.manifest import Manifest, Utterance, json_object
 from s3prl_emotion.errors import CorpusError, suggest
+
+# What the name of an utterance of IEMOCAP's tells, in whatever corpus it appears.
+#
+# A speaker is the session plus the F or M before the last number: in ``Ses01F_impro01_M003`` the first F tells who
+# wore
+# the markers, the M tells who speaks.
+
+_NAME = re.compile(r"^(Ses(\d\d))[FM]_(.+)_([FM])[A-Za-z]*\d+$")
+_SEXES = {"F": "female", "M": "male"}
+_SCENARIOS = {"impro": "improvised", "script": "scripted"}
+SCENARIOS = tuple(_SCENARIOS.values())
+ATTRIBUTES = ("sex", "scenario")
+
+
+def speaker_of(name: str) -> str | None:
+    """Who speaks in an utterance with a name of IEMOCAP's form (``Ses01F_impro01_M003``: ``Ses01M``), or None."""
+    match = _NAME.match(name)
+    return match.group(1) + match.group(4) if match else None
+
+
+def session_of(name: str) -> int | None:
+    """The session number of an utterance with a name of IEMOCAP's form, or None."""
+    match = _NAME.match(name)
+    return int(match.group(2)) if match else None
+
+
+def attributes_of(name: str) -> dict[str, str] | None:
+    """Sex of who speaks, and whether the scenario is improvised or scripted (``impro``, ``script``); None elsewhere."""
+    match = _NAME.match(name)
+    if match is None:
+        return None
+    scenario = next((value for prefix, value in _SCENARIOS.items() if match.group(3).startswith(prefix)), None)
+    return {"sex": _SEXES[match.group(4)], **({} if scenario is None else {"scenario": scenario})}
+
+
+# IEMOCAP, or any corpus, through the ``meta_data`` folder that S3PRL's own emotion task reads.
+#
+# ``Session<k>/train_meta_data.json`` and ``Session<k>/test_meta_data.json`` hold
+# ``{"labels": {"neu": 0, ...}, "meta_data": [{"path", "label", "speaker"}, ...]}``; fold k tests on session k.
+# S3PRL divides the training list by position, so its order is kept exactly. Its speaker field names the session, not
+# who speaks; speakers of utterances with names of IEMOCAP's form are taken from the name, as its attributes are.
 
 LAYOUT = "the folder that the paths in the metadata start from, with meta_data/Session<k>/{train,test}_meta_data.json"
 
@@ -133,3 +169,52 @@ corpora.register("superb_metadata")(
         default_protocol="superb",
     )
 )
+
+
+def installed_metadata() -> Path | None:
+    """The ``meta_data`` folder of the installed S3PRL's emotion task; None where it has none, as its wheels do."""
+    spec = importlib.util.find_spec("s3prl")
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        folder = Path(place) / "downstream" / "emotion" / "meta_data"
+        if any(folder.glob("Session*/train_meta_data.json")):
+            return folder
+    return None
+
+
+def in_order_of(manifest: Manifest, folder: Path) -> Manifest:
+    """The same utterances and speakers, with test and training lists and class indices as in S3PRL's metadata.
+
+    Args:
+        manifest: the corpus, with a fold for every utterance
+        folder: ``meta_data``, with ``Session<k>/{train,test}_meta_data.json``
+
+    Raises:
+        CorpusError: if the metadata cannot be read, or do not list exactly these utterances with these labels and folds
+    """
+    listed = read_superb_metadata(Path(manifest.root), folder)
+    here, there = set(manifest.by_id), set(listed.by_id)
+    if here != there:
+        only = [
+            f"{len(names)} of them are {where} only, first {min(names)!r}"
+            for names, where in ((here - there, "in the corpus"), (there - here, "in the metadata"))
+            if names
+        ]
+        raise CorpusError(f"{folder}: lists other utterances than {manifest.root} has: {'; '.join(only)}")
+    if set(listed.labels) != set(manifest.labels):
+        found = ", ".join(listed.labels)
+        raise CorpusError(f"{folder}: has the classes {found}, expected {', '.join(manifest.labels)}")
+    for item in listed.utterances:
+        own = manifest.by_id[item.id]
+        if (item.label, item.fold) != (own.label, own.fold):
+            raise CorpusError(
+                f"{folder}: {item.id!r} has label {item.label!r} and is tested in fold {item.fold}, in the corpus "
+                f"label {own.label!r} and fold {own.fold}"
+            )
+    for fold, names in listed.train_order.items():
+        wanted = {item.id for item in manifest.utterances if item.fold != fold}
+        if set(names) != wanted:
+            raise CorpusError(
+                f"{folder}: Session{fold} trains on {len(names)} utterances, expected {len(wanted)} others"
+            )
+    ordered = tuple(manifest.by_id[item.id] for item in listed.utterances)
+    return dataclasses.replace(manifest, labels=listed.labels, utterances=ordered, train_order=listed.train_order)

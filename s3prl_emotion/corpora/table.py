@@ -24,20 +24,22 @@ from typing import Any
 
 from s3prl_emotion.corpora import corpora
 from s3prl_emotion.corpora._attributes import AttributeColumns
-from s3prl_emotion.corpora._cells import (
+from s3prl_emotion.corpora._columns import COLUMNS, OPTIONAL, REQUIRED, SOFT, Columns
+from s3prl_emotion.corpora._corpus import FEW, Corpus
+from s3prl_emotion.corpora._rows import (
+    LAYOUT,
+    Texts,
     label_of,
+    looks,
     number_of,
     optional_of,
     path_of,
+    rows_of,
     seconds_of,
     sentence_of,
     speaker_of,
     text_of,
 )
-from s3prl_emotion.corpora._columns import COLUMNS, OPTIONAL, REQUIRED, SOFT, Columns
-from s3prl_emotion.corpora._corpus import FEW, Corpus
-from s3prl_emotion.corpora._rows import LAYOUT, rows_of
-from s3prl_emotion.corpora._texts import Texts, looks
 from s3prl_emotion.corpora.manifest import UNLABELLED, Manifest, Utterance
 from s3prl_emotion.corpora.official import part_of, wanted_parts
 from s3prl_emotion.corpora.spelling import certain

@@ -14,13 +14,12 @@ from s3prl_emotion.audio.augmenting import Augmentation
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.downstream.data import UtteranceDataset, epoch_batches, make_loader
-from s3prl_emotion.downstream.head import Head
+from s3prl_emotion.downstream.head import Head, warn_of_zero_means
 from s3prl_emotion.downstream.label_share import draw_share
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.objectives._base import check_objective
 from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.downstream.speaker_task import build_auxiliary, speaker_figures
-from s3prl_emotion.downstream.zero_means import warn_of_zero_means
 from s3prl_emotion.errors import ConfigError, RunError, suggest
 from s3prl_emotion.evaluation.metrics import columns
 from s3prl_emotion.features.ragged import pack

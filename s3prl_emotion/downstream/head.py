@@ -1,14 +1,64 @@
-"""What is trained on top of the upstream's weighted sum."""
+"""The head: projector, pooling, text fusion and classifier."""
 
 from __future__ import annotations
+
+import logging
 
 import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.downstream.config import ModelConfig
-from s3prl_emotion.downstream.fusion import Fusion
 from s3prl_emotion.features.ragged import RaggedBatch, pad
 from s3prl_emotion.pooling import Pooling, poolings
+from s3prl_emotion.text.settings import TextConfig
+
+
+class Fusion(nn.Module):
+    r"""Pooled speech and text, each after dropout, side by side: :math:`[d(s); d(t)]`. Nothing here is learned.
+
+    Source: arXiv 2312.11503 (dropout 0.1 each, concatenation).
+
+    Args:
+        config: the dropouts, and whether there is speech at all
+        speech_size: width of the pooled speech
+        text_size: width of the text vector
+    """
+
+    def __init__(self, config: TextConfig, speech_size: int, text_size: int) -> None:
+        super().__init__()
+        self.has_speech = config.speech
+        self.output_size = text_size + (speech_size if config.speech else 0)
+        self.speech_dropout = nn.Dropout(config.speech_dropout)
+        self.text_dropout = nn.Dropout(config.dropout)
+
+    def forward(self, speech: Tensor | None, text: Tensor) -> Tensor:
+        """``(batch, speech_size)``, None where there is no speech, and ``(batch, text_size)`` to ``(batch, size)``."""
+        said: Tensor = self.text_dropout(text)
+        return said if speech is None else torch.cat([self.speech_dropout(speech), said.to(speech.dtype)], dim=-1)
+
+
+logger = logging.getLogger(__name__)
+
+ZERO_MEAN = 1e-3
+"""Time means below this, in standard deviations, count as zero."""
+
+
+@torch.no_grad()
+def warn_of_zero_means(packed: RaggedBatch) -> None:
+    """Say so when mean pooling is fed features whose time mean is zero: its accuracy is then chance."""
+    if max(packed.lengths) == 1:  # stored time means: their scale is that of rounding, if they are zero
+        largest = float(packed.flat.abs().max())
+        is_zero = largest < ZERO_MEAN
+    else:
+        largest = max(float(item.mean(dim=0).abs().max()) for item in packed)
+        is_zero = largest < ZERO_MEAN * float(packed.flat.std())
+    if is_zero:
+        logger.warning(
+            "this upstream normalises each utterance to zero mean over time, so mean pooling sees nothing: "
+            "expect accuracy at chance. Use another pooling (emotion_mean_std, emotion_corr, emotion_attn_corr) "
+            "or an upstream without that normalisation (fbank_no_cmvn)"
+        )
+
 
 GROUPS = 4
 GROUP_SIZE = 8

@@ -1,7 +1,7 @@
 """Several runs side by side: which belong together, what may be compared, and how far they are apart.
 
-The comparison is one mapping that JSON can hold; :mod:`s3prl_emotion.reporting.comparison_text` and
-:mod:`s3prl_emotion.reporting.comparison_export` only lay it out. All rates are fractions in [0, 1].
+The comparison is one mapping that JSON can hold; :mod:`s3prl_emotion.reporting.comparison` and
+:mod:`s3prl_emotion.reporting.comparison` only lay it out. All rates are fractions in [0, 1].
 """
 
 from __future__ import annotations

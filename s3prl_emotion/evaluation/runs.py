@@ -1,4 +1,4 @@
-"""Finished runs as they lie on disk: where they are, and their record, computed again from their predictions."""
+"""Finished runs: read, checked, scored again."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.corpora.manifest import Manifest
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise_again
-from s3prl_emotion.files import checkpoint_sha256, parse_json
+from s3prl_emotion.files import checkpoint_sha256, is_read_only, parse_json
 from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.protocols.integrity import MADE
 from s3prl_emotion.runs.folder import FOLDS, MANIFEST, PREDICTIONS, RESULTS, RUN_FILE, RunFolder
 from s3prl_emotion.runs.prediction import Prediction, read_predictions
-from s3prl_emotion.runs.results import RATES, Results, read_results
+from s3prl_emotion.runs.results import RATES, Results, read_results, write_results
 
 logger = logging.getLogger(__name__)
 
@@ -275,3 +276,54 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RunError(f"{path}: not a mapping in JSON: found {type(content).__name__}")
     return content
+
+
+@dataclass(frozen=True)
+class OfLayer:
+    """The result of one layer."""
+
+    layer: int
+    folder: Path
+    results: Results
+
+    @property
+    def system(self) -> tuple[str, str, int]:
+        """What the layers of one upstream share: its name, the ``-d`` name and the seed."""
+        return self.results.upstream, self.results.downstream, self.results.seed
+
+
+def in_order(found: Sequence[OfLayer]) -> list[OfLayer]:
+    """The layers of each system together and rising; systems in the order in which they first come."""
+    order = list(dict.fromkeys(item.system for item in found))
+    return sorted(found, key=lambda item: (order.index(item.system), item.layer))
+
+
+def systems(found: Sequence[OfLayer]) -> list[list[OfLayer]]:
+    """What :func:`in_order` gives, in its parts."""
+    return [list(items) for _, items in groupby(found, key=lambda item: item.system)]
+
+
+def recompute(run_folder: str | Path) -> Results:
+    """Recompute every number of ``results.json`` from ``predictions.csv`` and rewrite it.
+
+    What the predictions cannot tell (names, protocol, steps, seed, versions, settings, expected folds) is taken from
+    the old ``results.json``, keys that this version does not know included.
+
+    Args:
+        run_folder: the folder that holds ``predictions.csv`` and ``results.json``
+
+    Returns:
+        the new record
+
+    Raises:
+        RunError: if a file is missing or malformed, or if the two do not belong together
+    """
+    run = read_run(run_folder)
+    try:
+        write_results(RunFolder(run.folder).results, run.results)
+    except OSError as error:
+        if not is_read_only(error):
+            raise
+        logger.warning("%s cannot be written, and stays as it is", error.filename)
+    logger.info("%s: recomputed %d folds from %d predictions", run.folder, len(run.results.folds), len(run.predictions))
+    return run.results

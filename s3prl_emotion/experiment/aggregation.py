@@ -11,7 +11,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import summarise, versions
 from s3prl_emotion.files import is_read_only
 from s3prl_emotion.protocols import audit, protocols
-from s3prl_emotion.protocols.record import record
+from s3prl_emotion.protocols.behaviour import record
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import PACKAGES, RunFolder
 from s3prl_emotion.runs.prediction import Prediction

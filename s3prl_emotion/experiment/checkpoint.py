@@ -6,13 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from s3prl_emotion.classical._file import MODEL_FILE
+from s3prl_emotion.classical.model import MODEL_FILE
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment.aggregation import aggregate_folds
 from s3prl_emotion.experiment.initialisation import read_pinned_head
-from s3prl_emotion.experiment.kept import check_pinned_upstream
+from s3prl_emotion.experiment.provenance import check_pinned_upstream
 from s3prl_emotion.experiment.states import states_alone, stored_states
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import checkpoint_sha256, write_atomically
@@ -22,15 +22,15 @@ from s3prl_emotion.runs.plan import TrainingSpec
 from s3prl_emotion.runs.record import differences
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.s3prl_runner import arguments, launch
+from s3prl_emotion.s3prl_runner.arguments import counted, mapping, namespace, training_of
 from s3prl_emotion.s3prl_runner.building import register_on_hub
 from s3prl_emotion.s3prl_runner.cache import CacheOptions
 from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint, newest_checkpoint
 from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
-from s3prl_emotion.s3prl_runner.translation import counted, mapping, namespace, training_of
 from s3prl_emotion.s3prl_runner.unbatched import UnbatchedUpstream
 from s3prl_emotion.s3prl_runner.validation import check_settings
 from s3prl_emotion.upstreams.per_fold import is_per_fold, of_fold
-from s3prl_emotion.upstreams.ref import Places, UpstreamRef
+from s3prl_emotion.upstreams.reference import Places, UpstreamRef
 from s3prl_emotion.upstreams.verification import WHERE_THEY_WERE, verify
 
 

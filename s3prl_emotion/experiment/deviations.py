@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.downstream.settings import DownstreamConfig
-from s3prl_emotion.experiment.brought import plugin_versions
+from s3prl_emotion.experiment.provenance import plugin_versions
 from s3prl_emotion.runs.plan import CorpusChoice, Remarks, TrainingSpec
+from s3prl_emotion.s3prl_runner.arguments import mapping
 from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
-from s3prl_emotion.s3prl_runner.translation import mapping
 from s3prl_emotion.text.choice import TextChoice
 
 UNCHANGING = frozenset(

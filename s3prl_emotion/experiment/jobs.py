@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from s3prl_emotion.errors import RunError, UpstreamError, message_of
 from s3prl_emotion.experiment.classical import Statistics
-from s3prl_emotion.experiment.division import SplitCache
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.run import check, run
+from s3prl_emotion.experiment.splits import SplitCache
 from s3prl_emotion.locks import HeldError
 from s3prl_emotion.plugins import blamed
 

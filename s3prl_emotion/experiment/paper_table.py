@@ -15,8 +15,8 @@ from s3prl_emotion.evaluation.comparability import not_comparable
 from s3prl_emotion.evaluation.seed_groups import figures
 from s3prl_emotion.experiment.jobs import Job, JobResults, Need, run_jobs
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
-from s3prl_emotion.experiment.studies._base import ENCODER
-from s3prl_emotion.experiment.studies._tables import system_of
+from s3prl_emotion.experiment.studies.base import ENCODER
+from s3prl_emotion.experiment.studies.corpora import system_of
 from s3prl_emotion.published import paper_rows
 
 SOURCE = "arXiv 2312.11503"

@@ -18,15 +18,15 @@ from s3prl_emotion.downstream.settings import DownstreamConfig, FoldInputs, chec
 from s3prl_emotion.errors import ConfigError, suggest
 from s3prl_emotion.experiment.deviations import remarks_of
 from s3prl_emotion.experiment.initialisation import add_pretrained_head, record_of
-from s3prl_emotion.experiment.texts import settle_text
+from s3prl_emotion.experiment.splits import settle_text
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.runs.plan import AudioDerivation, CorpusChoice, RunPlan, TrainingSpec
 from s3prl_emotion.s3prl_runner import arguments
+from s3prl_emotion.s3prl_runner.arguments import training_of
 from s3prl_emotion.s3prl_runner.building import register_on_hub
 from s3prl_emotion.s3prl_runner.cache import CacheOptions
 from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
 from s3prl_emotion.s3prl_runner.registration import STOCK_DOWNSTREAMS, downstream_configs
-from s3prl_emotion.s3prl_runner.translation import training_of
 from s3prl_emotion.s3prl_runner.validation import check_settings
 from s3prl_emotion.text.choice import TextChoice
 from s3prl_emotion.upstreams.resolution import resolve

@@ -15,26 +15,23 @@ from s3prl_emotion.downstream.settings import check_warmup
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment.aggregation import aggregate_folds
 from s3prl_emotion.experiment.checkpoint import score_best
-from s3prl_emotion.experiment.classical import Statistics, run_classical
-from s3prl_emotion.experiment.classical_plan import check_classical, is_classical
-from s3prl_emotion.experiment.division import SplitCache, load_splits, log_score
-from s3prl_emotion.experiment.identity import identity_of
+from s3prl_emotion.experiment.classical import Statistics, check_classical, is_classical, run_classical
 from s3prl_emotion.experiment.initialisation import head_of, pin_head
-from s3prl_emotion.experiment.kept import pin_upstream
+from s3prl_emotion.experiment.provenance import identity_of, pin_upstream
 from s3prl_emotion.experiment.request import Request, resolve_request
+from s3prl_emotion.experiment.splits import SplitCache, check_texts, load_splits, log_score, put_texts
 from s3prl_emotion.experiment.states import stored_states
-from s3prl_emotion.experiment.texts import check_texts, put_texts
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.plan import RunPlan
 from s3prl_emotion.runs.results import Results
 from s3prl_emotion.s3prl_runner import launch
+from s3prl_emotion.s3prl_runner.arguments import counted, namespace
 from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
 from s3prl_emotion.s3prl_runner.fine_tuning import check_fine_tuning
-from s3prl_emotion.s3prl_runner.initialisation import check_pretrained_head
 from s3prl_emotion.s3prl_runner.selection import check_has_frames, check_upstream
-from s3prl_emotion.s3prl_runner.translation import counted, namespace
+from s3prl_emotion.s3prl_runner.training_files import check_pretrained_head
 from s3prl_emotion.upstreams.per_fold import folds_of, is_per_fold, of_fold
 
 logger = logging.getLogger(__name__)

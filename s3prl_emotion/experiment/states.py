@@ -7,9 +7,9 @@ from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.features.forms import Form
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.runs.plan import TrainingSpec
+from s3prl_emotion.s3prl_runner.arguments import namespace
 from s3prl_emotion.s3prl_runner.cache import CacheOptions, open_cache
 from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
-from s3prl_emotion.s3prl_runner.translation import namespace
 from s3prl_emotion.s3prl_runner.unbatched import UnbatchedUpstream
 from s3prl_emotion.text.choice import text_of
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
@@ -32,8 +32,8 @@ def stored_states(
     cached = open_cache(args, manifest, options, checkpoints, _form(training), preparation)
     text = downstream_kind(training.downstream).model(training.settings.expert).text
     if text is not None and not text.trainable:
+        from s3prl_emotion.text.encoder import stored_texts
         from s3prl_emotion.text.loading import open_encoder  # which loads transformers
-        from s3prl_emotion.text.states import stored_texts
 
         opened = open_encoder(text.encoder, text.max_tokens)
         said = [text_of(item) for item in manifest.utterances]

@@ -1,8 +1,4 @@
-"""Many runs over one store of hidden states: upstreams x heads x seeds x learning rates.
-
-The learning rate is chosen in each fold, and for each seed, by that fold's own dev figure: a rate chosen over all folds
-would have seen, in their dev sets, the speakers that other folds test on.
-"""
+"""Sweeps: upstreams x heads x seeds x learning rates, and layers one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +12,9 @@ from pathlib import Path
 
 from s3prl_emotion.classical import classifier_of
 from s3prl_emotion.errors import ConfigError, EmotionError, RunError
+from s3prl_emotion.evaluation.runs import OfLayer, in_order
 from s3prl_emotion.evaluation.summary import summarise_again
+from s3prl_emotion.experiment.classical import count_layers
 from s3prl_emotion.experiment.deviations import rate_tag
 from s3prl_emotion.experiment.jobs import Job, run_jobs
 from s3prl_emotion.experiment.request import DEFAULT_SEED, Request
@@ -25,6 +23,12 @@ from s3prl_emotion.protocols.integrity import MADE
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction
 from s3prl_emotion.runs.results import Results, RunSettings, read_results
+
+# Many runs over one store of hidden states: upstreams x heads x seeds x learning rates.
+#
+# The learning rate is chosen in each fold, and for each seed, by that fold's own dev figure: a rate chosen over all
+# folds
+# would have seen, in their dev sets, the speakers that other folds test on.
 
 SUPERB_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """The learning rates that SUPERB allows to choose from (Yang et al., Interspeech 2021)."""
@@ -182,3 +186,34 @@ def _write(
     write_atomically(folder.rates, json.dumps(table, indent=1) + "\n")
     folder.write_scores(results, predictions)
     return folder.path
+
+
+def layer_by_layer(request: Request, grid: Grid) -> list[OfLayer]:
+    """Fit and score a grid of classical models on each layer of their upstreams; what is finished is not done again.
+
+    Args:
+        request: what all share
+        grid: upstreams, classifiers and seeds
+
+    Returns:
+        by upstream, classifier and seed, then layer
+
+    Raises:
+        EmotionError: as :func:`~s3prl_emotion.experiment.sweep.sweep`
+    """
+    layers = {}
+    for upstream in grid.upstreams:
+        count = count_layers(at_point(request, upstream, grid.downstreams[0], grid.seeds[0]))
+        for layer, downstream, seed in product(range(count), grid.downstreams, grid.seeds):
+            choice = dataclasses.replace(request.classical, layers=str(layer))
+            point = at_point(dataclasses.replace(request, classical=choice), upstream, downstream, seed)
+            layers[Job(f"{upstream} {downstream} layer {layer}", point).key] = layer, point
+    points = [Job(name, point) for (name, _), (_, point) in layers.items()]
+    worked = run_jobs(points, strict=True)
+    worked.raise_failures(len(points))
+    return in_order(
+        [
+            OfLayer(layers[key][0], folder, read_results(RunFolder(folder).results))
+            for key, folder in worked.finished.items()
+        ]
+    )

@@ -13,8 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3prl_emotion.audio import waveform_key
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.extraction import writing
-from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.ragged import RaggedBatch
+from s3prl_emotion.features.ragged import LayerSum, RaggedBatch
 from s3prl_emotion.features.store import DamagedEntry, Store
 from s3prl_emotion.features.writing import Writer
 

@@ -1,4 +1,4 @@
-"""Writing and reading an exported folder, see :mod:`s3prl_emotion.inference.format`."""
+"""Writing and reading an exported folder, see :mod:`s3prl_emotion.inference.export_files`."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.summary import versions
 from s3prl_emotion.files import check_safetensors, clean_up, stale, sync, temporary_beside, write_atomically
-from s3prl_emotion.inference.card import model_card
-from s3prl_emotion.inference.format import (
+from s3prl_emotion.inference.export_files import (
     CARD_FILE,
     CONFIG_FILE,
     FILES,
@@ -37,6 +36,7 @@ from s3prl_emotion.inference.format import (
     ExportedText,
     ExportedUpstream,
     Features,
+    model_card,
 )
 from s3prl_emotion.inference.parts import FoldParts, Parts
 from s3prl_emotion.mapping import to_mapping

@@ -11,7 +11,7 @@ from typing import Any
 
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.inference.export import is_export, read_export
-from s3prl_emotion.inference.format import FILES
+from s3prl_emotion.inference.export_files import FILES
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from s3prl_emotion.audio.preparation import WHOLE, Preparation
 from s3prl_emotion.classical import Choice
-from s3prl_emotion.classical._model import Model
+from s3prl_emotion.classical.model import Model
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.runs.results import Results
-from s3prl_emotion.upstreams.ref import UpstreamOrigin, UpstreamRef
+from s3prl_emotion.upstreams.reference import UpstreamOrigin, UpstreamRef
 
 
 @dataclass(frozen=True)

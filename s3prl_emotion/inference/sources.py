@@ -11,11 +11,11 @@ from torch import Tensor
 
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.classical import PREFIX, classifier_of
-from s3prl_emotion.classical._file import MODEL_FILE, read_model
+from s3prl_emotion.classical.model import MODEL_FILE, read_model
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.downstream.config import fold_number
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.experiment.brought import warn_of_plugin_changes
+from s3prl_emotion.experiment.provenance import warn_of_plugin_changes
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.inference.export import is_export, read_export
 from s3prl_emotion.inference.parts import FoldParts, Parts, UpstreamUse
@@ -28,7 +28,7 @@ from s3prl_emotion.runs.results import read_results
 from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
 from s3prl_emotion.text.settings import ENCODER_SHA256, REVISION, TextConfig
-from s3prl_emotion.upstreams.ref import UpstreamOrigin, UpstreamRef
+from s3prl_emotion.upstreams.reference import UpstreamOrigin, UpstreamRef
 
 logger = logging.getLogger(__name__)
 

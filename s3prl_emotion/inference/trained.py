@@ -1,12 +1,13 @@
-"""A trained head on its upstream, for any audio."""
+"""A trained run as a recogniser of emotion in any audio."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,22 +16,159 @@ from tqdm import tqdm
 
 from s3prl_emotion.audio import SAMPLE_RATE_HZ, AudioError
 from s3prl_emotion.audio.preparation import Preparation
+from s3prl_emotion.classical import Choice
+from s3prl_emotion.classical.model import Model, vectors
+from s3prl_emotion.downstream.config import ModelConfig
+from s3prl_emotion.downstream.head import Head
+from s3prl_emotion.downstream.weights import load_weights
 from s3prl_emotion.errors import RunError
+from s3prl_emotion.features.ragged import LayerSum, pack
 from s3prl_emotion.inference.export import write_export
-from s3prl_emotion.inference.format import Features
-from s3prl_emotion.inference.heads import build_head
-from s3prl_emotion.inference.parts import Parts
-from s3prl_emotion.inference.recognition import Recognition
+from s3prl_emotion.inference.export_files import Features
+from s3prl_emotion.inference.parts import FoldParts, Parts
 from s3prl_emotion.inference.sources import read_parts
 from s3prl_emotion.s3prl_runner.arguments import resolve_device
 from s3prl_emotion.s3prl_runner.building import build_frozen, register_on_hub
 from s3prl_emotion.s3prl_runner.registration import register
-from s3prl_emotion.s3prl_runner.selection import check_upstream, probe_waveform, states
+from s3prl_emotion.s3prl_runner.selection import check_upstream, over_time, probe_waveform, states
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES
 from s3prl_emotion.upstreams.per_fold import is_per_fold, ref_of_fold
-from s3prl_emotion.upstreams.ref import Places
+from s3prl_emotion.upstreams.reference import Places
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 from s3prl_emotion.upstreams.verification import check_same_name, verified, verify
+
+Answers = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""States ``(layers, frames, width)`` of a recording, and what is said in it ``(1, text_size)`` for heads that read it,
+to probabilities ``(classes,)`` and frame weights ``(frames,)``.
+"""
+
+
+def build_head(parts: Parts, fold: FoldParts, layers: int, width: int, device: str, text_size: int = 0) -> Answers:
+    """The head of a fold on a device.
+
+    Args:
+        parts: of the run
+        fold: of ``parts``
+        layers: of the upstream
+        width: of its frames
+        device: where to
+        text_size: of the vector of what is said; 0 for heads that read nothing
+
+    Raises:
+        RunError: if head and upstream do not fit each other
+    """
+    if fold.classical is not None and parts.choice is not None:
+        return _classical(fold.classical, parts.choice, fold.number, parts.upstream.name, layers, width)
+    if parts.model is None:
+        raise RunError(f"fold {fold.number}: holds neither a head nor a classical model")
+    return _neural(parts, parts.model, fold, (layers, width, text_size), device)
+
+
+def _neural(parts: Parts, model: ModelConfig, fold: FoldParts, sizes: tuple[int, int, int], device: str) -> Answers:
+    layers, width, text_size = sizes
+    learned = 1 if fold.layer_weights is None else len(fold.layer_weights)
+    if learned != layers:
+        raise RunError(
+            f"fold {fold.number} has weights for {learned} layers, and {parts.upstream.name} gives "
+            f"{layers}: it is not the upstream that the head was trained on"
+        )
+    layer_sum = LayerSum(layers, parts.use.normalize)
+    head = Head(width, len(parts.labels), model, text_size)
+    try:
+        if fold.layer_weights is not None:
+            load_weights(layer_sum, {"weights": fold.layer_weights})
+        load_weights(head, fold.head)
+    except RuntimeError as error:
+        raise RunError(
+            f"fold {fold.number}: its parameters do not fit a head on {parts.upstream.name} (width "
+            f"{width}): {' '.join(str(error).split())[:300]}"
+        ) from error
+    for module in (layer_sum, head):
+        module.to(device).eval().requires_grad_(False)
+
+    def answer(block: Tensor, said: Tensor | None) -> tuple[Tensor, Tensor]:
+        features = pack([layer_sum([block])])
+        return head(features, said)[0].float().softmax(dim=-1), head.frame_weights(features)[0].float()
+
+    return answer
+
+
+def _classical(model: Model, choice: Choice, fold: int, upstream: str, layers: int, width: int) -> Answers:
+    def features(block: Tensor) -> Tensor:
+        return over_time(block, choice.statistics).cpu()
+
+    given = vectors(features(torch.zeros(layers, 1, width))[None].numpy(), choice).shape[1]
+    if given != model.width:
+        raise RunError(
+            f"fold {fold} was fitted on {model.width} features, and {upstream} gives {given}: it is not the upstream "
+            "that the model was fitted on"
+        )
+
+    def answer(block: Tensor, said: Tensor | None) -> tuple[Tensor, Tensor]:
+        probabilities = model.probabilities(vectors(features(block)[None].numpy(), choice))[0]
+        frames = block.shape[1]
+        return torch.from_numpy(probabilities).float(), torch.full((frames,), 1 / frames)
+
+    return answer
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Emotion probabilities and frame weights of one recording.
+
+    Frame ``i`` begins at ``start_s + i / frame_rate_hz`` seconds of the file. How far it reaches depends on the
+    upstream: one frame of a transformer has seen the whole recording.
+    """
+
+    file: str | None  # as it was given; None for an array
+    predicted: str  # the label with the highest probability
+    probabilities: dict[str, float]  # per label, in the order of the classes; they sum to 1
+    frame_weights: tuple[float, ...]  # share of each frame in the pooled vector; they sum to 1
+    frame_rate_hz: float
+    duration_s: float  # of the whole recording
+    start_s: float = 0.0  # where the first frame begins; after 0 where digital zeros were left out
+    text: str | None = None  # what is said, as given or heard; None where the heads do not read it
+
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        """Where each frame begins, in seconds."""
+        return tuple(self.start_s + index / self.frame_rate_hz for index in range(len(self.frame_weights)))
+
+    def strongest_second(self) -> tuple[float, float, float] | None:
+        """The second with the largest sum of frame weights: its start and end in seconds, and that sum.
+
+        Returns:
+            the first of them if several are equal; everything where there is no more than a second; None where all
+            frames weigh the same, as in mean pooling
+        """
+        weights = np.asarray(self.frame_weights)
+        if np.allclose(weights, weights[0], rtol=1e-4):
+            return None
+        size = min(len(weights), max(1, round(self.frame_rate_hz)))
+        sums = np.convolve(weights, np.ones(size), mode="valid")
+        first = int(sums.argmax())
+        begin = self.start_s + first / self.frame_rate_hz
+        end = min(begin + size / self.frame_rate_hz, self.duration_s)
+        return begin, end, float(min(1.0, sums[first]))
+
+    def as_dict(self, attention: bool = False) -> dict[str, Any]:
+        """What JSON can hold, with the frame weights if ``attention``."""
+        row: dict[str, Any] = {
+            "file": self.file,
+            "predicted": self.predicted,
+            "probabilities": self.probabilities,
+            "duration_s": self.duration_s,
+        }
+        if self.text is not None:
+            row["text"] = self.text
+        if attention:
+            row |= {
+                "frame_rate_hz": self.frame_rate_hz,
+                "start_s": self.start_s,
+                "frame_weights": list(self.frame_weights),
+            }
+        return row
+
 
 if TYPE_CHECKING:
     from s3prl_emotion.inference.transcripts import TranscriptSource

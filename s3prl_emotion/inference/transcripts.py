@@ -17,7 +17,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.inference.parts import Parts
 from s3prl_emotion.text.loading import open_encoder
 from s3prl_emotion.text.recognition import SpeechRecogniser
-from s3prl_emotion.text.transcription import read_transcription
+from s3prl_emotion.text.transcripts import read_transcription
 
 
 class TranscriptSource:

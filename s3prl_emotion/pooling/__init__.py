@@ -23,7 +23,7 @@ One public file per pooling; its name in a configuration is the name it register
 
 from __future__ import annotations
 
-from s3prl_emotion.pooling._base import Pooling
+from s3prl_emotion.pooling.base import Pooling
 from s3prl_emotion.registry import Registry
 
 poolings: Registry[type[Pooling]] = Registry("pooling", "s3prl_emotion.pooling")

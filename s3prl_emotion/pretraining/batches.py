@@ -17,7 +17,7 @@ from torch import Tensor
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.masks import RULES, MaskSettings
+from s3prl_emotion.pretraining.objective import RULES, MaskSettings
 from s3prl_emotion.pretraining.settings import BatchSettings
 
 _DRAWS = {"epoch": 1, "crop": 2, "mask": 3, "dropout": 4, "dev": 5, "pairs": 6}  # streams that must not meet

@@ -22,12 +22,19 @@ from torch import Tensor
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.interruption import check, deferred
 from s3prl_emotion.pretraining.batches import DEV_STEP, generator
-from s3prl_emotion.pretraining.checkpoints import save
-from s3prl_emotion.pretraining.log import ProgressBar, TrainingLog
-from s3prl_emotion.pretraining.processes import any_asked, sum_gradients, summed
 from s3prl_emotion.pretraining.settings import Schedule
-from s3prl_emotion.pretraining.state import TrainerState, restore_state, save_state
 from s3prl_emotion.pretraining.task import BatchSource, LossSums, P, Task
+from s3prl_emotion.pretraining.trainer_state import (
+    ProgressBar,
+    TrainerState,
+    TrainingLog,
+    any_asked,
+    restore_state,
+    save,
+    save_state,
+    sum_gradients,
+    summed,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +52,7 @@ class Loop(Generic[P]):
         settings: of the training
         folder: for checkpoints, ``history.jsonl`` and TensorBoard's events
         seed: of the run
-        accelerator: from :func:`~s3prl_emotion.pretraining.processes.make_accelerator`
+        accelerator: from :func:`~s3prl_emotion.pretraining.trainer_state.make_accelerator`
         name: for messages
     """
 

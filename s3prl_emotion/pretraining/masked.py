@@ -15,15 +15,14 @@ from s3prl_emotion.audio.preparation import WHOLE
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.pretraining.batches import Batches, Clip, ClipCrop, split_files
-from s3prl_emotion.pretraining.checkpoints import load
 from s3prl_emotion.pretraining.clustering import unigram_accuracy
 from s3prl_emotion.pretraining.hubert import Base, new_folder, read_base, seeded, write_model
 from s3prl_emotion.pretraining.labels import PseudoLabels, check_labels
 from s3prl_emotion.pretraining.loop import BEST, Loop
-from s3prl_emotion.pretraining.masks import MaskSettings, fewest_frames
-from s3prl_emotion.pretraining.objective import MaskedPrediction
+from s3prl_emotion.pretraining.objective import MaskedPrediction, MaskSettings, fewest_frames
 from s3prl_emotion.pretraining.settings import MaskedPredictionConfig
 from s3prl_emotion.pretraining.task import LossSums, Task
+from s3prl_emotion.pretraining.trainer_state import load
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ def train(
         settings: of the training
         seed: of batches, crops, masks, dropout and the head's weights
         folder: the stage's
-        accelerator: from :func:`~s3prl_emotion.pretraining.processes.make_accelerator`
+        accelerator: from :func:`~s3prl_emotion.pretraining.trainer_state.make_accelerator`
         name: for messages
 
     Returns:

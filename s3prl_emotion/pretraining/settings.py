@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from s3prl_emotion.config import check_plain, from_mapping, read_yaml, shown
 from s3prl_emotion.errors import ConfigError, suggest
-from s3prl_emotion.pretraining.masks import MaskSettings
+from s3prl_emotion.pretraining.objective import MaskSettings
 
 D = TypeVar("D")
 
@@ -139,7 +139,7 @@ class MaskedPredictionConfig(Schedule):
 
 @dataclass(frozen=True)
 class KMeansSettings:
-    """scikit-learn's MiniBatchKMeans, see :mod:`s3prl_emotion.pretraining.kmeans`."""
+    """scikit-learn's MiniBatchKMeans, see :mod:`s3prl_emotion.pretraining.clustering`."""
 
     n_init: int = 20
     max_iter: int = 100  # passes over the frames

@@ -19,9 +19,9 @@ from s3prl_emotion.corpora.spelling import likely
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.protocols._parts import FoldPart, PretrainingPart, voices
+from s3prl_emotion.protocols.behaviour import declared
 from s3prl_emotion.protocols.matching import UtteranceKeys, facts
 from s3prl_emotion.protocols.protocol import Protocol
-from s3prl_emotion.protocols.record import declared
 from s3prl_emotion.protocols.split import Folds
 
 LEAK = "leak"

@@ -17,7 +17,7 @@ from s3prl_emotion.config import Reading, from_mapping, shown
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.files import parse_json, write_atomically
 from s3prl_emotion.mapping import GIVEN, LATER, REST, Check, gathers, to_mapping
-from s3prl_emotion.runs._values import (
+from s3prl_emotion.runs.record import (
     Fraction,
     Interval,
     Labels,

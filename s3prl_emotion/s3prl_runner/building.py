@@ -16,7 +16,7 @@ from s3prl_emotion.s3prl_runner.upstream_registry import hub, register_upstream,
 from s3prl_emotion.upstreams import code
 from s3prl_emotion.upstreams.explanation import explained, not_built
 from s3prl_emotion.upstreams.names import check_reads
-from s3prl_emotion.upstreams.ref import UpstreamRef
+from s3prl_emotion.upstreams.reference import UpstreamRef
 from s3prl_emotion.upstreams.trust import is_trusting, name_here, trusted_checkpoints
 
 

@@ -25,8 +25,8 @@ from s3prl_emotion.features.store import StoreKey, StoreShape
 from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.random_state import preserved_random_state
 from s3prl_emotion.s3prl_runner.building import build, ref_of
-from s3prl_emotion.s3prl_runner.probing import behaviour, source_sha256
 from s3prl_emotion.s3prl_runner.selection import check_selection, probe_states, rate_of, states
+from s3prl_emotion.s3prl_runner.unbatched import behaviour, source_sha256
 
 logger = logging.getLogger(__name__)
 

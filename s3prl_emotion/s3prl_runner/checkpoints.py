@@ -17,9 +17,8 @@ from s3prl_emotion.config import shown
 from s3prl_emotion.downstream.optimizer import MAX_LEARNING_RATE
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.files import UNREADABLE
-from s3prl_emotion.s3prl_runner.arguments import ARGUMENTS, check_arguments
+from s3prl_emotion.s3prl_runner.arguments import ARGUMENTS, check_arguments, mapping, training_of
 from s3prl_emotion.s3prl_runner.registration import register
-from s3prl_emotion.s3prl_runner.translation import mapping, training_of
 from s3prl_emotion.s3prl_runner.upstream_registry import is_upstream
 from s3prl_emotion.s3prl_runner.validation import check_settings
 from s3prl_emotion.upstreams.files import imported

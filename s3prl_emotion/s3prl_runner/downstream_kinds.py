@@ -20,7 +20,7 @@ from s3prl_emotion.protocols.split import Folds
 from s3prl_emotion.runs.folder import FOLDS, MANIFEST, FoldFolder, RunFolder
 from s3prl_emotion.s3prl_runner import stock
 from s3prl_emotion.s3prl_runner.registration import STOCK_DOWNSTREAMS
-from s3prl_emotion.s3prl_runner.stock_config import StockExpert, plain_stock_expert, read_stock_expert
+from s3prl_emotion.s3prl_runner.stock import StockExpert, plain_stock_expert, read_stock_expert
 
 Rows = list[list[float]]
 """Class probabilities, one row per scored utterance."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.downstream.config import FinetuneConfig
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.pretraining.masks import MaskSettings, transformers_mask
+from s3prl_emotion.pretraining.objective import MaskSettings, transformers_mask
 from s3prl_emotion.random_state import preserved_random_state
 from s3prl_emotion.s3prl_runner.building import build, ref_of
 

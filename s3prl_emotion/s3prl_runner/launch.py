@@ -19,10 +19,10 @@ from s3prl_emotion.features.upstream import CachedUpstream
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.random_state import seed_everything
 from s3prl_emotion.runs.plan import TrainingSpec
+from s3prl_emotion.s3prl_runner.arguments import mapping, namespace
 from s3prl_emotion.s3prl_runner.checkpoints import newest_checkpoint
 from s3prl_emotion.s3prl_runner.downstream_kinds import Rows, downstream_kind
 from s3prl_emotion.s3prl_runner.registration import register
-from s3prl_emotion.s3prl_runner.translation import mapping, namespace
 from s3prl_emotion.s3prl_runner.unbatched import UnbatchedUpstream
 
 logger = logging.getLogger(__name__)

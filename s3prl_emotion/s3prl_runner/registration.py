@@ -66,7 +66,7 @@ def _found_later(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module 's3prl.hub' has no attribute {name!r}")
     from s3prl_emotion.s3prl_runner.building import register_on_hub  # loads torch
-    from s3prl_emotion.upstreams.dropin import dropin_upstreams
+    from s3prl_emotion.upstreams.reference import dropin_upstreams
     from s3prl_emotion.upstreams.resolution import resolve
 
     try:

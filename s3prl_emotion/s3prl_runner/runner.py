@@ -10,7 +10,7 @@
 - a signal that ends the process waits for the end of a step, and leaves a checkpoint of it;
 - ``--device cpu`` works on a machine that has a GPU;
 - an upstream is fine-tuned as ``finetune`` says (:mod:`s3prl_emotion.s3prl_runner.fine_tuning`);
-- a head may start from pretrained weights (:mod:`s3prl_emotion.s3prl_runner.initialisation`);
+- a head may start from pretrained weights (:mod:`s3prl_emotion.s3prl_runner.training_files`);
 - what S3PRL prints goes to a file beside the checkpoints;
 - progress bars of single epochs and evaluations disappear when done, and none are drawn into a log file.
 """
@@ -36,13 +36,16 @@ from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
 from s3prl_emotion.interruption import asked, check, deferred
 from s3prl_emotion.random_state import preserved_random_state, seed_everything
 from s3prl_emotion.s3prl_runner.building import check_interface
-from s3prl_emotion.s3prl_runner.checkpoint_io import atomic_checkpoints, truncate_logs
 from s3prl_emotion.s3prl_runner.checkpoints import check_optimizer, check_scheduler
 from s3prl_emotion.s3prl_runner.fine_tuning import fine_tune
-from s3prl_emotion.s3prl_runner.initialisation import load_pretrained_head
-from s3prl_emotion.s3prl_runner.output import kept_output
 from s3prl_emotion.s3prl_runner.registration import STOCK_DOWNSTREAMS
 from s3prl_emotion.s3prl_runner.selection import check_selection, probe_states, rate_of
+from s3prl_emotion.s3prl_runner.training_files import (
+    atomic_checkpoints,
+    kept_output,
+    load_pretrained_head,
+    truncate_logs,
+)
 from s3prl_emotion.s3prl_runner.unbatched import UnbatchedUpstream
 from s3prl_emotion.s3prl_runner.validation import FAILURES, check_run
 from s3prl_emotion.upstreams.explanation import explained, not_built

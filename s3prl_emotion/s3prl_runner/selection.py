@@ -15,9 +15,9 @@ from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.features.forms import Form
 from s3prl_emotion.s3prl_runner.upstream_registry import registered_upstreams, upstream_names, upstreams
-from s3prl_emotion.upstreams.dropin import dropin_upstreams
 from s3prl_emotion.upstreams.explanation import explained
 from s3prl_emotion.upstreams.names import check_name, check_reads, unknown
+from s3prl_emotion.upstreams.reference import dropin_upstreams
 from s3prl_emotion.upstreams.requirements import check_requirements, is_per_utterance
 
 TOLERANCE_FRAMES = 5  # S3PRL's: features and waveform may differ by fewer frames

@@ -37,10 +37,9 @@ from s3prl_emotion.downstream.optimizer import as_number, is_like
 from s3prl_emotion.downstream.settings import DownstreamConfig, FoldInputs, read_settings
 from s3prl_emotion.errors import ConfigError, UpstreamError, suggest
 from s3prl_emotion.random_state import preserved_random_state
-from s3prl_emotion.s3prl_runner.arguments import check_arguments
+from s3prl_emotion.s3prl_runner.arguments import check_arguments, mapping
 from s3prl_emotion.s3prl_runner.downstream_kinds import downstream_kind
 from s3prl_emotion.s3prl_runner.registration import downstream_configs, register
-from s3prl_emotion.s3prl_runner.translation import mapping
 from s3prl_emotion.s3prl_runner.upstream_registry import registered_upstreams, upstream_names
 
 FAILURES = (

@@ -13,8 +13,7 @@ from typing import Any
 from s3prl_emotion.corpora.manifest import Manifest, Utterance
 from s3prl_emotion.errors import CorpusError, RunError
 from s3prl_emotion.text.mutual_information import text_information
-from s3prl_emotion.text.transcription import PATTERN, Transcription, read_transcription
-from s3prl_emotion.text.word_errors import word_error_rate
+from s3prl_emotion.text.transcripts import PATTERN, Transcription, read_transcription, word_error_rate
 
 logger = logging.getLogger(__name__)
 

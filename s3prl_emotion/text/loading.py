@@ -19,7 +19,7 @@ from s3prl_emotion.files import checkpoint_sha256, parse_json
 from s3prl_emotion.upstreams.files import check_numbers, misfit, say_left_out
 from s3prl_emotion.upstreams.hub import TOKENIZER_FILES, is_hub_id, snapshot, snapshot_source
 from s3prl_emotion.upstreams.pretrained import filled, first_line, quiet, read_settings, skeleton
-from s3prl_emotion.upstreams.ref import UpstreamOrigin
+from s3prl_emotion.upstreams.reference import UpstreamOrigin
 from s3prl_emotion.upstreams.trust import reading_upstream
 from s3prl_emotion.upstreams.weights import own_part, read_weights, weight_files
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from s3prl_emotion.text.word_errors import normalise_words
+from s3prl_emotion.text.transcripts import normalise_words
 
 REPEATED = 2.0
 """Utterances to a sentence, at least, for the figure to say anything; the bound is ours."""
@@ -53,7 +53,7 @@ def text_information(texts: Sequence[str], labels: Sequence[str]) -> TextInforma
     .. math:: I = \sum_{s,l} p_{sl} \log_2 \frac{p_{sl}}{p_s p_l} - \frac{(|S| - 1)(|L| - 1)}{2 N \ln 2},
 
     not below 0 and not above the label's entropy. Sentences are equal if their words are, see
-    :func:`~s3prl_emotion.text.word_errors.normalise_words`.
+    :func:`~s3prl_emotion.text.transcripts.normalise_words`.
     """
     said = [" ".join(normalise_words(text)) for text in texts]
     pairs, sentences, emotions = Counter(zip(said, labels, strict=True)), Counter(said), Counter(labels)

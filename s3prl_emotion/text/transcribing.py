@@ -18,8 +18,16 @@ from s3prl_emotion.files import append, write_atomically
 from s3prl_emotion.interruption import check, deferred
 from s3prl_emotion.locks import HeldError, exclusive
 from s3prl_emotion.text.recognition import SpeechRecogniser
-from s3prl_emotion.text.transcription import FORMAT, VERSION, Header, Transcription, TranscriptRow, read_transcription
-from s3prl_emotion.text.word_errors import normalise_words, word_error_rate
+from s3prl_emotion.text.transcripts import (
+    FORMAT,
+    VERSION,
+    Header,
+    Transcription,
+    TranscriptRow,
+    normalise_words,
+    read_transcription,
+    word_error_rate,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_emotion.errors import EmotionError, UpstreamError, message_of
-from s3prl_emotion.upstreams.dropin import CODE_SUFFIX
+from s3prl_emotion.upstreams.reference import CODE_SUFFIX
 from s3prl_emotion.upstreams.trust import is_trusting
 
 REFUSAL = "Python code, which is executed with your rights: read it first, then allow it with --trust-checkpoint"

@@ -10,9 +10,9 @@ from typing import Any
 
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.upstreams.bounds import check_settings_sizes
-from s3prl_emotion.upstreams.dropin import FILE_SUFFIXES
 from s3prl_emotion.upstreams.expressions import check_expressions
 from s3prl_emotion.upstreams.files import first_keys, load, unwrapped
+from s3prl_emotion.upstreams.reference import FILE_SUFFIXES
 
 SAMPLE_RATE = 16000
 

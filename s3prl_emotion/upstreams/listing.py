@@ -16,8 +16,8 @@ from s3prl_emotion.plugins import plugin_of
 from s3prl_emotion.published import canonical_upstream
 from s3prl_emotion.s3prl_runner import upstream_registry
 from s3prl_emotion.upstreams import code
-from s3prl_emotion.upstreams.dropin import dropin_upstreams
 from s3prl_emotion.upstreams.metadata import CheckpointFacts
+from s3prl_emotion.upstreams.reference import dropin_upstreams
 from s3prl_emotion.upstreams.trust import reading_upstream
 
 # Hidden states, width, frames per second and millions of parameters. A test runs the first four; the others follow from

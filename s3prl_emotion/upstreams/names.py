@@ -30,8 +30,8 @@ def check_name(name: str) -> None:
     Raises:
         UpstreamError: if it is none, with names that resemble it
     """
-    from s3prl_emotion.upstreams.dropin import dropin_upstreams
     from s3prl_emotion.upstreams.hub import is_hub_id
+    from s3prl_emotion.upstreams.reference import dropin_upstreams
 
     if name.strip() in ("", os.curdir, os.pardir):
         raise UpstreamError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import checkpoint_sha256, parse_json
-from s3prl_emotion.upstreams.ref import UpstreamRef
+from s3prl_emotion.upstreams.reference import UpstreamRef
 
 INDEX = "pretraining.json"
 

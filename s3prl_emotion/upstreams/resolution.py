@@ -13,9 +13,8 @@ from pathlib import Path
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.s3prl_runner.upstream_registry import is_taken, upstream_names
 from s3prl_emotion.upstreams import code, names
-from s3prl_emotion.upstreams.dropin import dropin_upstreams, name_of
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot, snapshot_source
-from s3prl_emotion.upstreams.ref import UpstreamOrigin, UpstreamRef
+from s3prl_emotion.upstreams.reference import UpstreamOrigin, UpstreamRef, dropin_upstreams, name_of
 from s3prl_emotion.upstreams.trust import is_trusting, reading_upstream
 
 logger = logging.getLogger(__name__)

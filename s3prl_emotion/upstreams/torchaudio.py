@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_emotion.errors import UpstreamError, suggest
 from s3prl_emotion.safe_yaml import load_yaml
-from s3prl_emotion.upstreams.batching import encoded
 from s3prl_emotion.upstreams.files import check_fit, check_numbers, first_keys, load, say_left_out, unwrapped
+from s3prl_emotion.upstreams.waveform import encoded
 
 _FIRST = "encoder.transformer.layers.0.attention.k_proj.weight"
 _PARTS = ("feature_extractor.", "encoder.")

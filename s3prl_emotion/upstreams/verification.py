@@ -11,10 +11,9 @@ from s3prl_emotion.config import shown
 from s3prl_emotion.errors import RunError, UpstreamError
 from s3prl_emotion.s3prl_runner.guard import TAKES_CHECKPOINT
 from s3prl_emotion.s3prl_runner.upstream_registry import registered_upstreams, upstream_names
-from s3prl_emotion.upstreams.dropin import dropin_upstreams
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
-from s3prl_emotion.upstreams.ref import Places, UpstreamOrigin, UpstreamRef
+from s3prl_emotion.upstreams.reference import Places, UpstreamOrigin, UpstreamRef, dropin_upstreams
 from s3prl_emotion.upstreams.resolution import adapter_for
 from s3prl_emotion.upstreams.trust import is_named_here, is_trusting
 

@@ -1,16 +1,31 @@
-"""transformers encoders whose input is the waveform: HuBERT, wav2vec 2.0 and their relatives."""
+"""Waveforms as encoders take them: normalised, batched."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_emotion.upstreams.batching import encoded
 from s3prl_emotion.upstreams.transformers import TransformersEncoder, layers_of
+
+
+def encoded(wavs: list[Tensor], encode: Callable[[list[Tensor]], tuple[Tensor, ...]], alone: bool) -> dict[str, Any]:
+    """An upstream's output: one batch, or, if ``alone``, one utterance at a time where their lengths differ."""
+    if alone and len({len(wav) for wav in wavs}) > 1:
+        states = joined([encode([wav]) for wav in wavs])
+    else:
+        states = encode(wavs)
+    return {"hidden_states": states, "last_hidden_state": states[-1]}
+
+
+def joined(items: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The layers of several utterances, each ``(1, frames_i, features)``, as layers ``(batch, frames, features)``."""
+    return tuple(pad_sequence([item[0] for item in layer], batch_first=True) for layer in zip(*items, strict=True))
+
 
 _PADDING_IS_HARMLESS = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat")
 """With layer normalisation and a mask these give the same features alone and in a batch; others let padding in."""

@@ -11,7 +11,7 @@ import soundfile
 
 from s3prl_emotion.audio import AudioError
 from s3prl_emotion.audio.augmentation import effects
-from s3prl_emotion.audio.augmentation.reverberation import diffuse_response
+from s3prl_emotion.audio.augmentation.transforms import diffuse_response
 from s3prl_emotion.audio.augmenting import DEFAULT, Augmentation
 from s3prl_emotion.errors import ConfigError
 

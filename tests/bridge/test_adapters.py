@@ -220,8 +220,8 @@ def test_a_device_that_is_none(device: str) -> None:
 def test_probes_see_scaling_offsets_thresholds_and_normalisation() -> None:
     """Each change of an adapter's input is far outside the tolerance in at least one of the three waveforms."""
     from s3prl_emotion.features.lookup import TOLERANCE, Probe, probe_distance
-    from s3prl_emotion.s3prl_runner.probing import behaviour
     from s3prl_emotion.s3prl_runner.selection import probe_waveform
+    from s3prl_emotion.s3prl_runner.unbatched import behaviour
 
     def answer(change: Callable[[torch.Tensor], torch.Tensor]) -> Probe:
         def compute(waveform: torch.Tensor) -> torch.Tensor:
@@ -256,8 +256,8 @@ def test_what_another_processor_rounds_otherwise_is_the_same(norm: str, monkeypa
     from transformers import HubertConfig, HubertModel
 
     from s3prl_emotion.features.lookup import TOLERANCE, probe_distance
-    from s3prl_emotion.s3prl_runner.probing import behaviour
     from s3prl_emotion.s3prl_runner.selection import probe_waveform
+    from s3prl_emotion.s3prl_runner.unbatched import behaviour
 
     torch.manual_seed(0)
     stable = norm == "layer"

@@ -21,9 +21,9 @@ from s3prl_emotion.s3prl_runner import upstream_registry
 from s3prl_emotion.s3prl_runner.building import register_on_hub
 from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 from s3prl_emotion.s3prl_runner.selection import check_upstream
-from s3prl_emotion.upstreams import dropin
+from s3prl_emotion.upstreams import reference
 from s3prl_emotion.upstreams.listing import upstream_rows
-from s3prl_emotion.upstreams.ref import UpstreamOrigin, UpstreamRef, place_of
+from s3prl_emotion.upstreams.reference import UpstreamOrigin, UpstreamRef, place_of
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 from s3prl_emotion.upstreams.verification import verify
@@ -56,7 +56,7 @@ def test_a_path_and_other_folders(my_hubert, tmp_path, monkeypatch) -> None:
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "upstreams").rename(elsewhere)
     assert resolve("my_hubert", None, None).checkpoint is None
-    monkeypatch.setenv(dropin.FOLDERS, os.pathsep.join(["nowhere", str(elsewhere)]))
+    monkeypatch.setenv(reference.FOLDERS, os.pathsep.join(["nowhere", str(elsewhere)]))
     assert place_of(resolve("my_hubert", None, None).checkpoint) == str(elsewhere / "my_hubert")
     with pytest.raises(UpstreamError, match=r"-u ./nowhere/x: no such file or folder"):
         resolve("./nowhere/x", None, None)
@@ -91,7 +91,7 @@ def test_what_means_something_else_on_the_hub_is_not_replaced(my_hubert, tmp_pat
 
 def test_two_of_a_name_are_an_error(my_hubert, tmp_path, monkeypatch) -> None:
     shutil.copytree(my_hubert, tmp_path / "more" / "my_hubert")
-    monkeypatch.setenv(dropin.FOLDERS, f"upstreams{os.pathsep}more")
+    monkeypatch.setenv(reference.FOLDERS, f"upstreams{os.pathsep}more")
     with pytest.raises(UpstreamError, match=r"two have that name: upstreams/my_hubert and more/my_hubert"):
         resolve("my_hubert", None, None)
 
@@ -197,7 +197,7 @@ def test_drop_in_run_evaluate(tmp_path, demo_root, my_hubert, monkeypatch, capsy
 
     _in_a_fresh_process(monkeypatch, "my_hubert")
     monkeypatch.chdir(tmp_path.parent)  # another working directory: ./upstreams is not there
-    monkeypatch.setenv(dropin.FOLDERS, "none")
+    monkeypatch.setenv(reference.FOLDERS, "none")
     best = folder / "fold1" / "dev-best.ckpt"
     before = (folder / "fold1" / "predictions.csv").read_text()
     capsys.readouterr()

@@ -15,8 +15,8 @@ from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.s3prl_runner import upstream_registry
 from s3prl_emotion.s3prl_runner.building import register_on_hub
-from s3prl_emotion.upstreams import dropin
-from s3prl_emotion.upstreams.ref import UpstreamRef
+from s3prl_emotion.upstreams import reference
+from s3prl_emotion.upstreams.reference import UpstreamRef
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 from s3prl_emotion.upstreams.verification import verify
@@ -72,7 +72,7 @@ def ran(path: Path) -> bool:
 
 
 def test_it_is_found_and_listed_without_being_executed(energy: Path, capsys) -> None:
-    assert dropin.dropin_upstreams() == {"energy": [Path("upstreams/energy.py")]}
+    assert reference.dropin_upstreams() == {"energy": [Path("upstreams/energy.py")]}
     assert main(["ls", "upstreams"]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("energy "))
     assert "dropped: upstreams/energy.py" in line
@@ -139,7 +139,7 @@ def test_other_weights_beside_it(energy: Path, tmp_path) -> None:
 def test_weights_of_the_same_name_come_first(energy: Path) -> None:
     weights = energy.with_suffix(".pt")
     torch.save({}, weights)
-    assert dropin.dropin_upstreams() == {"energy": [Path("upstreams/energy.pt")]}, (
+    assert reference.dropin_upstreams() == {"energy": [Path("upstreams/energy.pt")]}, (
         "a script beside a checkpoint takes nothing away"
     )
 

@@ -19,7 +19,7 @@ from s3prl_emotion.errors import EmotionError, UpstreamError
 from s3prl_emotion.s3prl_runner import guard, upstream_registry
 from s3prl_emotion.s3prl_runner.building import register_on_hub
 from s3prl_emotion.upstreams import verification
-from s3prl_emotion.upstreams.ref import Places, UpstreamOrigin, UpstreamRef, place_of
+from s3prl_emotion.upstreams.reference import Places, UpstreamOrigin, UpstreamRef, place_of
 from s3prl_emotion.upstreams.resolution import resolve
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 

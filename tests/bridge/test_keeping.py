@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from s3prl_emotion.s3prl_runner import shims
-from s3prl_emotion.s3prl_runner.checkpoint_io import atomic_checkpoints, truncate_logs
+from s3prl_emotion.s3prl_runner.training_files import atomic_checkpoints, truncate_logs
 
 
 def test_lines_of_later_steps_are_dropped(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_s3prls_own_interface_finds_what_is_dropped(my_tiny: Path, tmp_path) -> 
 
 
 def test_a_head_whose_adapter_is_not_installed() -> None:
-    from s3prl_emotion.upstreams.ref import UpstreamRef
+    from s3prl_emotion.upstreams.reference import UpstreamRef
     from s3prl_emotion.upstreams.verification import verify
 
     with pytest.raises(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-from s3prl_emotion.s3prl_runner.output import FILE, kept_output
+from s3prl_emotion.s3prl_runner.training_files import FILE, kept_output
 
 
 def test_lines_of_others_go_to_a_file(tmp_path, capsys) -> None:

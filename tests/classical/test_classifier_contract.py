@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from s3prl_emotion.classical import Classifier, classifier_of, classifiers
-from s3prl_emotion.classical._model import Model, tuned
+from s3prl_emotion.classical.model import Model, tuned
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.evaluation.metrics import ua
 

@@ -11,8 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from s3prl_emotion.classical import Choice
-from s3prl_emotion.classical._file import FORMAT, FittedOn, read_model, write_model
-from s3prl_emotion.classical._model import Model, vectors
+from s3prl_emotion.classical.model import FORMAT, FittedOn, Model, read_model, vectors, write_model
 from s3prl_emotion.errors import ConfigError, RunError
 
 STATISTICS = np.arange(2 * 3 * 2 * 2, dtype=np.float32).reshape(2, 3, 2, 2)  # utterances, layers, mean and std, width

@@ -6,7 +6,7 @@ import pytest
 from reporting.runs import make_run
 
 from s3prl_emotion.cli import main
-from s3prl_emotion.cli._out import check_not_of_a_run
+from s3prl_emotion.cli.output import check_not_of_a_run
 from s3prl_emotion.errors import ConfigError
 
 

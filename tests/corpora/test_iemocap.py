@@ -9,8 +9,8 @@ import random
 import pytest
 
 from s3prl_emotion.corpora import corpora, iemocap
-from s3prl_emotion.corpora._iemocap_names import session_of, speaker_of
 from s3prl_emotion.corpora.iemocap import IEMOCAP_LABELS
+from s3prl_emotion.corpora.superb_metadata import session_of, speaker_of
 from s3prl_emotion.errors import CorpusError
 from s3prl_emotion.protocols import make_folds
 

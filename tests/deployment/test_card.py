@@ -15,8 +15,15 @@ from reporting.runs import make_run
 from s3prl_emotion.config import from_mapping
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.inference.card import model_card
-from s3prl_emotion.inference.format import FORMAT, VERSION, CorpusFacts, ExportConfig, ExportedUpstream, Features
+from s3prl_emotion.inference.export_files import (
+    FORMAT,
+    VERSION,
+    CorpusFacts,
+    ExportConfig,
+    ExportedUpstream,
+    Features,
+    model_card,
+)
 from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.results import results_of
 

@@ -19,7 +19,7 @@ from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.inference import export as module
 from s3prl_emotion.inference.trained import EmotionRecogniser
-from s3prl_emotion.upstreams.ref import UpstreamOrigin
+from s3prl_emotion.upstreams.reference import UpstreamOrigin
 
 
 def _load(source, **options) -> EmotionRecogniser:

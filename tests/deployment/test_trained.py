@@ -21,9 +21,8 @@ from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.errors import RunError, UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
 from s3prl_emotion.inference import trained as module
-from s3prl_emotion.inference.recognition import Recognition
-from s3prl_emotion.inference.trained import EmotionRecogniser
-from s3prl_emotion.upstreams.ref import Places, UpstreamOrigin, UpstreamRef, place_of
+from s3prl_emotion.inference.trained import EmotionRecogniser, Recognition
+from s3prl_emotion.upstreams.reference import Places, UpstreamOrigin, UpstreamRef, place_of
 from s3prl_emotion.upstreams.verification import check_same_name, verify
 
 

@@ -18,8 +18,8 @@ from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.downstream.settings import read_expert
 from s3prl_emotion.features.ragged import pack
+from s3prl_emotion.s3prl_runner.arguments import mapping
 from s3prl_emotion.s3prl_runner.registration import STOCK_DOWNSTREAMS, downstream_configs
-from s3prl_emotion.s3prl_runner.translation import mapping
 from s3prl_emotion.s3prl_runner.validation import check_settings
 
 WIDTH, TEXT_WIDTH, CLASSES = 24, 10, 4

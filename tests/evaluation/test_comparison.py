@@ -17,8 +17,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.comparability import not_comparable_runs
 from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.evaluation.paired_tests import corrected_t, mcnemar
-from s3prl_emotion.reporting.comparison_export import comparison_csv, comparison_json
-from s3prl_emotion.reporting.comparison_text import comparison_text
+from s3prl_emotion.reporting.comparison import comparison_csv, comparison_json, comparison_text
 from s3prl_emotion.runs.prediction import read_predictions, write_predictions
 from s3prl_emotion.runs.results import Results, results_of
 

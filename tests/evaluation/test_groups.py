@@ -19,7 +19,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation.groups import Grouping, group_by
 from s3prl_emotion.evaluation.runs import Run, read_run
 from s3prl_emotion.evaluation.seed_groups import SeedGroup
-from s3prl_emotion.reporting.groups import groupings_csv, groupings_text
+from s3prl_emotion.reporting.breakdowns import groupings_csv, groupings_text
 from s3prl_emotion.runs.prediction import read_predictions, write_predictions
 
 LABELS = ("neutral", "happy", "angry", "sad")

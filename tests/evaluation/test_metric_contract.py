@@ -16,7 +16,7 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.evaluation import metrics
 from s3prl_emotion.evaluation.metrics import Measure, Rate, Rates
-from s3prl_emotion.evaluation.rescore import recompute
+from s3prl_emotion.evaluation.runs import recompute
 from s3prl_emotion.published import superb_rows
 from s3prl_emotion.reporting import results_table
 from s3prl_emotion.runs.prediction import Prediction

@@ -18,7 +18,7 @@ from s3prl_emotion.published import (
     paper_rows,
     superb_rows,
 )
-from s3prl_emotion.reporting.comparison_text import comparison_text
+from s3prl_emotion.reporting.comparison import comparison_text
 from s3prl_emotion.runs.results import Results, read_results
 
 

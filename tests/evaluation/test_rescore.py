@@ -13,7 +13,7 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.evaluation import summarise
-from s3prl_emotion.evaluation.rescore import recompute
+from s3prl_emotion.evaluation.runs import recompute
 from s3prl_emotion.mapping import to_mapping
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.prediction import Prediction, read_predictions, write_predictions

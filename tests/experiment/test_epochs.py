@@ -14,9 +14,9 @@ from s3prl_emotion.config import from_mapping, read_yaml
 from s3prl_emotion.downstream.config import RunnerConfig
 from s3prl_emotion.downstream.settings import said_last
 from s3prl_emotion.errors import ConfigError
+from s3prl_emotion.s3prl_runner.arguments import mapping
 from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 from s3prl_emotion.s3prl_runner.registration import downstream_configs
-from s3prl_emotion.s3prl_runner.translation import mapping
 from s3prl_emotion.s3prl_runner.validation import check_settings
 
 

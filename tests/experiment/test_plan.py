@@ -15,13 +15,12 @@ from s3prl_emotion.config import read_yaml
 from s3prl_emotion.downstream.settings import FoldInputs
 from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.experiment import Request
-from s3prl_emotion.experiment.identity import identity_of
+from s3prl_emotion.experiment.provenance import identity_of
 from s3prl_emotion.experiment.request import resolve_request
 from s3prl_emotion.runs.folder import RunFolder
-from s3prl_emotion.s3prl_runner.arguments import ARGUMENTS
+from s3prl_emotion.s3prl_runner.arguments import ARGUMENTS, mapping, namespace, training_of
 from s3prl_emotion.s3prl_runner.downstream_kinds import PluginDownstream, StockDownstream, downstream_kind
 from s3prl_emotion.s3prl_runner.registration import downstream_configs
-from s3prl_emotion.s3prl_runner.translation import mapping, namespace, training_of
 from s3prl_emotion.s3prl_runner.validation import check_settings
 
 RUNNER = {

@@ -136,7 +136,7 @@ def test_a_fold_has_one_worker(run, tmp_path, capsys) -> None:
 
 @pytest.mark.parametrize("bad", ["nan", "inf"])
 def test_a_nan_gradient_stops_the_run(run, tmp_path, monkeypatch, capsys, bad: str) -> None:
-    from s3prl_emotion.downstream.objectives.cross_entropy import CrossEntropy
+    from s3prl_emotion.downstream.objectives.losses import CrossEntropy
 
     original = CrossEntropy.forward
     monkeypatch.setattr(  # in training alone: an objective that gives such numbers by itself is refused before

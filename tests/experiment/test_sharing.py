@@ -77,7 +77,7 @@ def test_a_corpus_that_leaks_stops_a_list_once(
     demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is decoded and audited once, and the reason is said once."""
-    from s3prl_emotion.experiment import division
+    from s3prl_emotion.experiment import splits
 
     made: list[Path] = []
 
@@ -85,7 +85,7 @@ def test_a_corpus_that_leaks_stops_a_list_once(
         made.append(Path(str(given[4])))
         raise ProtocolError("the corpus leaks")
 
-    monkeypatch.setattr(division, "prepare", leaks)
+    monkeypatch.setattr(splits, "prepare", leaks)
     argv = ["classical", "-u", "fbank_no_cmvn", "--classifier", "logistic,svm,knn", "--corpus", "demo", "--data"]
     assert main([*argv, str(demo_root), "--device", "cpu", "--cache-root", str(tmp_path / "cache")]) == 2
     assert len(made) == 1

@@ -11,9 +11,9 @@ import torch
 from s3prl_emotion.downstream.objectives import objectives
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.experiment import Request
-from s3prl_emotion.experiment.division import SplitCache
 from s3prl_emotion.experiment.preparation import prepare
 from s3prl_emotion.experiment.run import run
+from s3prl_emotion.experiment.splits import SplitCache
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.s3prl_runner.cache import CacheOptions
 

@@ -15,7 +15,7 @@ from s3prl_emotion.cli import main
 from s3prl_emotion.errors import EmotionError
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.studies import Setting, studies
-from s3prl_emotion.experiment.studies._base import StudyArm
+from s3prl_emotion.experiment.studies.base import StudyArm
 from s3prl_emotion.protocols import protocols
 
 NAMES = studies.names()

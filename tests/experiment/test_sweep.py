@@ -149,7 +149,7 @@ def test_superbs_rates_are_accepted():
 
 
 def test_the_corpus_is_read_once_for_the_whole_grid(start, monkeypatch):
-    from s3prl_emotion.experiment import division as module
+    from s3prl_emotion.experiment import splits as module
 
     made = []
     original = module.prepare

@@ -7,8 +7,7 @@ import torch
 
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Head, sees_only_means
-from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.ragged import RaggedBatch, pack, pad
+from s3prl_emotion.features.ragged import LayerSum, RaggedBatch, pack, pad
 
 LENGTHS = (5, 9, 2)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from s3prl_emotion.pooling import Pooling, poolings
-from s3prl_emotion.pooling._batch_norm import MaskedBatchNorm
+from s3prl_emotion.pooling.convolutional import MaskedBatchNorm
 
 SMALL: dict[str, dict[str, Any]] = {"cnn": {"width": 8}, "mobilenet": {"block": 5, "width": 0.1}}
 BY_LENGTH = {"mobilenet"}

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from s3prl_emotion.pooling import Pooling, poolings
-from s3prl_emotion.pooling.attention import Attention
-from s3prl_emotion.pooling.attentive_correlation import AttentiveCorrelation
+from s3prl_emotion.pooling.correlation import AttentiveCorrelation
+from s3prl_emotion.pooling.statistics import Attention
 
 FEATURES = 5
 LENGTHS = [11, 7, 4]

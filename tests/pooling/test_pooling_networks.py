@@ -15,7 +15,7 @@ from s3prl_emotion.downstream.head import Head
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.features.ragged import pack
 from s3prl_emotion.pooling import poolings
-from s3prl_emotion.pooling._batch_norm import MaskedBatchNorm
+from s3prl_emotion.pooling.convolutional import MaskedBatchNorm
 
 
 def test_masked_batch_norm_is_torchs_over_valid_frames() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from s3prl_emotion.pooling import Pooling, poolings
-from s3prl_emotion.pooling.attentive_correlation import AttentiveCorrelation
+from s3prl_emotion.pooling.correlation import AttentiveCorrelation
 
 FEATURES = 5
 LENGTHS = torch.tensor([8, 5, 2])

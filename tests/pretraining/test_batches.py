@@ -9,7 +9,7 @@ import torch
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining.batches import Batches, Clip, crop_start, cropped, split_files
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.masks import MaskSettings
+from s3prl_emotion.pretraining.objective import MaskSettings
 from s3prl_emotion.pretraining.settings import BatchSettings
 from tests.pretraining.models import noise_clips, small_hubert
 

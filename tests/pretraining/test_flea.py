@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.files import checkpoint_sha256
-from s3prl_emotion.pretraining.flea import training
+from s3prl_emotion.pretraining.flea import stages
 from s3prl_emotion.protocols.split import Folds
 
 pytestmark = pytest.mark.slow
@@ -289,14 +289,14 @@ def test_a_grid_shares_what_comes_before(tmp_path: Path, capsys: pytest.CaptureF
 
 def _noting(notes: Path) -> None:
     """Let every training say in a file that it happens."""
-    train = training.train
+    train = stages.train
 
     def noted(*given: Any) -> Any:
         with notes.open("a") as file:
             file.write(f"{given[5].parent.parent.name} {given[7]}\n")
         return train(*given)
 
-    training.train = noted
+    stages.train = noted
 
 
 def _together(commands: Sequence[list[str]], logs: Path) -> tuple[list[int], list[str], list[str]]:

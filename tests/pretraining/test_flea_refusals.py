@@ -10,7 +10,7 @@ import pytest
 from s3prl_emotion.cli import main
 from s3prl_emotion.pretraining.flea import grid
 from s3prl_emotion.pretraining.masked import check_masks
-from s3prl_emotion.pretraining.masks import MaskSettings
+from s3prl_emotion.pretraining.objective import MaskSettings
 
 MASK = "{0}.training.mask.length=300"
 

@@ -15,7 +15,7 @@ import pytest
 from sklearn.cluster import MiniBatchKMeans
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining import _joblib, kmeans
+from s3prl_emotion.pretraining import _joblib, clustering
 from s3prl_emotion.pretraining.settings import KMeansSettings
 
 
@@ -49,15 +49,15 @@ def test_the_fit_is_scikit_learns(frames: np.ndarray, patience: int, seed: int) 
     where they do only if the smoothed inertia begins with the second batch."""
     settings = KMeansSettings(n_init=3, max_iter=8, batch_size=400, max_no_improvement=patience, seed=seed)
     theirs = _sklearn(frames, settings)
-    mine = kmeans.fit(lambda numbers: frames[numbers], len(frames), 12, settings)
+    mine = clustering.fit(lambda numbers: frames[numbers], len(frames), 12, settings)
     assert mine.steps == theirs.n_steps_
     np.testing.assert_allclose(mine.centroids, theirs.cluster_centers_, rtol=1e-3, atol=1e-3)
 
 
 def test_labels_are_scikit_learns_predict(frames: np.ndarray) -> None:
     theirs = _sklearn(frames)
-    assert (kmeans.nearest(frames, theirs.cluster_centers_) == theirs.predict(frames)).all()
-    np.testing.assert_allclose(kmeans.inertia_of(frames, theirs.cluster_centers_), -theirs.score(frames), rtol=1e-4)
+    assert (clustering.nearest(frames, theirs.cluster_centers_) == theirs.predict(frames)).all()
+    np.testing.assert_allclose(clustering.inertia_of(frames, theirs.cluster_centers_), -theirs.score(frames), rtol=1e-4)
 
 
 def test_memory_holds_one_batch_at_a_time(frames: np.ndarray) -> None:
@@ -67,14 +67,14 @@ def test_memory_holds_one_batch_at_a_time(frames: np.ndarray) -> None:
         asked.append(len(numbers))
         return frames[numbers]
 
-    kmeans.fit(gather, len(frames), 12, SETTINGS)
+    clustering.fit(gather, len(frames), 12, SETTINGS)
     assert max(asked) == 3 * SETTINGS.batch_size
     assert set(asked[1 + SETTINGS.n_init :]) == {SETTINGS.batch_size}
 
 
 def test_fewer_frames_than_clusters() -> None:
     with pytest.raises(RunError, match="12 clusters of 5 frames"):
-        kmeans.fit(lambda numbers: np.zeros((len(numbers), 2), np.float32), 5, 12, SETTINGS)
+        clustering.fit(lambda numbers: np.zeros((len(numbers), 2), np.float32), 5, 12, SETTINGS)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -82,7 +82,7 @@ def test_a_joblib_file_gives_its_centroids(frames: np.ndarray, tmp_path: Path, p
     theirs = _sklearn(frames)
     path = tmp_path / "km.bin"
     joblib.dump(theirs, path, protocol=protocol)
-    np.testing.assert_array_equal(kmeans.read_centroids(path, 6), theirs.cluster_centers_)
+    np.testing.assert_array_equal(clustering.read_centroids(path, 6), theirs.cluster_centers_)
 
 
 @pytest.mark.parametrize("compress", [True, ("zlib", 9), ("gzip", 3), ("bz2", 3), ("xz", 3), ("lzma", 3)])
@@ -90,10 +90,10 @@ def test_a_compressed_joblib_file(frames: np.ndarray, tmp_path: Path, compress: 
     theirs = _sklearn(frames)
     path = tmp_path / "km.bin"
     joblib.dump(theirs, path, compress=compress)
-    np.testing.assert_array_equal(kmeans.read_centroids(path, 6), theirs.cluster_centers_)
+    np.testing.assert_array_equal(clustering.read_centroids(path, 6), theirs.cluster_centers_)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(RunError, match=r"km.bin: .*(cut off|not readable|compression cannot be read)"):
-        kmeans.read_centroids(path, 6)
+        clustering.read_centroids(path, 6)
 
 
 def test_a_compression_that_holds_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,19 +101,19 @@ def test_a_compression_that_holds_too_much(tmp_path: Path, monkeypatch: pytest.M
     for name, packed in (("zlib", zlib.compress(b"\x80" * (4 << 20))), ("gzip", gzip.compress(b"\x80" * (4 << 20)))):
         (tmp_path / name).write_bytes(packed)
         with pytest.raises(RunError, match="holds more than 1 MB when it is unpacked"):
-            kmeans.read_centroids(tmp_path / name, 6)
+            clustering.read_centroids(tmp_path / name, 6)
     (tmp_path / "lz4").write_bytes(b"\x04\x22\x4d\x18" + bytes(20))
     with pytest.raises(RunError, match="compressed by lz4, which is not read here"):
-        kmeans.read_centroids(tmp_path / "lz4", 6)
+        clustering.read_centroids(tmp_path / "lz4", 6)
 
 
 def test_centroids_in_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", np.arange(12.0).reshape(3, 4))
-    assert kmeans.read_centroids(tmp_path / "c.npy", 4).dtype == np.float32
+    assert clustering.read_centroids(tmp_path / "c.npy", 4).dtype == np.float32
     with pytest.raises(
         RunError, match=r"c.npy: its centroids have width 4, the hidden states have 16: .* another model"
     ):
-        kmeans.read_centroids(tmp_path / "c.npy", 16)
+        clustering.read_centroids(tmp_path / "c.npy", 16)
 
 
 class _Execute:
@@ -134,7 +134,7 @@ def test_nothing_is_executed(frames: np.ndarray, tmp_path: Path) -> None:
     joblib.dump(np.array([_Execute(marker)], dtype=object), tmp_path / "objects.bin")
     for name in ("attribute", "plain", "objects"):
         with pytest.raises(RunError, match=r"refused, because"):
-            kmeans.read_centroids(tmp_path / f"{name}.bin", 6)
+            clustering.read_centroids(tmp_path / f"{name}.bin", 6)
     assert not marker.exists()
 
 
@@ -152,7 +152,7 @@ def test_nothing_is_executed(frames: np.ndarray, tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "km").write_bytes(content)
     with pytest.raises(RunError, match=message):
-        kmeans.read_centroids(tmp_path / "km", 6)
+        clustering.read_centroids(tmp_path / "km", 6)
 
 
 def test_a_file_that_is_cut_off_or_missing(frames: np.ndarray, tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_a_file_that_is_cut_off_or_missing(frames: np.ndarray, tmp_path: Path) -
     whole = (tmp_path / "km.bin").read_bytes()
     (tmp_path / "km.bin").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match=r"km.bin: .*(cut off|not readable)"):
-        kmeans.read_centroids(tmp_path / "km.bin", 6)
+        clustering.read_centroids(tmp_path / "km.bin", 6)
     with pytest.raises(RunError, match=r"nothing.bin: no such file"):
-        kmeans.read_centroids(tmp_path / "nothing.bin", 6)
+        clustering.read_centroids(tmp_path / "nothing.bin", 6)
 
 
 def test_centroids_that_are_equal(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_centroids_that_are_equal(tmp_path: Path) -> None:
     for name, centroids in (("one", np.ones((1, 4))), ("equal", np.ones((5, 4)))):
         np.save(tmp_path / f"{name}.npy", centroids)
         with pytest.raises(RunError, match=rf"{name}.npy: its {len(centroids)} centroids are equal"):
-            kmeans.read_centroids(tmp_path / f"{name}.npy", 4)
+            clustering.read_centroids(tmp_path / f"{name}.npy", 4)
 
 
 _HEAD = b"\x80\x02csklearn.cluster\nKMeans\n)R}U\x10cluster_centers_"
@@ -216,7 +216,7 @@ def _wrapped(shape: bytes, dtype: bytes = _FLOAT, data: bytes = b"") -> bytes:
 def test_a_file_made_by_hand(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "km.bin").write_bytes(content)
     with pytest.raises(RunError, match=message) as caught:
-        kmeans.read_centroids(tmp_path / "km.bin", 2)
+        clustering.read_centroids(tmp_path / "km.bin", 2)
     assert "km.bin" in str(caught.value)
 
 
@@ -226,14 +226,14 @@ def test_an_npy_file_that_claims_more_than_it_holds(tmp_path: Path) -> None:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
             file.write(bytes(64))
         with pytest.raises(RunError, match=r"c.npy"):
-            kmeans.read_centroids(tmp_path / "c.npy", 4)
+            clustering.read_centroids(tmp_path / "c.npy", 4)
 
 
 _FUZZ = """
 import random, sys
 from pathlib import Path
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining.kmeans import read_centroids
+from s3prl_emotion.pretraining.clustering import read_centroids
 folder = Path(sys.argv[1])
 path = folder / "changed.bin"
 generator, read = random.Random(0), 0

@@ -15,16 +15,14 @@ import torch
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.interruption import Interruption, handled
-from s3prl_emotion.pretraining import checkpoints
+from s3prl_emotion.pretraining import trainer_state
 from s3prl_emotion.pretraining.batches import Batches, Clip, ClipCrop
 from s3prl_emotion.pretraining.frames import Framing
-from s3prl_emotion.pretraining.log import HISTORY
 from s3prl_emotion.pretraining.loop import BEST, CHECKPOINT, Loop
 from s3prl_emotion.pretraining.masked import MaskedTask
 from s3prl_emotion.pretraining.objective import MaskedPrediction
-from s3prl_emotion.pretraining.processes import make_accelerator
 from s3prl_emotion.pretraining.settings import BatchSettings, MaskedPredictionConfig, OptimiserSettings
-from s3prl_emotion.pretraining.state import TrainerState
+from s3prl_emotion.pretraining.trainer_state import HISTORY, TrainerState, make_accelerator
 from tests.pretraining.models import noise_clips, small_hubert
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +96,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, step: int) -> No
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
     assert history(tmp_path / "parts") == history(tmp_path / "whole")
-    first, second = (checkpoints.load(tmp_path / name / BEST) for name in ("whole", "parts"))
+    first, second = (trainer_state.load(tmp_path / name / BEST) for name in ("whole", "parts"))
     assert all(torch.equal(first["model"][key], second["model"][key]) for key in first["model"])
 
 
@@ -116,7 +114,7 @@ def test_a_signal_leaves_a_checkpoint_of_its_step(tmp_path: Path, step: int) -> 
     one._step = signalled  # type: ignore[method-assign]
     with handled(), pytest.raises(Interruption, match=f"has a checkpoint of step {step + 1} of 8"):
         one.run()
-    assert checkpoints.load(tmp_path / "parts" / CHECKPOINT)["progress"]["step"] == step + 1
+    assert trainer_state.load(tmp_path / "parts" / CHECKPOINT)["progress"]["step"] == step + 1
     again = loop(tmp_path / "parts", training())
     assert again.run() == ended
     assert history(tmp_path / "parts") == history(tmp_path / "whole")
@@ -184,7 +182,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints.torch, "save", full)
+        patched.setattr(trainer_state.torch, "save", full)
         with pytest.raises(RunError, match=r"cannot be written \(.*No space left.*the one before is whole. Make room"):
             loop(tmp_path, training()).run()
     assert (tmp_path / CHECKPOINT).read_bytes() == before
@@ -228,7 +226,7 @@ def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
     for mine, theirs in zip(one, two, strict=True):
         for key in ("loss", "cross_entropy", "masked_accuracy", "unmasked_accuracy"):
             assert mine[key] == pytest.approx(theirs[key], rel=2e-4), (mine["step"], key)
-    best = [checkpoints.load(tmp_path / name / BEST)["model"] for name in ("one", "two")]
+    best = [trainer_state.load(tmp_path / name / BEST)["model"] for name in ("one", "two")]
     for name, value in best[0].items():
         torch.testing.assert_close(best[1][name], value, rtol=2e-3, atol=2e-5)
 

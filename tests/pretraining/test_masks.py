@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from s3prl_emotion.pretraining.masks import RULES, MaskSettings, fairseq_mask, transformers_mask
+from s3prl_emotion.pretraining.objective import RULES, MaskSettings, fairseq_mask, transformers_mask
 
 SETTINGS = MaskSettings()
 

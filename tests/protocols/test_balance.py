@@ -10,9 +10,8 @@ import pytest
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import audit, make_folds, protocols
-from s3prl_emotion.protocols._examples import examples
 from s3prl_emotion.protocols.balance import Balanced, balanced, parse_size, stand_in
-from s3prl_emotion.protocols.record import record
+from s3prl_emotion.protocols.behaviour import examples, record
 from s3prl_emotion.protocols.split import Folds
 
 LABELS = ("ang", "sad")

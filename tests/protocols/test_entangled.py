@@ -12,9 +12,8 @@ import pytest
 from s3prl_emotion.cli import main
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.protocols import Folds, make_folds, protocols
-from s3prl_emotion.protocols._assignment import assign, lacking
-from s3prl_emotion.protocols.folding import folds_by_speaker, stratified_folds
-from s3prl_emotion.protocols.record import record
+from s3prl_emotion.protocols.behaviour import record
+from s3prl_emotion.protocols.folding import assign, folds_by_speaker, lacking, stratified_folds
 
 LABELS = ("angry", "happy", "neutral", "sad")
 

@@ -10,8 +10,8 @@ import pytest
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
 from s3prl_emotion.protocols import make_folds, protocols
+from s3prl_emotion.protocols.behaviour import declared
 from s3prl_emotion.protocols.folding import folds_by_speaker
-from s3prl_emotion.protocols.record import declared
 
 LABELS = ("neu", "ang")
 

@@ -19,19 +19,8 @@ import torch
 
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import ProtocolError
-from s3prl_emotion.protocols import (
-    Folds,
-    Protocol,
-    TrainingPool,
-    _examples,
-    folding,
-    loso,
-    make_folds,
-    protocols,
-    superb,
-)
-from s3prl_emotion.protocols._examples import LABELS, divide_example, examples
-from s3prl_emotion.protocols.record import declared
+from s3prl_emotion.protocols import Folds, Protocol, TrainingPool, behaviour, folding, make_folds, named, protocols
+from s3prl_emotion.protocols.behaviour import LABELS, declared, divide_example, examples
 from s3prl_emotion.protocols.split import divide_unchecked
 
 NAMES = protocols.names()
@@ -175,19 +164,19 @@ def test_declares_in_words(name: str) -> None:
 
 
 def fingerprint(protocol: Protocol) -> str:
-    _examples._behaviour.cache_clear()
+    behaviour._behaviour.cache_clear()
     return str(declared(protocol)["sha256"])
 
 
 @pytest.mark.parametrize(
     ("name", "module", "constant", "value"),
     [
-        ("superb", superb, "SEED", 1),
-        ("superb", superb, "VALID_RATIO", 0.25),
-        ("superb-transductive", superb, "SEED", 1),
-        ("published", superb, "SEED", 1),
-        ("loso", loso, "DEV_SHARE", 0.19),
-        ("loso", loso, "DEV_SHARE", 0.21),
+        ("superb", named, "SEED", 1),
+        ("superb", named, "VALID_RATIO", 0.25),
+        ("superb-transductive", named, "SEED", 1),
+        ("published", named, "SEED", 1),
+        ("loso", named, "DEV_SHARE", 0.19),
+        ("loso", named, "DEV_SHARE", 0.21),
         ("strict", folding, "MAX_FOLDS", 4),
         ("strict", folding, "MIN_FOLDS", 4),
         ("oracle", folding, "MAX_FOLDS", 6),
@@ -200,7 +189,7 @@ def test_a_changed_rule_changes_the_fingerprint(name, module, constant, value, m
     try:
         assert fingerprint(protocols.get(name)) != before
     finally:
-        _examples._behaviour.cache_clear()
+        behaviour._behaviour.cache_clear()
 
 
 def test_paper_d_has_its_share_and_seed_in_its_fingerprint() -> None:
@@ -229,7 +218,7 @@ def test_the_fingerprint_is_that_of_another_process_and_says_nothing(caplog) -> 
     assert caplog.text == ""
     code = (
         "from s3prl_emotion.protocols import protocols\n"
-        "from s3prl_emotion.protocols.record import declared\n"
+        "from s3prl_emotion.protocols.behaviour import declared\n"
         f"print({{name: declared(protocols.get(name))['sha256'] for name in {NAMES[::-1]!r}}} == {here!r})"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"

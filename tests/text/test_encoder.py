@@ -13,9 +13,8 @@ from transformers import BertModel
 
 from s3prl_emotion.errors import ConfigError, UpstreamError
 from s3prl_emotion.text import encoder as encoding
-from s3prl_emotion.text.encoder import FrozenTexts, TextEncoder, masked_mean
+from s3prl_emotion.text.encoder import FrozenTexts, TextEncoder, masked_mean, stored_texts
 from s3prl_emotion.text.loading import open_encoder
-from s3prl_emotion.text.states import stored_texts
 
 TEXTS = ["the lamp", "no", "i wonder what this is about", ""]
 

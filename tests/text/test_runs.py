@@ -82,7 +82,7 @@ def test_stored_and_not_stored_texts_give_one_result(start, tmp_path, monkeypatc
     assert start(*options, folder=tmp_path / "stored") == 0
     with monkeypatch.context() as patch:
         patch.setattr(FrozenTexts, "compute", lambda *_: pytest.fail("computed again"))
-        patch.setattr("s3prl_emotion.text.states._states", _probe_alone())
+        patch.setattr("s3prl_emotion.text.encoder._states", _probe_alone())
         assert start(*options, "--seed", "7", folder=tmp_path / "again") == 0
     assert start(*options, "--no-cache", folder=tmp_path / "computed") == 0
     stored, computed = (tmp_path / name / "fold1" / "predictions.csv" for name in ("stored", "computed"))

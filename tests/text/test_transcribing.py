@@ -21,7 +21,7 @@ from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.text import transcribing
 from s3prl_emotion.text.recognition import SpeechRecogniser
 from s3prl_emotion.text.transcribing import transcribe
-from s3prl_emotion.text.transcription import read_transcription
+from s3prl_emotion.text.transcripts import read_transcription
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from s3prl_emotion.text.mutual_information import text_information
-from s3prl_emotion.text.word_errors import normalise_words, word_error_rate, word_errors
+from s3prl_emotion.text.transcripts import normalise_words, word_error_rate, word_errors
 
 
 @pytest.mark.parametrize(

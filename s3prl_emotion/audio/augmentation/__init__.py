@@ -22,7 +22,7 @@ Several in a row, each with its probability, are an :class:`~s3prl_emotion.audio
 
 from __future__ import annotations
 
-from s3prl_emotion.audio.augmentation._effect import Disturbed, Effect, Range, generator_of
+from s3prl_emotion.audio.augmentation.base import Disturbed, Effect, Range, generator_of
 from s3prl_emotion.registry import Registry
 
 effects: Registry[type[Effect]] = Registry("effect", "s3prl_emotion.audio.augmentation")

@@ -37,8 +37,7 @@ from s3prl_emotion.evaluation.metrics._base import (
     ratio,
     register,
 )
-from s3prl_emotion.evaluation.metrics.accuracy import recalls, recalls_of_confusion, ua, ua_plus_wa, wa
-from s3prl_emotion.evaluation.metrics.f1 import macro_f1
+from s3prl_emotion.evaluation.metrics.confusion import macro_f1, recalls, recalls_of_confusion, ua, ua_plus_wa, wa
 
 __all__ = [
     "Matrices",

@@ -18,7 +18,7 @@ One public file per study; a new one is one new file here, or in a folder ``stud
 
 from __future__ import annotations
 
-from s3prl_emotion.experiment.studies._base import Setting, Study, Variant
+from s3prl_emotion.experiment.studies.base import Setting, Study, Variant
 from s3prl_emotion.registry import Registry
 
 __all__ = ["Setting", "Study", "Variant", "studies"]

@@ -8,7 +8,7 @@ from typing import Any
 from s3prl_emotion.downstream.pretrained import read_about
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining import export as shared
-from s3prl_emotion.pretraining.contrastive import cluster, embed, training
+from s3prl_emotion.pretraining.contrastive import clustering, embed, training
 from s3prl_emotion.pretraining.contrastive.plan import RECIPE, ContrastivePlan
 from s3prl_emotion.pretraining.provenance import Stage
 from s3prl_emotion.printable import code, markdown
@@ -36,7 +36,7 @@ def export(plan: ContrastivePlan, fold: int | None) -> Path:
     Raises:
         RunError: if it is not pretrained yet
     """
-    stages = [embed.stage_of(plan), cluster.stage_of(plan, fold), training.stage_of(plan, fold)]
+    stages = [embed.stage_of(plan), clustering.stage_of(plan, fold), training.stage_of(plan, fold)]
     lineage = [_finished(stage) for stage in stages]
     model = stages[-1].folder / training.HEAD
     common = {

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Trunk
 from s3prl_emotion.downstream.speaker_task import SpeakerTask
-from s3prl_emotion.features.layer_sum import LayerSum
-from s3prl_emotion.features.ragged import RaggedBatch
+from s3prl_emotion.features.ragged import LayerSum, RaggedBatch
 from s3prl_emotion.pretraining.contrastive.settings import LossSettings, ModelSettings
 
 LAYERS = "layer_weights"

@@ -7,9 +7,9 @@ import shlex
 from typing import Any
 
 from s3prl_emotion.errors import ConfigError
-from s3prl_emotion.pretraining.contrastive import analysis, cluster, embed, export, training
+from s3prl_emotion.pretraining.contrastive import analysis, clustering, embed, export, training
 from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
-from s3prl_emotion.pretraining.processes import processes
+from s3prl_emotion.pretraining.trainer_state import processes
 from s3prl_emotion.reporting.layout import percent, tabulated, wrap
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def run(plan: ContrastivePlan, stage: str | None = None) -> None:
 def run_stage(plan: ContrastivePlan, name: str, fold: int | None) -> None:
     """One of the stages that each fold has of its own."""
     if name == "cluster":
-        cluster.run(plan, fold)
+        clustering.run(plan, fold)
     elif name == "pretrain":
         training.train(plan, fold)
     else:

@@ -1,19 +1,114 @@
-"""Batches of P speakers x C clusters x M utterances, as functions of the seed and the step.
-
-Epochs follow each other, and each holds every usable utterance at least once: an utterance is usable if its cluster has
-another one, and its speaker another such cluster.
-"""
+"""Pairs from clusters, their batches, and the dev split."""
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.pretraining.batches import Stream, generator
+from s3prl_emotion.pretraining.contrastive.settings import DevSettings
+
+CLUSTERS, SPEAKERS = "clusters", "speakers"
+NEGATIVES = (CLUSTERS, SPEAKERS)
+"""The same speaker's other clusters (arXiv 2401.11017); or those, and every utterance of other speakers (ours)."""
+
+
+class Pairs(NamedTuple):
+    """pytorch-metric-learning's ``indices_tuple`` of four: anchors with positives, anchors with negatives."""
+
+    anchors: Tensor  # (n,)
+    positives: Tensor  # (n,)
+    negative_anchors: Tensor  # (m,)
+    negatives: Tensor  # (m,)
+
+
+def pairs_of(speakers: Tensor, clusters: Tensor, negatives: str = CLUSTERS) -> Pairs:
+    """All pairs of a batch, in the order of anchors; an utterance is no pair with itself.
+
+    Positive: the same speaker and the same cluster. Negative: the same speaker and another cluster.
+
+    Args:
+        speakers: ``(batch,)``, whole numbers
+        clusters: ``(batch,)``, of the speaker; numbers of different speakers say nothing about each other
+        negatives: ``clusters``, or ``speakers`` for other speakers' utterances too
+    """
+    same_speaker = speakers[:, None] == speakers
+    same_cluster = clusters[:, None] == clusters
+    together = same_speaker & same_cluster
+    apart = ~together if negatives == SPEAKERS else same_speaker & ~same_cluster
+    together = together & ~torch.eye(len(speakers), dtype=torch.bool, device=speakers.device)
+    return Pairs(*torch.where(together), *torch.where(apart))
+
+
+Groups = dict[str, dict[int, list[int]]]
+"""Utterances by speaker and cluster."""
+
+
+def split_dev(groups: Groups, settings: DevSettings, seed: int) -> tuple[Groups, Groups]:
+    """What is trained on, and what is held out. Each gives pairs by itself.
+
+    ``utterances``: of each cluster that keeps two, a share and at least two, where two of a speaker's clusters can give
+    as many. ``speakers``: a share of the speakers and at least one, with all that is theirs.
+
+    Raises:
+        RunError: if nothing can be held out
+    """
+    held = _speakers(groups, settings, seed) if settings.of == "speakers" else _utterances(groups, settings, seed)
+    train: Groups = {}
+    for speaker, own in groups.items():
+        out = held.get(speaker, {})
+        kept = {key: [item for item in items if item not in set(out.get(key, ()))] for key, items in own.items()}
+        kept = {key: items for key, items in kept.items() if items}
+        if kept:
+            train[speaker] = kept
+    return train, held
+
+
+def _speakers(groups: Groups, settings: DevSettings, seed: int) -> Groups:
+    names = list(groups)
+    if len(names) < 2:
+        raise RunError(
+            f"training.dev.of: speakers needs two speakers that give pairs, found {', '.join(names) or 'none'}. Hold "
+            "out utterances: -o training.dev.of=utterances"
+        )
+    count = min(len(names) - 1, max(1, round(settings.share * len(names))))
+    order = generator(seed, "dev", 0, 0).permutation(len(names)).tolist()
+    chosen = {names[place] for place in order[:count]}
+    return {name: own for name, own in groups.items() if name in chosen}
+
+
+def _utterances(groups: Groups, settings: DevSettings, seed: int) -> Groups:
+    drawn = generator(seed, "dev", 0, 0)
+    held: Groups = {}
+    for speaker, own in groups.items():
+        out: dict[int, list[int]] = {}
+        for key, items in own.items():
+            count = max(2, round(settings.share * len(items)))
+            order = drawn.permutation(len(items)).tolist()
+            if len(items) - count >= 2:
+                out[key] = [items[place] for place in sorted(order[:count])]
+        if len(out) >= 2:
+            held[speaker] = out
+    if not held:
+        raise RunError(
+            "training.dev.of: utterances needs a speaker with two clusters of at least four utterances: two to train "
+            "on and two to hold out. Hold out whole speakers: -o training.dev.of=speakers"
+        )
+    return held
+
+
+# Batches of P speakers x C clusters x M utterances, as functions of the seed and the step.
+#
+# Epochs follow each other, and each holds every usable utterance at least once: an utterance is usable if its cluster
+# has
+# another one, and its speaker another such cluster.
 
 Cell = list[int]
 """Utterances of one speaker: M of each of C clusters."""

@@ -18,15 +18,15 @@ from s3prl_emotion.errors import ConfigError, RunError
 from s3prl_emotion.evaluation.comparability import say_folds
 from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.experiment import jobs as points_of
-from s3prl_emotion.experiment.division import SplitCache
 from s3prl_emotion.experiment.jobs import work_through
 from s3prl_emotion.experiment.request import Request
 from s3prl_emotion.experiment.run import check as check_experiment
+from s3prl_emotion.experiment.splits import SplitCache
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.pretraining.contrastive import export, recipe
 from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
 from s3prl_emotion.pretraining.settings import override_of
-from s3prl_emotion.reporting.comparison_text import comparison_text
+from s3prl_emotion.reporting.comparison import comparison_text
 from s3prl_emotion.reporting.layout import Rows, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results

@@ -15,7 +15,7 @@ from s3prl_emotion.evaluation.comparability import not_comparable
 from s3prl_emotion.evaluation.comparison import compare
 from s3prl_emotion.evaluation.paired_tests import holm
 from s3prl_emotion.files import write_atomically
-from s3prl_emotion.pretraining.flea import export, finetune
+from s3prl_emotion.pretraining.flea import stages
 from s3prl_emotion.pretraining.flea.plan import FleaPlan
 from s3prl_emotion.protocols import protocols
 from s3prl_emotion.published import paper_rows
@@ -44,7 +44,7 @@ _FIGURES = {"ua": "ua", "accuracy": "wa", "macro_f1": "macro_f1"}
 def systems(plan: FleaPlan) -> dict[str, Path]:
     """Run folders by system, ``base-emotion_attn_pool`` first of each upstream in order."""
     return {
-        f"{upstream}-{downstream}": finetune.run_folder(plan, upstream, downstream)
+        f"{upstream}-{downstream}": stages.run_folder(plan, upstream, downstream)
         for upstream in UPSTREAMS
         for downstream in plan.settings.evaluate.downstreams
     }
@@ -65,11 +65,11 @@ def run(plan: FleaPlan) -> dict[str, Any]:
     """
     for upstream in UPSTREAMS:
         for downstream in plan.settings.evaluate.downstreams:
-            folder = finetune.run_folder(plan, upstream, downstream)
+            folder = stages.run_folder(plan, upstream, downstream)
             logger.info("%s with %s: %s", NAMES[upstream], downstream, folder)
-            finetune.fine_tune(
+            stages.fine_tune(
                 plan,
-                export.upstream_of(plan, upstream),
+                stages.upstream_of(plan, upstream),
                 downstream,
                 config_of(plan, upstream, downstream),
                 folder,

@@ -12,10 +12,10 @@ from s3prl_emotion.errors import ConfigError, suggest
 from s3prl_emotion.experiment.jobs import work_through
 from s3prl_emotion.files import write_atomically
 from s3prl_emotion.locks import only_here
-from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, recipe
-from s3prl_emotion.pretraining.flea.cluster import Cell
+from s3prl_emotion.pretraining.flea import evaluate, recipe, stages
 from s3prl_emotion.pretraining.flea.plan import FleaPlan, check_layers
-from s3prl_emotion.pretraining.processes import processes
+from s3prl_emotion.pretraining.flea.stages import Cell
+from s3prl_emotion.pretraining.trainer_state import processes
 from s3prl_emotion.reporting.layout import Rows, interval, percent, tabulated, wrap
 from s3prl_emotion.runs.folder import RunFolder
 from s3prl_emotion.runs.results import read_results
@@ -69,7 +69,7 @@ def run(plan: FleaPlan, layers: tuple[int, ...], clusters: tuple[int, ...]) -> s
     if processes() > 1:
         raise ConfigError("--grid: start independent processes, each with the same command: they share the cells")
     check_layers(plan.base, layers, "--grid layers=")
-    finetune.check(plan)
+    stages.check(plan)
     for fold in plan.numbers:
         with only_here(plan.folder / f"fold{fold}", wait=True):  # what all cells share is made by one process
             recipe.run_stage(plan, "tapt", fold, Cell(layers[0], clusters[0]))
@@ -92,9 +92,9 @@ def _take(plan: FleaPlan, cell: Cell, layers: tuple[int, ...]) -> bool:
             for name in ("cluster", "cpt", "export"):
                 recipe.run_stage(plan, name, fold, cell, layers)
         settings = plan.settings
-        finetune.fine_tune(
+        stages.fine_tune(
             plan,
-            export.upstream_of(plan, "cpt", cell.below),
+            stages.upstream_of(plan, "cpt", cell.below),
             settings.finetune.downstream,
             settings.evaluate.config,
             folder / "run",
@@ -114,8 +114,8 @@ def figures(plan: FleaPlan, cell: Cell) -> dict[str, Any] | None:
         return None
     clusterings, trainings = [], []
     for fold in tested:
-        clusterings.append((cluster.stage_of(plan, fold, cell).finished() or {})["metrics"])
-        trainings.append((cpt.stage_of(plan, fold, cell).finished() or {})["metrics"])
+        clusterings.append((stages.cluster_stage(plan, fold, cell).finished() or {})["metrics"])
+        trainings.append((stages.cpt_stage(plan, fold, cell).finished() or {})["metrics"])
     low, high = results.rates["ua"].ci95 or (None, None)
     return {
         "layer": cell.layer,

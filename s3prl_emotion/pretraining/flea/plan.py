@@ -11,8 +11,8 @@ from typing import Any
 from s3prl_emotion.audio import SAMPLE_RATE_HZ
 from s3prl_emotion.corpora import Manifest
 from s3prl_emotion.errors import ConfigError, UpstreamError
-from s3prl_emotion.experiment.division import SplitCache
 from s3prl_emotion.experiment.request import Request
+from s3prl_emotion.experiment.splits import SplitCache
 from s3prl_emotion.pretraining import plan as shared
 from s3prl_emotion.pretraining.flea.settings import FleaSettings
 from s3prl_emotion.pretraining.frames import Framing

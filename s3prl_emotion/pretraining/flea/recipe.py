@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 
 from s3prl_emotion.errors import ConfigError, RunError
-from s3prl_emotion.pretraining.flea import cluster, cpt, evaluate, export, finetune, tapt
-from s3prl_emotion.pretraining.flea.cluster import Cell
+from s3prl_emotion.pretraining.flea import evaluate, stages
 from s3prl_emotion.pretraining.flea.plan import FleaPlan
-from s3prl_emotion.pretraining.processes import processes
+from s3prl_emotion.pretraining.flea.stages import Cell
 from s3prl_emotion.pretraining.provenance import Stage
+from s3prl_emotion.pretraining.trainer_state import processes
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ def run(plan: FleaPlan, stage: str | None = None) -> None:
             f"{processes()} processes: only --stage {' and --stage '.join(DISTRIBUTED)} work in several; start the "
             "others, or the whole recipe, in one"
         )
-    cell = cluster.cell_of(plan)
-    finetune.check(plan)
+    cell = stages.cell_of(plan)
+    stages.check(plan)
     for name in STAGES if stage is None else (stage,):
         if name == "evaluate":
             check_exports(plan)
@@ -53,18 +53,18 @@ def run_stage(plan: FleaPlan, name: str, fold: int, cell: Cell, layers: tuple[in
         chain(plan, fold, cell, before[-1], f"{name}, fold {fold}")
     logger.info("stage %s, fold %d%s", name, fold, f", {cell.below}" if cell.below else "")
     if name == "tapt":
-        tapt.run(plan, fold)
+        stages.run_tapt(plan, fold)
         if processes() == 1:
-            export.run(plan, [tapt.stage_of(plan, fold)], fold)
+            stages.run_export(plan, [stages.tapt_stage(plan, fold)], fold)
     elif name == "finetune":
-        export.run(plan, [tapt.stage_of(plan, fold)], fold)
-        finetune.run(plan, fold)
+        stages.run_export(plan, [stages.tapt_stage(plan, fold)], fold)
+        stages.run_finetune(plan, fold)
     elif name == "cluster":
-        cluster.run(plan, fold, cell, layers)
+        stages.run_cluster(plan, fold, cell, layers)
     elif name == "cpt":
-        cpt.run(plan, fold, cell)
+        stages.run_cpt(plan, fold, cell)
     else:
-        export.run(plan, chain(plan, fold, cell, "cpt", f"export, fold {fold}"), fold, cell.below)
+        stages.run_export(plan, chain(plan, fold, cell, "cpt", f"export, fold {fold}"), fold, cell.below)
 
 
 def chain(plan: FleaPlan, fold: int, cell: Cell, last: str, what: str) -> list[Stage]:
@@ -74,10 +74,10 @@ def chain(plan: FleaPlan, fold: int, cell: Cell, last: str, what: str) -> list[S
         RunError: naming the first that is not finished; ``what`` needs it
     """
     stage_of: dict[str, Callable[[], Stage]] = {
-        "tapt": lambda: tapt.stage_of(plan, fold),
-        "finetune": lambda: finetune.stage_of(plan, fold),
-        "cluster": lambda: cluster.stage_of(plan, fold, cell),
-        "cpt": lambda: cpt.stage_of(plan, fold, cell),
+        "tapt": lambda: stages.tapt_stage(plan, fold),
+        "finetune": lambda: stages.finetune_stage(plan, fold),
+        "cluster": lambda: stages.cluster_stage(plan, fold, cell),
+        "cpt": lambda: stages.cpt_stage(plan, fold, cell),
     }
     found: list[Stage] = []
     for name in list(stage_of)[: list(stage_of).index(last) + 1]:
@@ -95,7 +95,7 @@ def check_exports(plan: FleaPlan) -> None:
     """
     for fold in plan.numbers:
         for name in ("tapt", "cpt"):
-            if not (export.folder_of(plan, name, fold) / "pretraining.json").is_file():
+            if not (stages.folder_of(plan, name, fold) / "pretraining.json").is_file():
                 raise RunError(
                     f"evaluate, fold {fold}: no exported {name} model: run its stages and --stage export first"
                 )

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import adjusted_mutual_info_score
 
-from s3prl_emotion.pretraining.contrastive.cluster_metrics import Speaker, measure_agreement, summarise_speakers
+from s3prl_emotion.pretraining.contrastive.analysis import Speaker, measure_agreement, summarise_speakers
 
 
 @pytest.mark.parametrize("seed", range(8))

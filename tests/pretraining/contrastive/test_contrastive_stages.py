@@ -13,7 +13,7 @@ import pytest
 
 from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining.contrastive import analysis, cluster, clusters, embed, recipe, training
+from s3prl_emotion.pretraining.contrastive import analysis, clustering, clusters, embed, recipe, training
 from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan
 from s3prl_emotion.pretraining.labels import save_array
 from tests.pretraining.contrastive.plans import plan, table
@@ -38,7 +38,7 @@ def test_labels_are_never_read(tmp_path: Path, demo_manifest: Manifest, cache_ro
         done = plan(tmp_path / name, cache_root, speech)
         for stage in ("embed", "cluster", "pretrain"):
             recipe.run(done, stage)
-        folders = cluster.stage_of(done, None).folder, training.stage_of(done, None).folder
+        folders = clustering.stage_of(done, None).folder, training.stage_of(done, None).folder
         files = [folders[0] / clusters.ROWS, *sorted((folders[1] / training.HEAD).iterdir())]
         assert len(files) >= 3
         made[name] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -54,7 +54,7 @@ def test_the_upper_bound_reads_them(tmp_path: Path, demo_manifest: Manifest, cac
         done = plan(tmp_path / name, cache_root, speech, changes={"cluster": {"by": "labels"}})
         recipe.run(done, "embed")
         recipe.run(done, "cluster")
-        found.append((cluster.stage_of(done, None).folder / clusters.ROWS).read_bytes())
+        found.append((clustering.stage_of(done, None).folder / clusters.ROWS).read_bytes())
     assert found[0] != found[1]
 
 
@@ -68,7 +68,7 @@ def talks(tmp_path: Path, demo_manifest: Manifest, cache_root: Path) -> Contrast
 
 
 def test_clusters_are_of_each_utterance_that_is_heard(talks: ContrastivePlan) -> None:
-    folder = cluster.stage_of(talks, None).folder
+    folder = clustering.stage_of(talks, None).folder
     rows = clusters.read(folder, talks.speech)
     assert [row.utterance for row in rows] == [item.id for item in talks.speech.utterances]
     assert all(Path(row.path).is_file() and row.source == "talks" for row in rows)
@@ -101,7 +101,7 @@ def test_every_fold_clusters_what_it_hears_and_embeds_once(tmp_path: Path, demo_
 
 def test_what_is_finished_is_not_done_again(talks: ContrastivePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embed, "embedded", None)
-    monkeypatch.setattr(cluster, "cluster", None)
+    monkeypatch.setattr(clustering, "cluster", None)
     recipe.run(talks, "embed")
     recipe.run(talks, "cluster")
 
@@ -166,7 +166,7 @@ def test_damaged_embeddings_and_clusters_are_named(talks: ContrastivePlan) -> No
     with pytest.raises(RunError, match=r"does not fit embeddings.json beside it"):
         embed.read(talks, talks.speech)
     with pytest.raises(RunError, match=r"stage cluster with other settings or inputs: inputs\.embeddings was"):
-        cluster.stage_of(talks, None).finished()
+        clustering.stage_of(talks, None).finished()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_damaged_embeddings_and_clusters_are_named(talks: ContrastivePlan) -> No
 def test_clusters_that_were_changed_are_refused(
     talks: ContrastivePlan, change: Callable[[list[str]], list[str]], says: str
 ) -> None:
-    folder = cluster.stage_of(talks, None).folder
+    folder = clustering.stage_of(talks, None).folder
     lines = (folder / clusters.ROWS).read_text().splitlines()
     (folder / clusters.ROWS).write_text("\n".join(change(lines)) + "\n")
     with pytest.raises(RunError, match=says):

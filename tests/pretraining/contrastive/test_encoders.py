@@ -17,7 +17,7 @@ from s3prl_emotion.corpora import Manifest, Utterance
 from s3prl_emotion.corpora.validation import validate
 from s3prl_emotion.errors import ConfigError, RunError, UpstreamError
 from s3prl_emotion.pretraining.contrastive.encoders import ModuleEncoder, encoders
-from s3prl_emotion.pretraining.contrastive.encoders.ge2e import partials
+from s3prl_emotion.pretraining.contrastive.encoders.speakers import partials
 from s3prl_emotion.s3prl_runner.cache import CacheOptions
 from s3prl_emotion.s3prl_runner.registration import register
 

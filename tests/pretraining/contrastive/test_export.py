@@ -21,7 +21,7 @@ from s3prl_emotion.downstream.pretrained import read_about
 from s3prl_emotion.errors import ConfigError, ProtocolError, RunError
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.run import run
-from s3prl_emotion.pretraining.contrastive import cluster, embed, export, training
+from s3prl_emotion.pretraining.contrastive import clustering, embed, export, training
 from s3prl_emotion.pretraining.contrastive.clusters import ROWS
 from s3prl_emotion.pretraining.contrastive.plan import ContrastivePlan, ContrastiveRequest, make_plan
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
@@ -63,7 +63,7 @@ def plan_of(folder: Path, cache: Path, speech: str, settings: Any = None, **give
 
 def finished(plan: ContrastivePlan, fold: int | None) -> Path:
     embed.run(plan)
-    cluster.run(plan, fold)
+    clustering.run(plan, fold)
     training.train(plan, fold)
     return export.export(plan, fold)
 
@@ -203,7 +203,7 @@ def test_stages_come_after_each_other(tmp_path: Path, cache_root: Path, demo_roo
     embed.run(plan)
     with pytest.raises(RunError, match=r"pretrain: stage cluster, fold 1 is not finished: run it first"):
         training.train(plan, 1)
-    cluster.run(plan, 1)
+    clustering.run(plan, 1)
     with pytest.raises(RunError, match=r"export: stage pretrain, fold 1 is not finished: run it first"):
         export.export(plan, 1)
 

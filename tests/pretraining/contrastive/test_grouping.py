@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from s3prl_emotion.corpora import Manifest, Utterance
-from s3prl_emotion.pretraining.contrastive.cluster import cluster, summary
-from s3prl_emotion.pretraining.contrastive.clustering import ALGORITHMS, SpeakerClusters, cluster_vectors, normalised
+from s3prl_emotion.pretraining.contrastive.clustering import (
+    ALGORITHMS,
+    SpeakerClusters,
+    cluster,
+    cluster_vectors,
+    normalised,
+    summary,
+)
 from s3prl_emotion.pretraining.contrastive.settings import SpeakerClusterSettings
 
 WIDTH = 16

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.pretraining.contrastive.losses import contrasts
-from s3prl_emotion.pretraining.contrastive.pairs import Pairs, pairs_of
+from s3prl_emotion.pretraining.contrastive.sampler import Pairs, pairs_of
 
 A, B = 0, 1
 

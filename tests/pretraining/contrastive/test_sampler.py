@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining.contrastive.dev_split import split_dev
-from s3prl_emotion.pretraining.contrastive.sampler import Sampler, usable
+from s3prl_emotion.pretraining.contrastive.sampler import Sampler, split_dev, usable
 from s3prl_emotion.pretraining.contrastive.settings import DevSettings
 
 

@@ -22,10 +22,9 @@ from s3prl_emotion.pooling import poolings
 from s3prl_emotion.pretraining.contrastive import training
 from s3prl_emotion.pretraining.contrastive.clusters import Clustered
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
-from s3prl_emotion.pretraining.contrastive.task import ContrastiveTask
-from s3prl_emotion.pretraining.log import HISTORY
+from s3prl_emotion.pretraining.contrastive.training import ContrastiveTask
 from s3prl_emotion.pretraining.loop import Loop
-from s3prl_emotion.pretraining.processes import make_accelerator
+from s3prl_emotion.pretraining.trainer_state import HISTORY, make_accelerator
 from tests.pretraining.contrastive import toys
 
 ROOT = Path(__file__).parents[3]

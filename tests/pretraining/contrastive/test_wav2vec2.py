@@ -14,7 +14,7 @@ from s3prl_emotion.errors import RunError
 from s3prl_emotion.experiment import Request
 from s3prl_emotion.experiment.checkpoint import evaluate_checkpoint
 from s3prl_emotion.experiment.run import run
-from s3prl_emotion.pretraining.contrastive import cluster, embed, export, training
+from s3prl_emotion.pretraining.contrastive import clustering, embed, export, training
 from s3prl_emotion.pretraining.contrastive.plan import ContrastiveRequest, make_plan
 from s3prl_emotion.pretraining.contrastive.settings import ContrastiveSettings
 from s3prl_emotion.pretraining.settings import read_settings
@@ -63,7 +63,7 @@ def test_a_whole_wav2vec2_is_fine_tuned(tmp_path: Path, demo_root: Path, cache_r
     )
     plan = make_plan(wanted)
     embed.run(plan)
-    cluster.run(plan, 1)
+    clustering.run(plan, 1)
     training.train(plan, 1)
     head = export.export(plan, 1)
     assert read_about(head).layers == 3

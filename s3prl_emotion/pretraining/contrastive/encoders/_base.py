@@ -17,8 +17,8 @@ from s3prl_emotion.features.extraction import extract
 from s3prl_emotion.features.lookup import find_store
 from s3prl_emotion.features.store import Store, StoreKey, StoreShape
 from s3prl_emotion.s3prl_runner.cache import CacheOptions, fingerprint, utterances_of
-from s3prl_emotion.s3prl_runner.probing import behaviour
 from s3prl_emotion.s3prl_runner.selection import probe_waveform
+from s3prl_emotion.s3prl_runner.unbatched import behaviour
 
 
 class SpeakerEncoder(ABC):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_emotion.errors import RunError
-from s3prl_emotion.pretraining.contrastive.pairs import Pairs
+from s3prl_emotion.pretraining.contrastive.sampler import Pairs
 
 
 def library(part: str) -> Any:

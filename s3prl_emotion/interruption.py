@@ -1,4 +1,4 @@
-"""Signals that end a process: what is being computed is finished and kept first, where that is worth it.
+"""Signals that end a process, after the current step is finished and kept.
 
 The first signal ends a command where it stands, by an exception. Within :func:`deferred` it waits for the next
 :func:`check`, which a loop calls where all that it has done is kept. The second one ends the process at once.

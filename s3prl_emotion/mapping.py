@@ -1,4 +1,4 @@
-"""What the fields of a dataclass say of the mapping that they are read from, and the way back to it."""
+"""Field metadata and serialisation of configuration dataclasses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where numba, which librosa computes with, keeps what it has compiled.
+"""Location of numba's cache of compiled code, which librosa uses.
 
 It writes beside librosa's own files, and several processes that do so at the same time can leave an index that names
 the code of another function: whoever reads it dies by SIGSEGV. Here each root of stores has a folder of its own for

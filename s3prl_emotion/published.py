@@ -228,7 +228,7 @@ def published_rows(upstream: str, corpus: str) -> list[PublishedResult]:
 
 @functools.cache
 def _table(name: str) -> tuple[dict[str, str], ...]:
-    file = importlib.resources.files("s3prl_emotion.evaluation") / "data" / name
+    file = importlib.resources.files("s3prl_emotion") / "data" / name
     return tuple(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
 
 

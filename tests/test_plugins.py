@@ -177,7 +177,7 @@ def check_all_are_found(folder: Path) -> None:
     assert "_not_a_name" not in upstream_registry.upstreams()
     assert registration.downstream_configs()["my_head"] == folder / "downstream_configs" / "my_head.yaml"
     assert poolings.file_of("my_max") == str(folder / "pooling" / "my_max.py")
-    assert poolings.file_of("mean").endswith(os.path.join("s3prl_emotion", "pooling", "mean.py"))
+    assert poolings.file_of("mean").endswith(os.path.join("s3prl_emotion", "pooling", "statistics.py"))
 
 
 def test_a_folder(tmp_path, monkeypatch) -> None:

@@ -1,4 +1,4 @@
-"""What a file that is no audio, or of a kind that libsndfile does not decode, really is: by its first bytes."""
+"""Detection of what a file really is by its first bytes, where libsndfile does not decode it."""
 
 from __future__ import annotations
 

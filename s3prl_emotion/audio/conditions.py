@@ -1,4 +1,4 @@
-"""What a finished run is scored under: one effect of :mod:`s3prl_emotion.audio.augmentation`, at one level."""
+"""Conditions of a robustness test: one effect of :mod:`s3prl_emotion.audio.augmentation` at one level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``transcribe``: what is said in every utterance of a corpus, by a speech recogniser."""
+"""``s3prl-emotion transcribe``: transcripts of every utterance of a corpus, by a speech recogniser."""
 
 from __future__ import annotations
 

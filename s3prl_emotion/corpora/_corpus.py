@@ -1,4 +1,4 @@
-"""What is known about a corpus: its reader and the facts that a reader's result is checked against."""
+"""Corpus: a reader, and the facts that its result is checked against."""
 
 from __future__ import annotations
 

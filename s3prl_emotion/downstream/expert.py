@@ -1,4 +1,4 @@
-"""The expert behind every ``-d`` name of ours: S3PRL's Runner trains and evaluates it."""
+"""The downstream expert behind every ``-d`` name of this package; S3PRL's Runner trains and evaluates it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text branch of a head: what is said to one vector, by an encoder that is trained with the head, or frozen."""
+"""The text branch of a head: a transcript to one vector, by a frozen or trained encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a run's utterances, to divide them by: predictions, and the manifest in the run's folder."""
+"""Attributes of a run's utterances (sex, intensity, ...), read from its predictions and manifest."""
 
 from __future__ import annotations
 

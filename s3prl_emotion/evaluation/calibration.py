@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: calibration error, Brier score, and distance from the annotators.
+"""Calibration of probabilities: calibration error, Brier score, and distance from the annotators.
 
 Probabilities have the shape (utterances, classes), classes in the order of the labels.
 """

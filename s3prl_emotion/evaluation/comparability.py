@@ -1,4 +1,4 @@
-"""When two numbers may be set beside each other, and when a number says nothing."""
+"""Comparability: reasons why two numbers must not be compared, and why a number says nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a system loses where its audio is disturbed: conditions side by side, over the same utterances.
+"""Loss of a system under disturbed audio: conditions over the same utterances.
 
 Rates and intervals are those of ``results.json``. A condition's difference from the undisturbed audio is paired: both
 are scored on the same draws of speakers (:func:`s3prl_emotion.evaluation.paired_tests.paired_bootstrap`).

@@ -1,4 +1,4 @@
-"""How far a mean over folds can be off: resampled speakers, and spread over folds.
+"""Confidence intervals of a mean over folds: resampled speakers, and spread over folds.
 
 **Speakers.** Utterances of one speaker are alike, so whole speakers are drawn (cluster bootstrap; Davison and Hinkley,
 Bootstrap Methods, 1997, section 3.8): of the run's S speakers, S are drawn with replacement, each with all its

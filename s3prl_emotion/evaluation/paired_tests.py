@@ -1,4 +1,4 @@
-"""Is one system better than another? Three answers, each with its own idea of what could have come out otherwise.
+"""Paired tests: McNemar (utterances), speaker bootstrap, and corrected resampled t (folds).
 
 - McNemar: the same utterances, each right or wrong under either system; says nothing on UA, only on WA.
 - Paired bootstrap: other speakers; both systems are scored on the same draws.

@@ -1,4 +1,4 @@
-"""What the finished folds of a run folder add up to."""
+"""Aggregate the finished folds of a run folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Audio that a run makes of its corpus: cleaned recordings in the place of all, copies beside those trained on.
+"""Derived audio: denoised recordings, and augmented copies for class balance.
 
 Both become files, once, under names that follow from their content and how they are made; every upstream, head and seed
 reads the same ones.

@@ -1,4 +1,4 @@
-"""What is worth printing of a run's settings, and what makes it unlike one that follows the shipped configuration."""
+"""How a run's settings deviate from the shipped configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--pretrained``: the head that a run starts from, told by its content, and what is kept of where it came from."""
+"""``--pretrained``: the head that a run starts from, and the record of its origin."""
 
 from __future__ import annotations
 

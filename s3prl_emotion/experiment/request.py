@@ -1,4 +1,4 @@
-"""What to run: a request, and the plan that follows from it."""
+"""A request, and the run plan that follows from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an entry of a store holds of each layer."""
+"""Form of a store's entry: frames of each layer, or their means and deviations."""
 
 from __future__ import annotations
 

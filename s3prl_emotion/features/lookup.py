@@ -1,4 +1,4 @@
-"""The store that an upstream's states go into: found by what the upstream depends on, and by what it does."""
+"""Lookup of an upstream's feature store by weights, code and output on a probe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained recogniser is made of, apart from the upstream itself."""
+"""Parts of a trained recogniser, apart from the upstream itself."""
 
 from __future__ import annotations
 

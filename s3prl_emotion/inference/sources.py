@@ -1,4 +1,4 @@
-"""Where a trained head comes from: a run folder, a fold's folder, a checkpoint of the Runner, or an export."""
+"""Sources of a trained head: a run folder, a fold's folder, a checkpoint of the Runner, or an export."""
 
 from __future__ import annotations
 

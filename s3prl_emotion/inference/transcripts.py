@@ -1,4 +1,4 @@
-"""What is said in a recording, for heads that read it: given, or heard by a speech recogniser."""
+"""Transcripts for heads that read text: given by the user, or by a speech recogniser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of the command line in words for Python: an option is said as the argument of ``load`` that it is."""
+"""Rewrite options of the command line in error messages as arguments of ``load``."""
 
 from __future__ import annotations
 

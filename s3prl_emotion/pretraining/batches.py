@@ -1,4 +1,4 @@
-"""What each step hears: batches by seconds in length buckets, crops and masks, as functions of (seed, step, utterance).
+"""Batches by seconds in length buckets, with crops and masks as functions of (seed, step, utterance).
 
 A step consists of parts, each small enough for one device. Which utterances are in a part, where they are cropped and
 what is masked follows from the seed and the step, so a run that goes on, or that is spread over processes, meets the

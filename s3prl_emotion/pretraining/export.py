@@ -1,4 +1,4 @@
-"""A pretrained model as an upstream: a transformers folder with its record, what it heard, and a model card."""
+"""Export of a pretrained model as an upstream: transformers folder, record, pretraining data, model card."""
 
 from __future__ import annotations
 

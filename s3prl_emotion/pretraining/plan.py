@@ -1,4 +1,4 @@
-"""What every recipe is asked for, and checks alike: a corpus and its division, its own folder, who may hear what."""
+"""Checks and identity that all pretraining recipes share: corpus, split, folder, exclusions."""
 
 from __future__ import annotations
 

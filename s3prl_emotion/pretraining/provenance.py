@@ -1,4 +1,4 @@
-"""What a stage was made from and with: a folder that says so, and that is not made twice.
+"""Cached stages with provenance: a finished stage is not made twice.
 
 ``settings.json`` is written when a stage begins, ``stage.json`` when it is finished, last of all. Repeating a stage
 whose settings and inputs are the same does nothing; others are refused.

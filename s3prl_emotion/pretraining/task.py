@@ -1,4 +1,4 @@
-"""What the loop trains, whichever recipe it is: parts of steps, and a model that makes sums of them.
+"""Interface between trainer and recipe: micro-batches, and summed losses, so that accumulation and processes add up.
 
 A step consists of parts, each small enough for one device. A task gives sums, never means, so that parts and processes
 add up: the loop divides each loss by its weight, which is summed over all parts of the step first.

@@ -1,4 +1,4 @@
-"""What every division must satisfy, whatever protocol made it."""
+"""Checks of every split, under any protocol."""
 
 from __future__ import annotations
 

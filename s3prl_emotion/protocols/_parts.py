@@ -1,4 +1,4 @@
-"""What an audit compares: the parts of a fold, and what an upstream was pretrained on, as sets."""
+"""Parts of a fold and pretraining data as sets, for the audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What train, dev and test share that they should not: speakers, audio, augmented siblings, pretraining data.
+"""Leak audit: speakers, audio, augmented siblings and pretraining data that train, dev and test share.
 
 A leak that the protocol does not declare is refused before anything is trained; what it declares is shown. Sentences in
 common are reported, never refused: acted corpora have every speaker say the same ones by design.

@@ -1,4 +1,4 @@
-"""What a run consists of, by hash: its manifest and its folds must stay those that it was made with."""
+"""Hashes of a run's manifest and folds, and their verification."""
 
 from __future__ import annotations
 

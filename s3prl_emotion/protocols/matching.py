@@ -1,4 +1,4 @@
-"""When two utterances, or two speakers, may be the same."""
+"""Match utterances and speakers that may be the same."""
 
 from __future__ import annotations
 

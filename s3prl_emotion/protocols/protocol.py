@@ -1,4 +1,4 @@
-"""What a protocol is: how test and dev sets are made, and what the dev set selects by."""
+"""Protocol: how test and dev sets are made, and what the dev set selects by."""
 
 from __future__ import annotations
 

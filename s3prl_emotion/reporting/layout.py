@@ -1,4 +1,4 @@
-"""How numbers and lines look in every text: percent with two decimals, at most 100 columns."""
+"""Layout of numbers and lines: percent with two decimals, at most 100 columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs a folder was put together from that trained nothing itself: a choice of learning rates, a late fusion."""
+"""Member runs of a composite result: learning-rate selection, late fusion."""
 
 from __future__ import annotations
 

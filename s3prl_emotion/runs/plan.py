@@ -1,4 +1,4 @@
-"""What is to be run, as typed parts; the bridge alone turns them into S3PRL's arguments and configuration."""
+"""Typed parts of a run plan; ``s3prl_runner`` alone turns them into S3PRL's arguments and configuration."""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ def register_on_hub(ref: UpstreamRef, refresh: bool = False) -> UpstreamRef:
         the same
 
     Raises:
-        UpstreamError: if S3PRL would ignore ``-k`` or ``-g``, or see :func:`~s3prl_emotion.s3prl_runner.guard.check_given`
+        UpstreamError: if S3PRL would ignore ``-k`` or ``-g``, or as
+            :func:`~s3prl_emotion.s3prl_runner.guard.check_given`
     """
     name, checkpoint, model_config = ref.options
     if ref.adapter is not None and checkpoint is not None:

@@ -1,4 +1,4 @@
-"""What differs between a ``-d`` name of ours and S3PRL's own: chosen once, by :func:`downstream_kind`."""
+"""The two kinds of downstream: those of this package, and S3PRL's own."""
 
 from __future__ import annotations
 

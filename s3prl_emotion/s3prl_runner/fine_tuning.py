@@ -1,4 +1,4 @@
-"""What ``finetune`` says, done to an upstream of any format: masks, layer-drop, and convolutions that stay as they are.
+"""Fine-tuning options of an upstream of any format: masks, layer-drop, frozen convolutions.
 
 Everything is done from outside by hooks that act in training only. So the parameters of an upstream, and what it
 computes in evaluation, are those of the checkpoint, and the same weights are fine-tuned alike in every format.

@@ -1,4 +1,4 @@
-"""What S3PRL's own entries are given: one rule for where a checkpoint may come from.
+"""Checks of the files and addresses that S3PRL's own entries are given.
 
 An entry whose name ends in ``_local`` reads a file, one in ``_url`` an address, one in ``_custom`` either; those of
 transformers (``hf_``) a folder or Hub id. An address is of http or https, also after redirections. S3PRL opens any text
@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.upstreams.reference import TAKES_CHECKPOINT
 from s3prl_emotion.upstreams.trust import plain_only, reading_upstream
 
-TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
-"""Endings of S3PRL's names that read ``-k``."""
 SCHEMES = ("http", "https")
 _OF_TRANSFORMERS = "hf_"
 _downloaded: set[str] = set()

@@ -1,4 +1,4 @@
-"""S3PRL's Runner, with what it leaves open closed.
+"""Subclass of S3PRL's Runner with atomic checkpoints, signals and NaN detection.
 
 ``train``, ``evaluate`` and ``inference`` are S3PRL's own code. What is added around them:
 

@@ -1,4 +1,4 @@
-"""What S3PRL 0.4.18 needs and current libraries no longer have.
+"""Shims for what S3PRL 0.4.18 needs and current libraries no longer have.
 
 Each shim looks for the missing feature itself, never at a version number, and touches only what is missing: on a stack
 where S3PRL works by itself :func:`apply` changes nothing but the two speed-ups at the end. No file of s3prl is edited.

@@ -1,4 +1,4 @@
-"""An upstream that runs one utterance at a time, and probes of what it answers."""
+"""An upstream that runs one utterance at a time, and probes of its output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from s3prl_emotion.s3prl_runner.building import build, ref_of
 from s3prl_emotion.s3prl_runner.selection import check_selection, probe_states, probe_waveform, rate_of, states
 
 _SAME = 1e-3
-"""Between two calls in one process, states may differ by this much (see :func:`probe_distance`): GPUs add in any order."""
+"""States of two calls in one process may differ by this much (:func:`probe_distance`): GPUs add in any order."""
 
 
 def behaviour(compute: Callable[[Tensor], Tensor], loud: Tensor, device: str, name: str) -> Probe:

@@ -1,4 +1,4 @@
-"""The one gate before S3PRL's Runner: what it evaluates, looks up or imports is one of the names known here.
+"""Validation before S3PRL's Runner: everything that it evaluates, looks up or imports is a known name.
 
 S3PRL 0.4.18 evaluates texts of its arguments and configuration as Python:
 
@@ -10,11 +10,11 @@ S3PRL 0.4.18 evaluates texts of its arguments and configuration as Python:
 ``downstream/emotion/expert``, ``model``    ``select``, ``model_type``; ``get_<split>_dataloader``, of
                                             ``train_dataloader`` and ``eval_dataloaders``
 ``downstream/model``                        ``select``, ``pooling``; looks ``activation`` up
-``util/override``                           ``-o``, in whose place :func:`~s3prl_emotion.s3prl_runner.arguments.override` is
+``util/override``                           ``-o``; replaced by :func:`~s3prl_emotion.s3prl_runner.arguments.override`
 ==========================================  ==========================================================
 
-:class:`~s3prl_emotion.s3prl_runner.runner.EmotionRunner` calls :func:`check_run` on whatever it is given, so that files,
-``-o``, sweeps and checkpoints all pass here; they are checked where they are read besides, for messages that name the
+:class:`~s3prl_emotion.s3prl_runner.runner.EmotionRunner` calls :func:`check_run` on whatever it is given, so that
+files, ``-o``, sweeps and checkpoints all pass here. Each is also checked where it is read, for messages that name the
 place.
 """
 

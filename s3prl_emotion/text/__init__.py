@@ -1,1 +1,1 @@
-"""What is said: where texts come from, text encoders, and speech recognition."""
+"""Transcripts, text encoders, and speech recognition."""

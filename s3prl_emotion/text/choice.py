@@ -1,4 +1,4 @@
-"""Where a run's texts come from: the corpus, or a file of transcriptions; and what is said of them in its record."""
+"""Choice of a run's texts: the corpus, or a file of transcripts; and their record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a sentence tells about the emotion that it is said in."""
+"""Mutual information of sentences and emotion labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever goes wrong while an upstream is built, as one message."""
+"""Errors while an upstream is built, as one message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a checkpoint file: safetensors, or torch's own format without executing what a pickle holds."""
+"""Checkpoint files, read without executing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which adapter reads a checkpoint: told by what is in it, not by what it is called."""
+"""Format of a checkpoint by its content, not by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the weights of Resemblyzer's speaker encoder are, and what they hold."""
+"""Location and content of the weights of Resemblyzer's speaker encoder."""
 
 from __future__ import annotations
 

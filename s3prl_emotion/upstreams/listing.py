@@ -1,4 +1,4 @@
-"""What ``ls upstreams`` shows: every name with its source, and size and rate where they are known without weights."""
+"""Rows of ``ls upstreams``: name, source, and size and rate where they are known without weights."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _dropped_row(name: str, path: Path, same_name: list[Path], names: dict[str, 
 @functools.cache
 def _sizes() -> dict[str, float]:
     """Millions of parameters by the names of the SUPERB table."""
-    file = importlib.resources.files("s3prl_emotion.evaluation") / "data" / "superb_er.csv"
+    file = importlib.resources.files("s3prl_emotion") / "data" / "superb_er.csv"
     rows = csv.DictReader(file.read_text(encoding="utf-8").splitlines())
     return {row["upstream"]: float(row["params_millions"]) for row in rows if row["params_millions"]}
 

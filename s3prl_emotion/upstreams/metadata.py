@@ -1,4 +1,4 @@
-"""What is known of a checkpoint without loading its weights."""
+"""Metadata of a checkpoint: size and rate, without loading its weights."""
 
 from __future__ import annotations
 

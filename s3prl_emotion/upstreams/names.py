@@ -1,4 +1,4 @@
-"""What ``-u`` can be, told without importing S3PRL or torch: a typing error is answered at once."""
+"""Known ``-u`` names, without importing S3PRL or torch, so that a typing error is answered at once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s3prl_emotion.errors import UpstreamError
-from s3prl_emotion.s3prl_runner.guard import TAKES_CHECKPOINT
 from s3prl_emotion.s3prl_runner.upstream_registry import upstreams
+from s3prl_emotion.upstreams.reference import TAKES_CHECKPOINT
 
 
 class HubNames(NamedTuple):

@@ -1,4 +1,4 @@
-"""What ``-u`` refers to: drop-in folders, and a reference with its origin."""
+"""References to upstreams: drop-in folders, and the recorded origin of an upstream."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ DEFAULT_FOLDER = "upstreams"
 FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 """How files that hold weights are called; what is in them is told by their content."""
 CODE_SUFFIX = ".py"
+
+TAKES_CHECKPOINT = ("_local", "_url", "_custom", "_gdriveid")
+"""Endings of S3PRL's names that read ``-k``."""
 
 
 def dropin_folders() -> list[Path]:

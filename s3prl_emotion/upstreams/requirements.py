@@ -1,4 +1,4 @@
-"""What an upstream of ours asks of a machine and of ``-k``, told before a corpus is read."""
+"""Requirements of an adapter, checked before a corpus is read: packages and checkpoint."""
 
 from __future__ import annotations
 

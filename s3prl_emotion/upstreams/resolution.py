@@ -1,4 +1,4 @@
-"""What ``-u`` means: a name of S3PRL's or ours, something dropped into a folder, a path, or a Hub id.
+"""Resolve ``-u``: a known name, a drop-in folder, a path, or a Hub id.
 
 A name is looked for in this order. What is found is read by one of our adapters, told by its content.
 """

@@ -1,4 +1,4 @@
-"""``--trust-checkpoint``: whether files may be read that execute code."""
+"""Trust in checkpoints that execute code: only where the user says so."""
 
 from __future__ import annotations
 

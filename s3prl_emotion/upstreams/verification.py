@@ -1,4 +1,4 @@
-"""Where the upstream of a training is now, checked to be the same."""
+"""Verify that the upstream of a training is the same now."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 from s3prl_emotion.config import shown
 from s3prl_emotion.errors import RunError, UpstreamError
-from s3prl_emotion.s3prl_runner.guard import TAKES_CHECKPOINT
 from s3prl_emotion.s3prl_runner.upstream_registry import registered_upstreams, upstream_names
 from s3prl_emotion.upstreams.hub import is_hub_id, snapshot
 from s3prl_emotion.upstreams.per_fold import upstream_sha256
-from s3prl_emotion.upstreams.reference import Places, UpstreamOrigin, UpstreamRef, dropin_upstreams
+from s3prl_emotion.upstreams.reference import TAKES_CHECKPOINT, Places, UpstreamOrigin, UpstreamRef, dropin_upstreams
 from s3prl_emotion.upstreams.resolution import adapter_for
 from s3prl_emotion.upstreams.trust import is_named_here, is_trusting
 

@@ -1,4 +1,4 @@
-"""Which files of a folder in transformers format hold the weights, and which of the weights are the model's."""
+"""Weight files of a folder in transformers format, and which of their tensors are the model's."""
 
 from __future__ import annotations
 

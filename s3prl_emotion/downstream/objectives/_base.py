@@ -1,4 +1,4 @@
-"""What an objective is."""
+"""Base class of objectives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a metric is, the registry of all, and the confusion matrix that rates are computed from."""
+"""Base classes of metrics, their registry, and the confusion matrix that rates are computed from."""
 
 from __future__ import annotations
 

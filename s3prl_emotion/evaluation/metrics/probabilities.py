@@ -1,4 +1,4 @@
-"""What probabilities are worth: formulas of :mod:`s3prl_emotion.evaluation.calibration` over a run's predictions."""
+"""Metrics of probabilities: formulas of :mod:`s3prl_emotion.evaluation.calibration` over a run's predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clusters on disk: ``clusters.jsonl`` has a line for each utterance that was heard, ``cluster.json`` says from what.
+"""Cluster files: ``clusters.jsonl`` has a line for each utterance, ``cluster.json`` their origin.
 
 A line says which stretch of which file it is, who speaks, and the cluster: a number from 0 that means something within
 one speaker only, or null where the utterance gives no pairs.

@@ -1,4 +1,4 @@
-"""What ``--demo`` runs on: a synthetic corpus, filter banks, few steps."""
+"""Settings of ``--demo``: a synthetic corpus, filter banks, few steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What contrastive pretraining trains: S3PRL's weighted sum of layers, projection and pooling, which are kept."""
+"""Model of contrastive pretraining: S3PRL's weighted sum of layers, projection and pooling."""
 
 from __future__ import annotations
 

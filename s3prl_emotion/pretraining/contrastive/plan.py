@@ -1,4 +1,4 @@
-"""What a contrastive pretraining is: speech of several sources, an upstream, settings, and who may hear what."""
+"""Plan of a contrastive pretraining: speech of several sources, an upstream, settings, and exclusions."""
 
 from __future__ import annotations
 

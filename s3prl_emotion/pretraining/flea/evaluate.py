@@ -1,4 +1,4 @@
-"""What each stage gained: base, stage 1 and stage 4, each fine-tuned with every pooling, tested and compared."""
+"""Evaluation of FLEA: base, after TAPT and after CPT, fine-tuned with each pooling and compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a FLEA run is: corpus, division, base, settings, and who may hear what."""
+"""Plan of a FLEA run: corpus, split, base, settings, and exclusions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an encoder is, and how the vectors of one that is a module get into the store."""
+"""Base classes of speaker encoders; vectors of a module go through the store."""
 
 from __future__ import annotations
 

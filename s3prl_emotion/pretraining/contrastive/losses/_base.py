@@ -1,4 +1,4 @@
-"""What a contrastive loss is."""
+"""Base class of contrastive losses."""
 
 from __future__ import annotations
 

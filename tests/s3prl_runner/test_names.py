@@ -47,10 +47,10 @@ def test_a_misspelt_name_is_answered_without_loading_anything_large(command: str
 def test_fbank_does_not_need_transformers() -> None:
     script = (
         "import sys\n"
-        "from s3prl_emotion.s3prl_runner.building import build, enter\n"
+        "from s3prl_emotion.s3prl_runner.building import build, register_on_hub\n"
         "from s3prl_emotion.s3prl_runner.selection import check_upstream\n"
         "from s3prl_emotion.upstreams.resolution import resolve\n"
-        "found = enter(resolve('fbank', None, None))\n"
+        "found = register_on_hub(resolve('fbank', None, None))\n"
         "check_upstream(*found.options)\n"
         "build(found, 'cpu')\n"
         "print([name for name in sys.modules if name.partition('.')[0] == 'transformers'])\n"

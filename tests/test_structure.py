@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib.util
+import re
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -76,3 +78,35 @@ def test_s3prl_is_imported_by_the_bridge_and_by_adapters_alone() -> None:
     found = _importers("s3prl")
     assert {name for name in found if not any(_within(name, room) for room in rooms)} == set()
     assert any(_within(name, "s3prl_emotion.s3prl_runner") for name in found), "none would be found"
+
+
+def _room(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def test_private_modules_are_imported_within_their_room_alone() -> None:
+    """A module that begins with an underscore, and a name that does, belong to one room."""
+    across = {
+        (name, each)
+        for name, found in IMPORTED.items()
+        for each in found
+        if re.search(r"\._(?!_)", each) and _within(each, "s3prl_emotion") and _room(each) != _room(name)
+    }
+    assert across == set()
+
+
+def test_a_class_name_means_one_thing() -> None:
+    trees = [ast.parse(path.read_bytes()) for path in MODULES.values()]
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_docstrings_of_modules_name_their_subject_first() -> None:
+    first = {name: ast.get_docstring(ast.parse(path.read_bytes())) or "" for name, path in MODULES.items()}
+    questions = re.compile(r"(What|Which|How far|When|Where|Whatever)\b|of ours\b")
+    assert {name: text.splitlines()[0] for name, text in first.items() if questions.match(text)} == {}

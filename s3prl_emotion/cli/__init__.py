@@ -42,6 +42,9 @@ COMMANDS = {
 }
 
 
+ALIASES = {"ladder": ("paper-table",)}
+"""Further names of commands."""
+
 SPIN_COUNT = 1000
 """How often a thread of GNU's OpenMP looks for work before it sleeps; its own default is 300000.
 
@@ -68,8 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
         asked = next((word for word in words if not word.startswith("-")), None)
         for name, text in COMMANDS.items():
-            subparser = subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-            if name == asked:  # only the asked command's file is imported: --help stays fast
+            names = (name, *ALIASES.get(name, ()))
+            description = text[0].upper() + text[1:] + "."
+            subparser = subparsers.add_parser(name, aliases=names[1:], help=text, description=description)
+            subparser.set_defaults(command=name)
+            if asked in names:  # only the asked command's file is imported: --help stays fast
                 importlib.import_module(f"s3prl_emotion.cli.{name}").add_arguments(subparser)
         args = parser.parse_args(words)
         keep_below(getattr(args, "cache_root", None))

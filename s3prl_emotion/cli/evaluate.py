@@ -38,6 +38,7 @@ def add_robustness_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on disturbed audio")
     group.add_argument(
         "--with",
+        "--disturb",
         dest="disturb",
         metavar="EFFECT,...",
         help="score the test folds again with the run's checkpoints, on copies of the audio with noise, telephone, "

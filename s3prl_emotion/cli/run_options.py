@@ -18,9 +18,12 @@ KEY = "augmentation"
 
 def add_derivation_arguments(parser: argparse._ActionsContainer) -> None:
     """Cleaned recordings, and augmented copies of those that are trained on."""
-    group = parser.add_argument_group("audio that is made of the corpus', once, into files")
+    group = parser.add_argument_group("derived audio (cleaning, class balancing)")
     group.add_argument(
-        "--preparation", metavar="NAME", help="clean every recording first: paper-d (noise reduction, no silence)"
+        "--preparation",
+        "--denoise",
+        metavar="NAME",
+        help="clean every recording first: paper-d (noise reduction, no silence)",
     )
     group.add_argument(
         "--balance",
@@ -31,7 +34,11 @@ def add_derivation_arguments(parser: argparse._ActionsContainer) -> None:
         "--augmentation", type=Path, metavar="YAML", help="effects of the copies, under the key augmentation"
     )
     group.add_argument(
-        "--balance-seed", type=int, default=0, metavar="N", help="of what is left out and of the copies (%(default)s)"
+        "--balance-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the choice of utterances and of their augmented copies (default: %(default)s)",
     )
     group.add_argument("--audio-root", type=Path, metavar="DIR", help="where such files lie (default: result/audio)")
 

@@ -31,7 +31,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Returns:
         its content, with ``Args`` completed by S3PRL's defaults, ``Config`` as plain values, and what both describe
-        as ``Training`` and ``Inputs`` (:class:`~s3prl_emotion.downstream.config.FoldInputs`)
+        as ``Training`` and ``Inputs`` (:class:`~s3prl_emotion.downstream.settings.FoldInputs`)
 
     Raises:
         ConfigError: if ``Args`` or ``Config`` hold what S3PRL's Runner must not be given

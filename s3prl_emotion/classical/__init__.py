@@ -1,4 +1,4 @@
-"""Classical models on time statistics of any upstream's states: one public file per classifier.
+"""Classical models on time statistics of any upstream's states; ``estimators.py`` has the classifiers.
 
 A new one is one new file; ``-d classical_<name>`` and ``classical --classifier <name>`` then know it:
 

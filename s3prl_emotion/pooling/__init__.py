@@ -1,6 +1,6 @@
 """Poolings: the frames of an utterance in, one vector out.
 
-One public file per pooling; its name in a configuration is the name it registers under. A new pooling is one new file:
+A pooling registers under its name in configurations. A new one is a class in the file of its family, or one new file:
 
 .. code-block:: python
 

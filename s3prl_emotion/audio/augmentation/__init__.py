@@ -1,6 +1,6 @@
 """Augmentation: a waveform in, a changed one out, with what was drawn for it.
 
-One public file per effect; its name in a configuration is the name it registers under. A new effect is one new file:
+An effect registers under its name in configurations. A new one is a class in ``transforms.py``, or one new file:
 
 .. code-block:: python
 

@@ -1,6 +1,6 @@
 """Training objectives: ``forward(logits (batch, classes), labels) -> scalar loss``, mean over the batch.
 
-One public file per objective; its name in a configuration is the name it registers under. A new one is one new file:
+An objective registers under its name in configurations. A new one is a class in ``losses.py``, or one new file:
 
 .. code-block:: python
 

@@ -1,6 +1,6 @@
 """Studies: a question as a list of requests, worked off by one process or several, and a table that answers it.
 
-One public file per study; a new one is one new file here, or in a folder ``studies`` of a user's own:
+Studies of one subject share a file. A new one is one new file here, or in a folder ``studies`` of a user's own:
 
 .. code-block:: python
 

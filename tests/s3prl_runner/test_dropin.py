@@ -257,7 +257,7 @@ def test_trust_is_asked_for_on_the_command_line(run, tmp_path, my_hubert, capsys
     assert main(["run", *best]) == 2
     assert "--trust-checkpoint" in capsys.readouterr().err
     assert run(*options, folder=tmp_path / "other") == 2
-    assert "test_dropped._execute. Nothing was executed" in capsys.readouterr().err
+    assert "test_dropin._execute. Nothing was executed" in capsys.readouterr().err
     assert not marker.exists()
     assert main(["run", *best, "--trust-checkpoint"]) == 0
     assert marker.exists()

@@ -213,12 +213,10 @@ corpora.register("combined")(
 # The seven-class corpus of arXiv 2312.11503: CREMA-D, SAVEE, TESS, IEMOCAP and RAVDESS together, without neutral.
 #
 # ``calm`` comes from RAVDESS alone. Of IEMOCAP, with its own labels, ``xxx``, ``neu``, ``oth`` and ``fru`` are left
-# out,
-# and so is ``exc``, unless it is merged into happy. The paper's 13236 files (2955, 192, 1923, 1927, 2499, 2995 and
-# 745 of
-# the classes in their order) are what its removal of silence and of clips under 1 s left; here nothing is removed, and
-# each corpus is checked against its own counts instead. Folds that share no speaker are made over all corpora
-# together.
+# out, and so is ``exc``, unless it is merged into happy. The paper's 13236 files (2955, 192, 1923, 1927, 2499, 2995 and
+# 745 of the classes in their order) are what its removal of silence and of clips under 1 s left; here nothing is
+# removed, and each corpus is checked against its own counts instead. Folds that share no speaker are made over all
+# corpora together.
 
 LABELS = ("angry", "calm", "disgust", "fearful", "happy", "sad", "surprised")
 FIVE_PARTS = ("cremad", "savee", "tess", "iemocap", "ravdess")

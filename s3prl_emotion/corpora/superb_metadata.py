@@ -16,8 +16,7 @@ from s3prl_emotion.errors import CorpusError, suggest
 
 # What the name of an utterance of IEMOCAP's tells, in whatever corpus it appears.
 #
-# A speaker is the session plus the F or M before the last number: in ``Ses01F_impro01_M003`` the first F tells who
-# wore
+# A speaker is the session plus the F or M before the last number: in ``Ses01F_impro01_M003`` the first F tells who wore
 # the markers, the M tells who speaks.
 
 _NAME = re.compile(r"^(Ses(\d\d))[FM]_(.+)_([FM])[A-Za-z]*\d+$")

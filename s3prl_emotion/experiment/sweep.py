@@ -27,8 +27,7 @@ from s3prl_emotion.runs.results import Results, RunSettings, read_results
 # Many runs over one store of hidden states: upstreams x heads x seeds x learning rates.
 #
 # The learning rate is chosen in each fold, and for each seed, by that fold's own dev figure: a rate chosen over all
-# folds
-# would have seen, in their dev sets, the speakers that other folds test on.
+# folds would have seen, in their dev sets, the speakers that other folds test on.
 
 SUPERB_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 """The learning rates that SUPERB allows to choose from (Yang et al., Interspeech 2021)."""

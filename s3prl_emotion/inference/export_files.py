@@ -22,11 +22,10 @@ from s3prl_emotion.upstreams.reference import UpstreamOrigin, UpstreamRef
 # What an exported folder holds.
 #
 # ``config.json`` says what the heads are and what they were trained on. ``head.safetensors`` holds, for each fold
-# ``N``,
-# ``fold<N>.head.<parameter>``, ``fold<N>.layer_weights`` (they sum to 1) and ``fold<N>.layer_logits`` (the same before
-# the softmax; computed with, so that results are the same to the bit). ``upstream.safetensors`` holds a fine-tuned
-# upstream's ``fold<N>.<parameter>``, ``text.safetensors`` those of a text encoder that was trained with the heads.
-# ``README.md`` is the model card.
+# ``N``, ``fold<N>.head.<parameter>``, ``fold<N>.layer_weights`` (they sum to 1) and ``fold<N>.layer_logits`` (the same
+# before the softmax; computed with, so that results are the same to the bit). ``upstream.safetensors`` holds a fine-
+# tuned upstream's ``fold<N>.<parameter>``, ``text.safetensors`` those of a text encoder that was trained with the
+# heads. ``README.md`` is the model card.
 
 FORMAT = "s3prl-emotion head"
 VERSION = 1

@@ -21,8 +21,8 @@ from s3prl_emotion.pretraining.states import FrameFile, StoredStates
 # MiniBatchKMeans over frames that do not fit into memory, and labels by the nearest centroid.
 #
 # :func:`fit` draws what ``sklearn.cluster.MiniBatchKMeans.fit`` draws, in its order, and updates by its
-# ``partial_fit``;
-# only the frames of the current batch are in memory. Sculley, *Web-scale k-means clustering*, WWW 2010.
+# ``partial_fit``; only the frames of the current batch are in memory. Sculley, *Web-scale k-means clustering*, WWW
+# 2010.
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,8 @@ from s3prl_emotion.errors import UpstreamError, suggest
 # Which frames are masked: transformers' rule, which the paper's code uses, and fairseq's.
 #
 # Both mask ``prob * frames / length`` spans of ``length`` frames that may overlap, rounded up or down at random.
-# fairseq
-# then trims every utterance's mask to the smallest of its batch. An utterance's draws come from its own generator
-# alone:
-# they do not depend on batch mates, processes or what was drawn before.
+# fairseq then trims every utterance's mask to the smallest of its batch. An utterance's draws come from its own
+# generator alone: they do not depend on batch mates, processes or what was drawn before.
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ from s3prl_emotion.errors import ProtocolError
 # Putting speakers into folds so that every class is in every part, as far as speakers allow.
 #
 # scikit-learn's ``StratifiedGroupKFold`` places one speaker after the other and never takes one back: where most
-# speakers
-# have only some of the classes, folds without a class are left although a better division exists. Its division and
-# random
-# ones are starting points here; from each, single speakers are moved, and pairs exchanged, as long as that helps.
+# speakers have only some of the classes, folds without a class are left although a better division exists. Its division
+# and random ones are starting points here; from each, single speakers are moved, and pairs exchanged, as long as that
+# helps.
 
 STARTS = 20
 """Random starting points beside the given one; always the same, so that a corpus is always divided alike."""

@@ -147,10 +147,9 @@ protocols.register("official")(
 # The division of arXiv 2312.11503: stratified 80/20 for test, then 80/20 for dev, whoever speaks.
 #
 # Its speakers are shared between all sets, so its figures are no figures on unheard speakers. Not stated there, and
-# ours:
-# the seed, and that dev UA selects. ``paper-d`` balances training parts only; ``paper-d-released`` keeps the order of
-# the
-# notebook, which balances before the second division and so puts augmented siblings of training clips into dev.
+# ours: the seed, and that dev UA selects. ``paper-d`` balances training parts only; ``paper-d-released`` keeps the
+# order of the notebook, which balances before the second division and so puts augmented siblings of training clips into
+# dev.
 
 SHARE = 0.2
 

@@ -145,8 +145,7 @@ def _information(tables: npt.NDArray[np.int64], count: int) -> Floats:
 # Whether clusters follow emotion on this speech: for reading only, nothing is trained on what is found here.
 #
 # All speech is clustered as for training, the held-out parts of folds too, and compared with labels where there are
-# any:
-# within each speaker, against random clusters of the same sizes.
+# any: within each speaker, against random clusters of the same sizes.
 
 logger = logging.getLogger(__name__)
 

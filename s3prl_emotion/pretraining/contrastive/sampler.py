@@ -107,8 +107,7 @@ def _utterances(groups: Groups, settings: DevSettings, seed: int) -> Groups:
 # Batches of P speakers x C clusters x M utterances, as functions of the seed and the step.
 #
 # Epochs follow each other, and each holds every usable utterance at least once: an utterance is usable if its cluster
-# has
-# another one, and its speaker another such cluster.
+# has another one, and its speaker another such cluster.
 
 Cell = list[int]
 """Utterances of one speaker: M of each of C clusters."""

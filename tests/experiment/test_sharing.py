@@ -90,5 +90,5 @@ def test_a_corpus_that_leaks_stops_a_list_once(
     assert main([*argv, str(demo_root), "--device", "cpu", "--cache-root", str(tmp_path / "cache")]) == 2
     assert len(made) == 1
     said = capsys.readouterr().err
-    listed = "; ".join(f"fbank_no_cmvn classical_{name}, seed 1337" for name in ("logistic", "svm", "knn"))
-    assert f"error: 3 of 3 points failed; the others are kept, and the same command tries again:\n  {listed}" in said
+    assert said.count("the corpus leaks") == 1
+    assert said.endswith("error: the corpus leaks\n")

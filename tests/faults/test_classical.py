@@ -307,7 +307,7 @@ def test_features_that_are_not_a_number(tmp_path: Path, demo_root: Path, monkeyp
 def test_what_is_not_installed(package, words, says, tmp_path, demo_root, cache_root, monkeypatch, capsys) -> None:
     from importlib.util import find_spec
 
-    for place in ("classical._base", "upstreams.given"):
+    for place in ("classical.options", "upstreams.requirements"):
         monkeypatch.setattr(
             f"s3prl_emotion.{place}.find_spec", lambda name: None if name == package else find_spec(name)
         )

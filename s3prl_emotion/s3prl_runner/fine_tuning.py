@@ -54,7 +54,7 @@ def fine_tune(upstream: nn.Module, config: Mapping[str, Any] | None, name: str) 
     if parts.feature_encoder is not None:
         _freeze(upstream, parts.feature_encoder, settings.freeze_feature_encoder)
     if parts.projection is not None and (settings.mask_time_prob > 0 or settings.mask_feature_prob > 0):
-        _Masking(settings, parts).watch(upstream)
+        _Masking(settings, parts.mask_embedding).watch(upstream, parts.projection)
     if settings.layerdrop > 0:
         for block in parts.blocks:
             block.register_forward_hook(_LayerDrop(settings.layerdrop), with_kwargs=True)
@@ -141,12 +141,12 @@ class _Masking:
     Draws follow torch's generator, which a resumed training restores.
     """
 
-    def __init__(self, settings: FinetuneConfig, parts: TunedParts) -> None:
-        self._settings, self._parts = settings, parts
+    def __init__(self, settings: FinetuneConfig, embedding: Tensor | None) -> None:
+        self._settings, self._embedding = settings, embedding
         self._samples: list[int] = []
 
-    def watch(self, upstream: nn.Module) -> None:
-        """Mask whatever the upstream is trained on from now on."""
+    def watch(self, upstream: nn.Module, projection: nn.Module) -> None:
+        """Mask the output of ``projection``, which its blocks are given, in every training step from now on."""
         rate = int(upstream.get_downsample_rates("hidden_states"))  # type: ignore[operator]
 
         def before(_: nn.Module, inputs: tuple[Any, ...], given: dict[str, Any]) -> None:
@@ -161,15 +161,14 @@ class _Masking:
             return self._masked(output, rate)
 
         upstream.register_forward_pre_hook(before, with_kwargs=True)
-        assert self._parts.projection is not None
-        self._parts.projection.register_forward_hook(after)
+        projection.register_forward_hook(after)
 
     def _masked(self, states: Tensor, rate: int) -> Tensor:
         """``(batch, frames, width)``, masked; padding never is."""
         rows, frames, width = states.shape
         lengths = [min(samples // rate, frames) for samples in self._samples]
         drawn = np.random.default_rng(int(torch.randint(2**62, ())))
-        given, embedding = self._settings, self._parts.mask_embedding
+        given, embedding = self._settings, self._embedding
         if given.mask_time_prob > 0:
             rule = MaskSettings("transformers", given.mask_time_prob, given.mask_time_length, given.mask_time_min_masks)
             found = np.zeros((rows, frames), dtype=bool)

@@ -47,18 +47,8 @@ def trusted_checkpoints(trusted: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def reading_upstream() -> Iterator[None]:
     """While an upstream is looked at or built, if it is trusted: torch's own switch, which S3PRL heeds too."""
-    if not _trusted.get():
+    with _switched_on(_SWITCH) if _trusted.get() else contextlib.nullcontext():
         yield
-        return
-    before = os.environ.get(_SWITCH)
-    os.environ[_SWITCH] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_SWITCH]
-        else:
-            os.environ[_SWITCH] = before
 
 
 @contextlib.contextmanager
@@ -67,15 +57,19 @@ def plain_only() -> Iterator[None]:
 
     torch's switch of that name is stronger than the ``weights_only=False`` that S3PRL writes in some places.
     """
-    before = os.environ.get(_PLAIN)
-    if _trusted.get() or os.environ.get(_SWITCH, "0").lower() in _ON:
+    is_trusted = _trusted.get() or os.environ.get(_SWITCH, "0").lower() in _ON
+    with contextlib.nullcontext() if is_trusted else _switched_on(_PLAIN):
         yield
-        return
-    os.environ[_PLAIN] = "1"
+
+
+@contextlib.contextmanager
+def _switched_on(name: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = "1"
     try:
         yield
     finally:
         if before is None:
-            del os.environ[_PLAIN]
+            del os.environ[name]
         else:
-            os.environ[_PLAIN] = before
+            os.environ[name] = before

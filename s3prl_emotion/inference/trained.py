@@ -20,13 +20,13 @@ from s3prl_emotion.classical import Choice
 from s3prl_emotion.classical.model import Model, vectors
 from s3prl_emotion.downstream.config import ModelConfig
 from s3prl_emotion.downstream.head import Head
-from s3prl_emotion.downstream.weights import load_weights
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.features.ragged import LayerSum, pack
 from s3prl_emotion.inference.export import write_export
 from s3prl_emotion.inference.export_files import Features
 from s3prl_emotion.inference.parts import FoldParts, Parts
 from s3prl_emotion.inference.sources import read_parts
+from s3prl_emotion.module_weights import load_weights
 from s3prl_emotion.s3prl_runner.arguments import resolve_device
 from s3prl_emotion.s3prl_runner.building import build_frozen, register_on_hub
 from s3prl_emotion.s3prl_runner.registration import register

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from s3prl_emotion.audio.preparation import Preparation
 from s3prl_emotion.downstream.text import TextBranch
-from s3prl_emotion.downstream.weights import load_weights
 from s3prl_emotion.errors import RunError
 from s3prl_emotion.inference.parts import Parts
+from s3prl_emotion.module_weights import load_weights
 from s3prl_emotion.text.loading import open_encoder
 from s3prl_emotion.text.recognition import SpeechRecogniser
 from s3prl_emotion.text.transcripts import read_transcription

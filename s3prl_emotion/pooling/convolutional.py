@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from s3prl_emotion.errors import ConfigError
 from s3prl_emotion.files import UNREADABLE
+from s3prl_emotion.module_weights import load_weights
 from s3prl_emotion.pooling import Pooling, poolings
 from s3prl_emotion.pooling.base import check_integer, check_positive, check_probability
 
@@ -148,7 +149,7 @@ class MobileNet(Pooling):
             features = {
                 name.removeprefix("features."): part for name, part in given.items() if name.startswith("features.")
             }
-            self.network.load_state_dict(features, assign=False)
+            load_weights(self.network, features)
         except UNREADABLE as error:
             raise ValueError(
                 f"weights {file!r}: not the state dict of torchvision's MobileNetV2 of this width: "

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from s3prl_emotion.downstream.weights import load_weights
 from s3prl_emotion.errors import UpstreamError
+from s3prl_emotion.module_weights import load_weights
 from s3prl_emotion.s3prl_runner.guard import check_given
 from s3prl_emotion.s3prl_runner.upstream_registry import hub, register_upstream, upstream_names
 from s3prl_emotion.upstreams import code

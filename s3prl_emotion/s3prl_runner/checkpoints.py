@@ -82,7 +82,7 @@ _KINDS: dict[str, type] = {
     "Scheduler": dict,
 }
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
-"""What parameters are of, and counters (torch.int64); see :func:`~s3prl_emotion.downstream.weights.check_kinds`."""
+"""What parameters are of, and counters (torch.int64); see :func:`~s3prl_emotion.module_weights.check_kinds`."""
 _OPTIONAL = ("Epoch", "Featurizer", "Upstream", "Optimizer", "Scheduler")
 
 

@@ -30,10 +30,10 @@ from s3prl.downstream import runner as s3prl_runner
 from tqdm import tqdm
 
 from s3prl_emotion.downstream.config import fold_number
-from s3prl_emotion.downstream.weights import check_kinds
 from s3prl_emotion.errors import EmotionError, RunError
 from s3prl_emotion.features.upstream import BlockFeaturizer, CachedUpstream
 from s3prl_emotion.interruption import asked, check, deferred
+from s3prl_emotion.module_weights import check_kinds
 from s3prl_emotion.random_state import preserved_random_state, seed_everything
 from s3prl_emotion.s3prl_runner.building import check_interface
 from s3prl_emotion.s3prl_runner.checkpoints import check_optimizer, check_scheduler

@@ -22,7 +22,7 @@ import yaml
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.safe_yaml import load_yaml
 from s3prl_emotion.upstreams.bounds import check_archive, check_settings_sizes, check_tensors
-from s3prl_emotion.upstreams.files import TORN, is_trusted, refusal
+from s3prl_emotion.upstreams.files import TORN, check_numbers, is_trusted, refusal
 
 EVALUATED = frozenset(
     {
@@ -109,6 +109,10 @@ def check_s3prl_file(path: Path) -> Mapping[Any, Any]:
     found = content if isinstance(content, Mapping) else {"": content}
     check_tensors(content, str(path))
     check_expressions(found, str(path))
+    for state in found.values():
+        if isinstance(state, Mapping):
+            tensors = {str(name): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+            check_numbers(tensors, path)
     for key, value, is_setting in _walk(found):
         fields = _fields(value)
         if fields is not None and (is_setting or key in SETTINGS):

@@ -186,14 +186,23 @@ def check_fit(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], where
     misfit(where, [name for name in own if name not in weights], extra, shapes)
 
 
+_COUNTERS = ("num_batches_tracked", "position_ids", "token_type_ids")
+"""Last parts of the names of buffers that hold whole numbers."""
+
+
 def check_numbers(weights: Mapping[str, torch.Tensor], where: str | Path) -> None:
-    """Refuse weights that are not finite, from which no state would be, and those of 8 bits or complex ones.
+    """Refuse weights that are not finite, from which no state would be, and those of no floating-point numbers.
+
+    torch converts whole numbers without a word. Those of a quantised model say nothing without their scales; only
+    counters are whole numbers by nature.
 
     Raises:
         UpstreamError: naming the tensor
     """
     for name, value in weights.items():
-        if value.dtype.itemsize == 1 or value.is_complex():
+        if name.rpartition(".")[2] in _COUNTERS:
+            continue
+        if value.dtype.itemsize == 1 or not value.is_floating_point():
             raise UpstreamError(
                 f"{where}: {name} is of {str(value.dtype).removeprefix('torch.')}, expected floating-point numbers of "
                 "16 bits or more; quantised weights are not read. Save model.float().state_dict()"

@@ -32,10 +32,14 @@ def weights_of(checkpoint: str | None) -> dict[str, Tensor]:
     """The encoder's parameters, from a file or from the wheel, which carries them.
 
     Raises:
-        UpstreamError: if neither is there
+        UpstreamError: if neither is there, or the file holds something else
     """
-    import torch
+    from s3prl_emotion.upstreams.files import check_numbers, first_keys, load
 
     path = file_of(checkpoint)
-    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    content = load(path)
+    found: dict[str, Tensor] | None = content.get("model_state")
+    if not isinstance(found, dict):
+        raise UpstreamError(f"{path}: expected Resemblyzer's model_state, found keys {first_keys(content)}")
+    check_numbers(found, path)
     return found

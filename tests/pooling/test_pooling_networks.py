@@ -87,10 +87,13 @@ def test_mobilenet_takes_weights_from_a_file(tmp_path: Path) -> None:
     )
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("no weights")
+    whole = {name: value.mul(100).to(torch.int8) for name, value in network.state_dict().items()}
+    torch.save(whole, tmp_path / "quantised.pt")
     for file, message in (
         ("missing.pt", "no such file"),
         ("other.pt", "not the state dict of torchvision's MobileNetV2"),
         ("text.pt", "not the state dict of torchvision's MobileNetV2"),
+        ("quantised.pt", "holds torch.int8, expected torch.float32"),
     ):
         with pytest.raises(ConfigError, match=message):
             poolings.build("mobilenet", {"width": 0.1, "weights": str(tmp_path / file)}, input_size=6)

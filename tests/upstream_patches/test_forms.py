@@ -276,7 +276,7 @@ WRONG: dict[str, tuple[Callable[[State], Any], str]] = {
             },
             f"encoder.layer_norm.bias is of {kind}, expected floating-point numbers of 16 bits or more",
         )
-        for kind in ("int8", "bool", "float8_e4m3fn", "complex64")
+        for kind in ("int8", "int16", "int32", "int64", "bool", "float8_e4m3fn", "complex64")
     },
     "an adapter beside its base": (
         lambda state: {**state, "encoder.layers.0.attention.q_proj.lora_A.default.weight": torch.zeros(2, 16)},

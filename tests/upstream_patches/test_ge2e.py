@@ -64,3 +64,25 @@ def test_without_resemblyzer_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr("s3prl_emotion.upstreams.ge2e.find_spec", lambda name: None)
     with pytest.raises(UpstreamError, match="pip install Resemblyzer"):
         ge2e()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda value: value.mul(100).to(torch.int8), "is of int8, expected floating-point numbers"),
+        (lambda value: value.mul(100).to(torch.int64), "is of int64, expected floating-point numbers"),
+        (lambda value: value * torch.nan, "holds values that are not finite"),
+    ],
+)
+def test_numbers_that_are_no_weights(made, tmp_path, change, says):
+    content = torch.load(made[0], weights_only=True)
+    changed = {name: change(value) for name, value in content["model_state"].items()}
+    torch.save({**content, "model_state": changed}, tmp_path / "changed.pt")
+    with pytest.raises(UpstreamError, match=says):
+        ge2e(str(tmp_path / "changed.pt"))
+
+
+def test_a_file_of_something_else(tmp_path):
+    torch.save({"weights": {}}, tmp_path / "other.pt")
+    with pytest.raises(UpstreamError, match="expected Resemblyzer's model_state, found keys weights"):
+        ge2e(str(tmp_path / "other.pt"))

@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 
 import s3prl_emotion
 from s3prl_emotion.errors import RunError, UpstreamError
+from s3prl_emotion.s3prl_runner.building import build, register_on_hub
 from s3prl_emotion.s3prl_runner.checkpoints import load_checkpoint
 from s3prl_emotion.upstreams.explanation import explained
 from s3prl_emotion.upstreams.expressions import EVALUATED, NAMED, check_expressions
 from s3prl_emotion.upstreams.formats import adapter_of
+from s3prl_emotion.upstreams.reference import UpstreamRef
 from s3prl_emotion.upstreams.trust import trusted_checkpoints
 
 
@@ -266,3 +268,24 @@ def test_a_transformers_folder_with_code_in_torchs_format(good, tmp_path) -> Non
     with pytest.raises(UpstreamError, match=r"pytorch_model.bin: refused"):
         hub.hf_auto_custom(ckpt=str(folder))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("entry", ["s3prl_converted", "hubert_local", "hubert_custom"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda value: value.mul(100).to(torch.int8), "is of int8, expected floating-point numbers"),
+        (lambda value: value.mul(100).to(torch.int32), "is of int32, expected floating-point numbers"),
+        (lambda value: value * torch.nan, "holds values that are not finite"),
+    ],
+    ids=["int8", "int32", "NaN"],
+)
+def test_numbers_that_are_no_weights(entry, change, says, tmp_path):
+    """torch would convert them, and S3PRL's models compute with whatever that gives."""
+    s3prl_emotion.register()
+    path = tiny.converted_hubert(tmp_path / "converted.pt")
+    content = torch.load(path, weights_only=True)
+    weights = {name: change(value) for name, value in content["model_weight"].items()}
+    torch.save({**content, "model_weight": weights}, path)
+    with pytest.raises(UpstreamError, match=says):
+        build(register_on_hub(UpstreamRef.recorded(entry, str(path), None)), "cpu")

@@ -120,6 +120,15 @@ def test_ecapa_is_what_speechbrain_gives(ecapa: Path, samples: int) -> None:
         torch.testing.assert_close(module(waveform), theirs.encode_batch(waveform[None])[0, 0])
 
 
+def test_weights_of_whole_numbers_are_refused(ecapa: Path, tmp_path: Path) -> None:
+    """Those of a quantised ECAPA-TDNN say nothing without their scales."""
+    weights = torch.load(ecapa / "embedding_model.ckpt", weights_only=True)
+    whole = {name: value.mul(100).to(torch.int8) for name, value in weights.items()}
+    torch.save(whole, tmp_path / "embedding_model.ckpt")
+    with pytest.raises(UpstreamError, match=r"embedding_model\.ckpt: .*holds torch\.int8, expected torch\.float32"):
+        encoders.build("ecapa", {"checkpoint": str(tmp_path)}).build()
+
+
 def test_another_file_than_ecapa_s_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("speechbrain")
     with pytest.raises(UpstreamError, match=r"checkpoint .*: no embedding_model\.ckpt there, and no Hub id"):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from s3prl_emotion.errors import UpstreamError
 from s3prl_emotion.files import checkpoint_sha256
+from s3prl_emotion.module_weights import load_weights
 from s3prl_emotion.pretraining.contrastive.encoders import encoders
 from s3prl_emotion.pretraining.contrastive.encoders._base import ModuleEncoder
 from s3prl_emotion.s3prl_runner.building import build
@@ -71,7 +72,7 @@ class _Network(nn.Module):
             squeezed = weights["blocks.1.se_block.conv1.conv.weight"].shape[0]
             channels = {"channels": sizes, "attention_channels": attention, "se_channels": squeezed}
             self.network = ECAPA_TDNN(80, lin_neurons=width, **channels)
-            self.network.load_state_dict(weights)
+            load_weights(self.network, weights)
         except (KeyError, RuntimeError, IndexError, AttributeError) as error:
             told = " ".join(str(error).split())[:200]
             raise UpstreamError(f"{path}: is no ECAPA-TDNN of SpeechBrain ({told})") from error

@@ -1,4 +1,4 @@
-"""Weights into a module."""
+"""Load weights into a module, and refuse those of another kind of number."""
 
 from __future__ import annotations
 
